@@ -1,0 +1,136 @@
+/*
+ * backend.h - THE SEAM: everything that holds mail and can be synced wears this vtable.
+ *
+ * The local store (direct, or through the process that is its writer), a foreign Maildir, a memory
+ * backend for tests, a tracing wrapper and a fault-injecting wrapper; later an IMAP server and a
+ * mailbraid on another host.  What differs between them is said by `caps`, never by asking who it is.
+ *
+ * Order of calls in one sync: info, refresh, position, changes (or each_message for a full
+ * comparison), tree, message…, begin, put…, commit, and put of the sync state at the end.  A backend
+ * is used by one thread.  All int results: 0 or more fine, negative an error (err.h).
+ */
+#ifndef MB_BACKENDS_BACKEND_H
+#define MB_BACKENDS_BACKEND_H
+
+#include "backends/mail/object.h"
+#include "backends/mail/record.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum backend_caps {
+	CAP_LOG = 1 << 0,    /* has positions: changes() can answer since one */
+	CAP_STAMPS = 1 << 1, /* registers carry true stamps (else: only what changed since the base does) */
+	CAP_UIDS = 1 << 2,   /* keeps the UIDs it is given */
+	CAP_KEYWORDS = 1 << 3, /* stores any keyword (else only some, see put) */
+	CAP_GUIDS = 1 << 4,  /* keeps message and mailbox GUIDs itself */
+	CAP_SUBSCRIBE = 1 << 5,
+};
+
+struct backend_info {
+	uint64_t replica;	 /* its replica id; a peer without one: the id in our sync state */
+	struct guid store;	 /* store id, zero when it has none */
+	unsigned caps;
+	const char *destination; /* "store:/abs/dir", "maildir:/abs/dir:LAYOUT=fs"; borrowed */
+};
+
+/* What is new since a position: keys only, each once, in no order. */
+struct change_set {
+	struct guid *messages; /* owned */
+	size_t n_messages, cap_messages;
+	struct guid *mailboxes; /* owned */
+	size_t n_mailboxes, cap_mailboxes;
+	struct {
+		struct guid from, to;
+	} *aliases; /* owned: GUIDs that became others */
+	size_t n_aliases, cap_aliases;
+	struct position end; /* position that this set goes up to */
+	bool only_echo;	     /* there were records since, but all of them came from that peer */
+};
+void change_set_release(struct change_set *c);
+
+struct backend;
+
+struct backend_ops {
+	const char *name;
+	void (*close)(struct backend *b);
+	int (*info)(struct backend *b, struct backend_info *ret);
+	/* Looks at its files (or server) and turns what happened behind our back into news.  `full`:
+	 * every file.  Returns the number of expunges that the guard holds back (a notice was given). */
+	int (*refresh)(struct backend *b, bool full);
+	/* Where its news ends now.  Without CAP_LOG: all zeros. */
+	int (*position)(struct backend *b, struct position *ret);
+	/* News since `since` but those that came from replica `except`.  MB_E_POSITION: cannot tell,
+	 * compare in full.  Without CAP_LOG: against its map of the last agreement. */
+	int (*changes)(struct backend *b, const struct position *since, uint64_t except,
+		       struct change_set *ret);
+	int (*tree)(struct backend *b, struct tree *ret);
+	/* Every state it knows of a message, n = 0 when it never heard of it. */
+	int (*message)(struct backend *b, const struct guid *guid, struct message *ret);
+	/* GUID of every message it knows, expunged ones too; each once. */
+	int (*each_message)(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg);
+	/* Live copy at a UID; -ENOENT. */
+	int (*by_uid)(struct backend *b, const struct guid *mailbox, uint32_t uid, struct guid *ret);
+	/* Makes the digest of a live copy known (reads the body when it must). */
+	int (*digest)(struct backend *b, const struct guid *guid, uint64_t id, struct digest *ret);
+	/* Messages with this digest that it holds; for bodies that need not travel and for pairing. */
+	int (*by_digest)(struct backend *b, const struct digest *d,
+			 int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg);
+	/* Opens a live body; checked against size and, when `d` is known, digest by the reader of the
+	 * stream.  Returns an fd that the caller closes. */
+	int (*body)(struct backend *b, const struct guid *guid, uint64_t id);
+	/* Changes from here to commit come from replica `from`; `many`: expect thousands. */
+	int (*begin)(struct backend *b, uint64_t from, bool many);
+	/*
+	 * Joins one wanted state (record types as in store_put).  `body`: fd of a new copy's body, or
+	 * -1 (then the backend must hold it already, else -ENOENT).  Returns 1 changed, 0 nothing to do.
+	 * MB_E_STALE: changed meanwhile, read again.  An error concerns this item only, unless
+	 * mb_err_retry() or the code says that the whole backend is gone.
+	 */
+	int (*put)(struct backend *b, const struct record *want, int body);
+	/* All puts since begin are durable when this returns. */
+	int (*commit)(struct backend *b);
+	/* Clock: makes it see a stamp, gives its next one. */
+	int (*now)(struct backend *b, const struct stamp *seen, struct stamp *ret);
+	/* Sync states it keeps; -ENOENT.  put of REC_PEER stores one. */
+	int (*peer)(struct backend *b, uint64_t replica, const char *destination,
+		    struct peer_state *ret);
+	int (*each_peer)(struct backend *b, int (*fn)(struct peer_state *p, void *arg), void *arg);
+	/* Map entries of a peer without a log (kept by the local store on that peer's behalf). */
+	int (*each_entry)(struct backend *b, uint64_t peer, int (*fn)(struct peer_entry *e, void *arg),
+			  void *arg);
+	/* Waits for news: an fd that becomes readable (inotify, socket), or -1.  `woken` drains it. */
+	int (*watch_fd)(struct backend *b);
+	int (*woken)(struct backend *b);
+	void (*allow_mass_expunge)(struct backend *b, bool allow);
+};
+
+/* Embedded as the first member of each backend. */
+struct backend {
+	const struct backend_ops *ops;
+};
+
+/*
+ * Opens "store:DIR" or "maildir:PATH[:LAYOUT=fs]" (a bare path: a store if it is one).  A `maildir:` that bears a root
+ * file of ours is opened as its store.  `local`: for backends without a log, the local store that keeps
+ * their map; NULL when opening the local side itself.  Errors: MB_E_USAGE for an unknown kind,
+ * MB_E_NOT_STORE, MB_E_NOT_MAILDIR, MB_E_LOCKED, …
+ */
+int backend_open(const char *destination, struct backend *local, struct backend **ret);
+/* The local store in directory `dir`: as its writer if nobody is, else through the writer's socket. */
+int backend_open_store(const char *dir, struct backend **ret);
+/* backends/maildir */
+int backend_open_maildir(const char *path, int layout, struct backend *local, struct backend **ret);
+/* backends/memory.c: empty, for tests. */
+struct backend *backend_open_memory(uint64_t replica);
+/* Wrappers own what they wrap.  trace: a line on stderr for each call. fault: the n-th call fails
+ * with `err` (negative), n from 1, 0 = never. */
+struct backend *backend_trace(struct backend *inner, const char *label);
+struct backend *backend_fault(struct backend *inner, uint64_t n, int err);
+
+static inline void backend_close(struct backend *b)
+{
+	if (b)
+		b->ops->close(b);
+}
+
+#endif

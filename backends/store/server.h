@@ -1,0 +1,44 @@
+/*
+ * server.h - the writer's socket, and the client of it.
+ *
+ * While a process is the writer (the daemon of a mount, or `mailbraid watch`), others submit their
+ * changes at STORE/socket (0600, same uid or root by SO_PEERCRED).  Frames: u32 length (at most
+ * 2 MiB), u8 verb, payload; answers: u32 length, i32 result, payload.  One request at a time on a
+ * connection; requests may be pipelined.
+ */
+#ifndef MB_STORE_SERVER_H
+#define MB_STORE_SERVER_H
+
+#include "backends/store/store.h"
+
+/* Server: a thread of the writer.  `mount` is where the tree is mounted, or NULL for none. */
+struct store_server;
+int store_server_start(struct store *s, const char *mount, struct store_server **ret);
+void store_server_stop(struct store_server *v);
+
+/* Client. */
+struct store_client;
+int store_client_connect(const char *store_dir, struct store_client **ret); /* -ECONNREFUSED, -ENOENT: nobody */
+void store_client_close(struct store_client *c);
+/* Mount point of the writer, "" when it has none.  Borrowed. */
+const char *store_client_mount(const struct store_client *c);
+
+/* As store_put(), in the writer.  With a mount and not `bulk`: the change is made by a system call
+ * in the mount (see store_plan), repeated when it lost a race. */
+int store_client_put(struct store_client *c, const struct record *want, const char *staged,
+		     bool bulk);
+int store_client_flush(struct store_client *c);
+int store_client_scan(struct store_client *c, bool full, struct scan_report *ret);
+int store_client_checkpoint(struct store_client *c, int64_t keep_ns);
+int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
+			struct digest *ret);
+int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret);
+int store_client_allow_mass_expunge(struct store_client *c, bool allow);
+
+/* Backing watch: a thread with inotify on every cur and new of the tree (and the tree's own
+ * directories), so that changes made behind our back are scanned within milliseconds. */
+struct store_watch;
+int store_watch_start(struct store *s, struct store_watch **ret);
+void store_watch_stop(struct store_watch *w);
+
+#endif

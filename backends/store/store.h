@@ -1,0 +1,188 @@
+/*
+ * store.h - one replica of one user's mail on local disk.
+ *
+ *   STORE/mail/      the Maildir tree (or, adopted in place, the user's own Maildir elsewhere)
+ *   STORE/log/       transaction log and checkpoints
+ *   STORE/index/     LMDB, a cache
+ *   STORE/deleted/   expunged messages: deleted/MAILBOX-GUID/GUID.COPY.MILLISECONDS,NAME
+ *   STORE/staging/   arriving bodies before they are complete
+ *   STORE/config     "format=1", "layout=…", "mail=PATH" (adopted), "store=ID": what is needed to open
+ *   STORE/lock       the writer's OFD lock; holds "pid=… mount=…" for people
+ *   STORE/socket     changes are submitted here while another process is the writer
+ *
+ * Files are the truth about the present; checkpoint and log about history and all that files cannot
+ * tell; the index is a cache of both.
+ *
+ * Every change: 1. change the files, 2. append the record, 3. update the index, 4. answer.  A stop
+ * between 1 and 2 is found by the next scan; between 2 and 3 by replay.
+ *
+ * One writer at a time.  All calls on a writer's store may come from any thread; one lock inside
+ * serialises changes.  Paths are relative to the mail tree, without leading or trailing slash.
+ */
+#ifndef MB_STORE_STORE_H
+#define MB_STORE_STORE_H
+
+#include "backends/mail/layout.h"
+#include "backends/mail/record.h"
+#include "backends/store/index.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct store;
+
+enum store_mode {
+	STORE_READ,  /* look only: index as the writer left it */
+	STORE_WRITE, /* take the writer lock, recover, scan what changed */
+};
+
+/* Makes a new, empty store in `dir` (made if missing, must be empty), with an INBOX. */
+int store_create(const char *dir, enum layout layout);
+
+/*
+ * Takes an existing Maildir in place: state goes to `dir` (NULL: sibling MAILDIR.mailbraid), which
+ * must be able to link and rename with the Maildir (tried with real files: MB_E_FILESYSTEM), and the
+ * root file MAILDIR/.mailbraid gets store id and state path.  Undone again when a step fails.
+ */
+int store_adopt(const char *maildir, const char *dir, enum layout layout, char **ret_dir);
+
+/* The store directory that `path` names: itself, or the one that the Maildir at `path` was adopted
+ * into.  Owned, absolute.  MB_E_NOT_STORE. */
+int store_locate(const char *path, char **ret_dir);
+
+/*
+ * Opens.  STORE_WRITE: MB_E_LOCKED when another process is the writer; recovers after a stop of any
+ * kind (torn log, index missing, damaged or behind, half-done changes, stale staging), then scans
+ * mailboxes whose directories changed.  MB_E_NOT_STORE, MB_E_VERSION, MB_E_UNSAFE, MB_E_CHECKSUM.
+ */
+int store_open(const char *dir, enum store_mode mode, struct store **ret);
+/* Ends.  A writer flushes, notes directory stamps, log end and "clean".  */
+void store_close(struct store *s);
+
+const char *store_dir(const struct store *s);
+const char *store_mail_path(const struct store *s); /* absolute path of the mail tree */
+int store_mail_fd(const struct store *s);	     /* borrowed: the backing directory, whatever is mounted over it */
+int store_staging_fd(const struct store *s);	     /* borrowed */
+enum layout store_layout(const struct store *s);
+uint64_t store_replica(const struct store *s);
+struct guid store_id(const struct store *s);
+struct index *store_index(struct store *s);
+struct log *store_log(struct store *s);
+struct stamp store_now(struct store *s); /* next stamp of this replica's clock (writer) */
+
+/*
+ * Looks at the files.  Default: only mailboxes whose directories have other times than noted; with
+ * `full`, every mailbox, with size and times of every file, digests of those that changed.  Turns
+ * strange changes into records.  All mailboxes are read before any absence is judged; an error while
+ * reading judges none.  Expunges inferred from absence are under the guard (rule 9).
+ */
+struct scan_report {
+	uint64_t dirs_read, files_seen, records; /* work done */
+	uint64_t arrived, flagged, moved, expunged, lost, damaged, edited;
+	uint64_t held; /* expunges held by the guard */
+	uint64_t errors;
+};
+int store_scan(struct store *s, bool full, struct scan_report *ret);
+void store_allow_mass_expunge(struct store *s, bool allow);
+/* A tree that is watched while it is written needs no stats: set by watch.c. */
+void store_set_watched(struct store *s, bool watched);
+
+/* Makes everything answered so far durable (the log; files are the caller's business). */
+int store_flush(struct store *s);
+
+/* Writes a checkpoint, starts a new log file, drops log files and deleted bodies older than
+ * `keep_ns` that no registered peer needs. */
+int store_checkpoint(struct store *s, int64_t keep_ns);
+
+/* ---- POSIX verbs: what local programs do in the tree (fs, scan) --------------------------------
+ *
+ * Each does the file operation beneath the mail tree and logs its meaning.  0 or -errno (own codes
+ * via mb_err_errno).  Paths must be at_path_ok().  `origin` says which program.
+ */
+enum node_kind {
+	NODE_LOCAL,   /* any other file or directory: stored, never synced */
+	NODE_ROOT,    /* "" */
+	NODE_MAILBOX, /* directory with cur/: a mailbox (the root too, as INBOX, but that is NODE_ROOT) */
+	NODE_CUR, NODE_NEW, NODE_TMP, /* its subdirectories */
+	NODE_MESSAGE, /* name in cur or new that can be a message */
+	NODE_TMPFILE, /* name in tmp */
+};
+struct node_info {
+	enum node_kind kind;
+	struct guid mailbox; /* for all but LOCAL: whose */
+	bool in_new;	     /* MESSAGE */
+};
+/* What `path` is, by its name and place; looks at the index for mailboxes, not at the file. */
+int store_classify(struct store *s, const char *path, struct node_info *ret);
+
+/* tmp -> new/cur is a delivery; same unique part with other letters a flag change; other mailbox a
+ * move; new -> cur alone clears recent; into tmp or out of the mailboxes is a removal from the
+ * mailbox; replacing a message expunges it (linked to deleted/ first).  flags: RENAME_NOREPLACE,
+ * RENAME_EXCHANGE (local files and directories only). */
+int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
+		 const struct origin *origin);
+/* tmp -> new/cur is a delivery; message -> other mailbox a copy, or, when the old name is unlinked
+ * by the same program within seconds, a move. */
+int store_link(struct store *s, const char *from, const char *to, const struct origin *origin);
+int store_unlink(struct store *s, const char *path, const struct origin *origin);
+int store_mkdir(struct store *s, const char *path, mode_t mode, const struct origin *origin);
+int store_rmdir(struct store *s, const char *path, const struct origin *origin);
+/* A file in cur or new was created or written, and has settled (fsync, or two seconds of quiet):
+ * publishes it, or, when it was a message already, logs the edit.  Nothing for other paths. */
+int store_settled(struct store *s, const char *path, const struct origin *origin);
+/* Before the first write to, or truncation of, a published message: links or copies the old content
+ * aside, gives the message's file a content of its own.  0 also when `path` is no message. */
+int store_before_write(struct store *s, const char *path, bool truncate);
+/* st_ino of the message at `path`: its ordinal.  0 when it is not published. */
+uint64_t store_ordinal(struct store *s, const char *path);
+/* fsync of a file or directory in the mount was asked for: log durable (the caller has flushed the
+ * file and its directory). */
+int store_sync_path(struct store *s, const char *path);
+/* Value of user.mailbraid.{guid,modseq,keywords,origin} for a message: appends text. -ENODATA. */
+int store_xattr(struct store *s, const char *path, const char *name, struct buf *out);
+
+/* ---- Changes from a peer (sync) ------------------------------------------------------------
+ *
+ * `want` is a state to join: REC_MAILBOX_STATE, REC_COPY_STATE (body of a new copy: file `staged` in
+ * staging/, or found here by GUID or digest), REC_ALIAS, REC_PEER*, REC_RENUMBER.  The store joins it with
+ * what it has, changes files as needed, logs what really changed with want->origin, and updates the
+ * index; a state that is already in changes nothing (returns 0).  Returns 1 when something changed.
+ * -ENOENT: the body is needed and was not given.  MB_E_NAME: the name cannot be stored here.
+ */
+struct store_step {
+	enum { STEP_NONE, STEP_RENAME, STEP_UNLINK, STEP_MKDIR, STEP_RMDIR } op;
+	char *from, *to; /* owned; relative to the mount */
+};
+int store_put(struct store *s, const struct record *want, const char *staged);
+
+/*
+ * The same, to be made through the mount by process `pid` so that inotify sees it: gives the system
+ * call that carries the change, and remembers it; when the daemon gets exactly that call from that
+ * process, the POSIX verb above does store_put() instead of treating it as a local change.  STEP_NONE: nothing visible
+ * to do, already done.  A forgotten step dies after some seconds.
+ */
+int store_plan(struct store *s, const struct record *want, const char *staged, uint32_t pid,
+	       struct store_step *ret_step);
+/* stat of the staged body behind the hidden root name ".mailbraid-TOKEN"; -ENOENT. */
+#define STORE_TOKEN_PREFIX ".mailbraid-"
+int store_token_stat(struct store *s, const char *name, struct stat *ret);
+
+/* Path in the tree of a live copy ("…/cur/name"), for reading its body. Owned.  -ENOENT. */
+int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char **ret_path);
+/* Opens the body of a copy (or, when its own file is not good, of any copy with this GUID, or a kept one in deleted/).
+ * Checks the size.  MB_E_DAMAGED, MB_E_LOST.  Returns the fd. */
+int store_open_body(struct store *s, const struct guid *guid, uint64_t id);
+/* SHA-256 of the body; logs it when it was not known (writer). */
+int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);
+
+/* Told of changes that no POSIX verb made (put, scan, watch): names that came, went or changed, so
+ * that kernel caches follow.  Called without the store's lock, in order, from one thread at a time. */
+struct store_event {
+	enum { EVENT_ADDED, EVENT_REMOVED, EVENT_RENAMED, EVENT_CHANGED } what;
+	const char *path, *old_path; /* old_path for RENAMED */
+	bool retired_by_peer;	     /* RENAMED: keep old_path working for a while */
+};
+typedef void store_listener(const struct store_event *e, void *arg);
+void store_set_listener(struct store *s, store_listener *fn, void *arg);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * merge.h - the merge: two sides in, a plan for each out.  Pure: values only, no I/O, no clock.
+ *
+ * Each side is a tree of mailboxes (whole) and the states of those messages that may differ.  The
+ * result is the same whichever side is called 0 (rule 8), and merging the results again gives two
+ * empty plans.
+ *
+ * Steps: 1. mailboxes are joined and made a proper tree (cycles, equal names, swaps, deletes with unseen
+ * mail); 2. new messages of both sides with one digest in one mailbox are paired; 3. copies are
+ * joined; 4. UIDs that clash are renumbered; 5. each side's difference from the result is its plan.
+ * Every conflict rule is one function in merge.c, and one paragraph of mailbraid-merge(7).
+ */
+#ifndef MB_SYNC_MERGE_H
+#define MB_SYNC_MERGE_H
+
+#include "backends/mail/object.h"
+#include "backends/mail/record.h"
+#include <stdbool.h>
+
+struct merge_side {
+	struct tree tree;	   /* owned: all mailboxes, dead ones too */
+	struct message *messages;  /* owned; sorted by GUID; those that changed on either side, and
+				      their UID neighbours */
+	size_t n_messages;
+	unsigned caps;		   /* enum backend_caps */
+	uint64_t replica;
+	bool case_insensitive;	   /* its file system folds case: names that differ in case only clash */
+};
+
+struct merge_input {
+	struct merge_side side[2];
+	bool keep_twins; /* do not pair new messages with equal digests */
+};
+
+enum notice_kind {
+	NOTICE_EXPUNGE_BEAT_FLAGS,   /* 7: flags changed here, expunged there */
+	NOTICE_MOVE_BEAT_EXPUNGE,    /* 37 */
+	NOTICE_MOVED_TWICE,	     /* 38 */
+	NOTICE_BOTH_EDITED,	     /* 32 */
+	NOTICE_EDIT_BEAT_EXPUNGE,    /* 29 */
+	NOTICE_MAILBOX_KEPT,	     /* delete lost: unseen mail or a rename */
+	NOTICE_MAILBOX_RENAMED_TWICE,
+	NOTICE_MAILBOX_SUFFIXED,     /* two mailboxes wanted one name */
+	NOTICE_MAILBOX_MERGED,	     /* made apart under one name */
+	NOTICE_CYCLE_BROKEN,
+	NOTICE_RENUMBERED,	     /* UID clash */
+	NOTICE_PAIRED,		     /* delivered on both sides, taken as one */
+	NOTICE_CLOCK,		     /* a stamp from the future was clamped */
+};
+struct notice {
+	enum notice_kind kind;
+	struct guid mailbox, message; /* zero when it does not concern one */
+	char *text;		      /* owned: a sentence for people, without subjects */
+};
+
+/* What a side has to put, in an order in which it can be done: mailboxes parents first (renames
+ * that swap go by way of a temporary name inside the store), aliases, then copies, then mailbox deletions deepest first. */
+struct plan {
+	struct record *items; /* owned; REC_MAILBOX_STATE, REC_ALIAS, REC_COPY_STATE; what people see
+				 of it is told by plan_what() */
+	size_t n, cap;
+};
+
+/* What an item does to the side it is for, as people see it: REC_ARRIVE, REC_FLAGS, REC_MOVE,
+ * REC_EXPUNGE, REC_RENUMBER, REC_MAILBOX_*, or REC_NONE when only stamps change. */
+enum record_type plan_what(const struct merge_side *side, const struct record *item);
+
+struct merge_result {
+	struct plan plan[2];	/* [i]: for side i */
+	struct notice *notices; /* owned */
+	size_t n_notices, cap_notices;
+	struct tree tree; /* the joined tree */
+};
+
+int merge(const struct merge_input *in, struct merge_result *ret);
+void merge_side_release(struct merge_side *s);
+void merge_result_release(struct merge_result *r);
+
+#endif
