@@ -37,6 +37,7 @@ trap 'exit 143' TERM
 mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
 	sed -n "s/^$release //p" | head -n 1)
 [ -n "$mirror" ] || { echo "fresh.sh: apt knows no mirror of $release here" >&2; exit 69; }
+chmod 755 "$root" # others than root have to get in
 eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
 export http_proxy="${http_proxy-}" https_proxy="${https_proxy-}"
 debootstrap --variant=minbase "$release" "$root" "$mirror" >"$root.log" 2>&1 || {
