@@ -1,0 +1,264 @@
+/*
+ * apply.c - see apply.h.
+ */
+#include "sync/apply.h"
+
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "sync/gather.h"
+
+#include <errno.h>
+
+bool backend_is_gone(int err)
+{
+	switch (err) {
+	case -EPIPE:
+	case -ECONNRESET:
+	case -ECONNREFUSED:
+	case -ECONNABORTED:
+	case -ENOTCONN:
+	case -ETIMEDOUT:
+	case -ENODEV:
+	case -EROFS:
+	case -ESTALE:
+	case MB_E_LOCKED:
+	case MB_E_LOG_DEAD:
+	case MB_E_PROTOCOL:
+	case MB_E_VERSION:
+	case MB_E_CHECKSUM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static const char *mailbox_of(const struct apply *a, int side, const struct record *item,
+			      char **own)
+{
+	const struct guid *g =
+		guid_is_zero(&item->mailbox.guid) ? &item->copy.place.mailbox : &item->mailbox.guid;
+
+	*own = NULL;
+	if (guid_is_zero(g))
+		return "-";
+	const struct tree *t = a->result && tree_find(&a->result->tree, g)
+				       ? &a->result->tree
+				       : &a->in->side[side].tree;
+	return *own = tree_name(t, g);
+}
+
+void apply_error(const struct apply *a, int side, const struct record *item, int err)
+{
+	struct session_result *r = a->report;
+	char *own MB_AUTO_FREE = NULL;
+	char guid[GUID_TEXT];
+
+	r->errors++;
+	if (!r->first_error ||
+	    (mb_err_retry(r->first_error) != MB_RETRY_NEVER && mb_err_retry(err) == MB_RETRY_NEVER))
+		r->first_error = err;
+	if (r->errors > 20) /* the sum is told at the end */
+		return;
+	mb_msg(MB_WARNING, "%s not put %s: %s; mailbox=%s message=%s", record_type_name(item->type),
+	       side ? "at the peer" : "here", mb_err_str(err), mailbox_of(a, side, item, &own),
+	       guid_text(&item->copy.guid, guid));
+}
+
+static void count(struct session_counts *c, enum record_type what)
+{
+	switch (what) {
+	case REC_ARRIVE:
+		c->arrived++;
+		break;
+	case REC_FLAGS:
+		c->flags++;
+		break;
+	case REC_MOVE:
+		c->moved++;
+		break;
+	case REC_EXPUNGE:
+		c->expunged++;
+		break;
+	case REC_MAILBOX_CREATE:
+	case REC_MAILBOX_RENAME:
+	case REC_MAILBOX_DELETE:
+	case REC_MAILBOX_REVIVE:
+	case REC_MAILBOX_SUBSCRIBE:
+	case REC_MAILBOX_MERGE:
+		c->mailboxes++;
+		break;
+	case REC_FOUND:
+		c->found++;
+		break;
+	case REC_NONE:
+		break;
+	default:
+		c->other++;
+		break;
+	}
+}
+
+static void show(const struct apply *a, int side, const struct record *item)
+{
+	const struct merge_side *to = &a->in->side[side];
+
+	if (a->opt->show)
+		a->opt->show(side, plan_what(to, item), to, item, a->opt->show_arg);
+}
+
+void apply_show(const struct apply *a, int side)
+{
+	const struct plan *plan = &a->result->plan[side];
+
+	for (size_t i = 0; i < plan->n; i++) {
+		show(a, side, &plan->items[i]);
+		count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
+	}
+}
+
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+static int open_any(const struct apply *a, int giver, const struct guid *guid, uint64_t id)
+{
+	const struct message *m = gather_find(&a->in->side[giver], guid);
+	struct backend *b = a->b[giver];
+	int err = b->ops->body(b, guid, id);
+
+	/* Every copy of a message has the same body. */
+	for (size_t i = 0; err < 0 && !backend_is_gone(err) && m && i < m->n; i++) {
+		if (m->copies[i].id == id || !copy_alive(&m->copies[i]))
+			continue;
+		int fd = b->ops->body(b, guid, m->copies[i].id);
+		if (fd >= 0)
+			return fd;
+	}
+	return err;
+}
+
+/* Opens the body at the giving side, which may still know the message under the GUID that it loses
+ * by this same merge. */
+static int open_body(const struct apply *a, int giver, const struct copy *c)
+{
+	const struct plan *plan = &a->result->plan[giver];
+	int fd = open_any(a, giver, &c->guid, c->id);
+
+	for (size_t i = 0; fd == -ENOENT && i < plan->n; i++) {
+		const struct record *r = &plan->items[i];
+		if (r->type == REC_ALIAS && guid_equal(&r->copy.guid, &c->guid))
+			fd = open_any(a, giver, &r->old_guid, r->old_id);
+	}
+	return fd;
+}
+
+static bool needs_body(const struct record *item)
+{
+	return item->type == REC_COPY_STATE && copy_alive(&item->copy);
+}
+
+/* A message that was never here needs its body; for others the backend is asked first. */
+static bool never_here(const struct apply *a, int side, const struct record *item)
+{
+	return needs_body(item) && !gather_find(&a->in->side[side], &item->copy.guid);
+}
+
+static int put_with_body(const struct apply *a, int side, const struct record *item)
+{
+	int fd MB_AUTO_CLOSE = open_body(a, 1 - side, &item->copy);
+
+	if (fd == -ENOENT)
+		return MB_E_STALE; /* expunged at the giver meanwhile */
+	if (fd < 0)
+		return fd;
+	return a->b[side]->ops->put(a->b[side], item, fd);
+}
+
+static int put(const struct apply *a, int side, const struct record *item)
+{
+	struct backend *b = a->b[side];
+
+	if (never_here(a, side, item))
+		return put_with_body(a, side, item);
+	int err = b->ops->put(b, item, -1);
+	if (err == -ENOENT && needs_body(item))
+		return put_with_body(a, side, item);
+	return err;
+}
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static void put_done(const struct apply *a, int side, const struct record *item, int changed)
+{
+	if (!changed)
+		return;
+	a->report->changed = true;
+	count(&a->report->to[side], plan_what(&a->in->side[side], item));
+}
+
+int apply_plan(const struct apply *a, int side)
+{
+	const struct plan *plan = &a->result->plan[side];
+	bool stale = false;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		const struct record *item = &plan->items[i];
+		if (a->opt->stop && a->opt->stop(a->opt->stop_arg))
+			return -EINTR;
+		show(a, side, item);
+		int err = put(a, side, item);
+		if (err >= 0)
+			put_done(a, side, item, err);
+		else if (err == MB_E_STALE)
+			stale = true;
+		else if (backend_is_gone(err))
+			return err;
+		else
+			apply_error(a, side, item, err);
+	}
+	return stale ? MB_E_STALE : 0;
+}
+
+static int give_one(const struct apply *a, int side, const struct record *want)
+{
+	struct backend *b = a->b[side];
+	int err = b->ops->begin(b, a->in->side[1 - side].replica, false);
+
+	if (err >= 0)
+		err = put_with_body(a, side, want);
+	if (err >= 0)
+		err = b->ops->commit(b);
+	if (err >= 0) {
+		a->report->changed = true;
+		a->report->to[side].found++;
+		return 1;
+	}
+	if (backend_is_gone(err))
+		return err;
+	apply_error(a, side, want, err);
+	return 0;
+}
+
+int apply_body(const struct apply *a, int side, const struct guid *guid)
+{
+	const struct message *m = gather_find(&a->in->side[side], guid);
+	struct backend *b = a->b[side];
+	int given = 0;
+
+	for (size_t i = 0; m && i < m->n; i++) {
+		struct record want = {.type = REC_COPY_STATE, .copy = m->copies[i]}; /* borrows */
+		if (!copy_alive(&want.copy))
+			continue;
+		int fd = b->ops->body(b, guid, want.copy.id);
+		if (fd >= 0) {
+			close(fd);
+			continue;
+		}
+		if (fd != MB_E_LOST && fd != MB_E_DAMAGED)
+			continue;
+		int err = give_one(a, side, &want);
+		if (err < 0)
+			return err;
+		given |= err;
+	}
+	return given;
+}

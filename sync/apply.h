@@ -1,0 +1,46 @@
+/*
+ * apply.h - has one side put its plan.
+ *
+ * Each item is put on its own; an error of one item is reported, counted, and the rest goes on.  A new
+ * copy's body is opened at the giving side only when the taking side does not hold it already.
+ */
+#ifndef MB_SYNC_APPLY_H
+#define MB_SYNC_APPLY_H
+
+#include "backends/backend.h"
+#include "sync/merge.h"
+#include "sync/session.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* More items than this are put in bulk: no system call in a mount for each. */
+#define APPLY_MANY 2000
+
+struct apply {
+	struct backend *b[2];		   /* borrowed */
+	const struct merge_input *in;	   /* borrowed: what the plan was made from */
+	const struct merge_result *result; /* borrowed */
+	const struct session_options *opt; /* borrowed */
+	struct session_result *report;	   /* borrowed: counts and errors are added */
+};
+
+/* Shows and counts the items of the plan for `side` without putting them. */
+void apply_show(const struct apply *a, int side);
+
+/* 0: every item was tried (errors are in the report); MB_E_STALE: so, and some changed meanwhile;
+ * -EINTR: told to stop; else the backend is gone.  Nothing is durable before commit. */
+int apply_plan(const struct apply *a, int side);
+
+/*
+ * Gives `side` the body of a message that both sides have and whose file it lost, or found damaged.
+ * Nothing to do: 0.  1: given.  An error is in the report unless the backend is gone.
+ */
+int apply_body(const struct apply *a, int side, const struct guid *guid);
+
+/* Adds an error of one item to the report; the message says which mailbox and message. */
+void apply_error(const struct apply *a, int side, const struct record *item, int err);
+
+/* true when the error says that the whole backend cannot be used any more. */
+bool backend_is_gone(int err);
+
+#endif

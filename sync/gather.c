@@ -1,0 +1,286 @@
+/*
+ * gather.c - see gather.h.
+ */
+#include "sync/gather.h"
+
+#include "backends/base/err.h"
+#include "backends/base/hash.h"
+#include "backends/base/mem.h"
+#include "sync/apply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <uthash.h>
+
+struct gather_key {
+	struct guid guid;
+	UT_hash_handle hh;
+};
+
+void gather_release(struct gather *g)
+{
+	struct gather_key *k, *next;
+
+	HASH_ITER (hh, g->keys, k, next) {
+		HASH_DEL(g->keys, k);
+		free(k);
+	}
+	free(g->order);
+	free(g->aliases);
+	for (int i = 0; i < 2; i++)
+		merge_side_release(&g->in.side[i]);
+	memset(g, 0, sizeof(*g));
+}
+
+void gather_add(struct gather *g, const struct guid *key)
+{
+	struct gather_key *k;
+
+	HASH_FIND(hh, g->keys, key, sizeof(*key), k);
+	if (k)
+		return;
+	k = mb_xcalloc(1, sizeof(*k));
+	k->guid = *key;
+	HASH_ADD(hh, g->keys, guid, sizeof(k->guid), k);
+	MB_GROW(g->order, g->cap_order, g->n_order + 1);
+	g->order[g->n_order++] = *key;
+}
+
+void gather_add_news(struct gather *g, const struct change_set *news)
+{
+	for (size_t i = 0; i < news->n_messages; i++)
+		gather_add(g, &news->messages[i]);
+	for (size_t i = 0; i < news->n_aliases; i++)
+		gather_add(g, &news->aliases[i].to);
+}
+
+static int add_one(const struct guid *key, void *arg)
+{
+	gather_add(arg, key);
+	return 0;
+}
+
+int gather_add_all(struct gather *g)
+{
+	for (int i = 0; i < 2; i++) {
+		int err = g->b[i]->ops->each_message(g->b[i], add_one, g);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static void add_alias(struct gather *g, int side, const struct guid *from, const struct guid *to)
+{
+	MB_GROW(g->aliases, g->cap_aliases, g->n_aliases + 1);
+	g->aliases[g->n_aliases++] = (struct gather_alias){.side = side, .from = *from, .to = *to};
+}
+
+static int read_message(struct gather *g, int i, const struct guid *key)
+{
+	struct merge_side *s = &g->in.side[i];
+	struct message m = {0};
+
+	int err = g->b[i]->ops->message(g->b[i], key, &m);
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	if (m.n == 0) {
+		message_release(&m);
+		return 0;
+	}
+	if (!guid_equal(&m.guid, key)) { /* it knows the message under another name */
+		gather_add(g, &m.guid);
+		add_alias(g, i, key, &m.guid);
+		message_release(&m);
+		return 0;
+	}
+	MB_GROW(s->messages, g->cap_messages[i], s->n_messages + 1);
+	s->messages[s->n_messages++] = m;
+	return 0;
+}
+
+static int add_holder(struct gather *g, int other, const struct guid *mailbox, uint32_t uid)
+{
+	struct guid holder;
+	int err = g->b[other]->ops->by_uid(g->b[other], mailbox, uid, &holder);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	gather_add(g, &holder);
+	return 0;
+}
+
+/* Messages of the other side that have the UIDs of the last one read of side i. */
+static int add_neighbours(struct gather *g, int i, const struct guid *key)
+{
+	const struct merge_side *s = &g->in.side[i];
+	const struct merge_side *o = &g->in.side[1 - i];
+
+	if (!s->n_messages || !guid_equal(&s->messages[s->n_messages - 1].guid, key))
+		return 0;
+	const struct message *m = &s->messages[s->n_messages - 1];
+	for (size_t c = 0; c < m->n; c++) {
+		const struct place *p = &m->copies[c].place;
+		if (!copy_alive(&m->copies[c]) || !p->uid)
+			continue;
+		int err = add_holder(g, 1 - i, &p->mailbox, p->uid);
+		if (err < 0)
+			return err;
+		struct guid there = tree_resolve(&o->tree, p->mailbox);
+		if (guid_equal(&there, &p->mailbox))
+			continue;
+		err = add_holder(g, 1 - i, &there, p->uid);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static int compare_messages(const void *a, const void *b)
+{
+	const struct message *x = a, *y = b;
+
+	return guid_compare(&x->guid, &y->guid);
+}
+
+static int read_trees(struct gather *g)
+{
+	for (int i = 0; i < 2; i++) {
+		struct merge_side *s = &g->in.side[i];
+		int err = g->b[i]->ops->tree(g->b[i], &s->tree);
+		if (err < 0)
+			return err;
+		s->caps = g->info[i].caps;
+		s->replica = g->info[i].replica;
+	}
+	return 0;
+}
+
+int gather_read(struct gather *g)
+{
+	int err = read_trees(g);
+
+	/* The list grows by neighbours while it is walked; it ends because each key comes once. */
+	for (size_t k = 0; err >= 0 && k < g->n_order; k++) {
+		struct guid key = g->order[k];
+		for (int i = 0; err >= 0 && i < 2; i++) {
+			err = read_message(g, i, &key);
+			if (err >= 0 && !g->full)
+				err = add_neighbours(g, i, &key);
+		}
+	}
+	if (err < 0)
+		return err;
+	for (int i = 0; i < 2; i++) {
+		struct merge_side *s = &g->in.side[i];
+		if (s->n_messages)
+			qsort(s->messages, s->n_messages, sizeof(*s->messages), compare_messages);
+	}
+	return 0;
+}
+
+struct message *gather_find(const struct merge_side *side, const struct guid *guid)
+{
+	struct message key = {.guid = *guid};
+
+	if (!side->n_messages)
+		return NULL;
+	return bsearch(&key, side->messages, side->n_messages, sizeof(*side->messages),
+		       compare_messages);
+}
+
+/* ---- digests of what may be one message ------------------------------------------------------ */
+
+struct candidate {
+	uint64_t mailbox; /* key of the mailbox, the same on both sides */
+	uint64_t size;
+	int side;
+	struct copy *copy; /* borrowed */
+};
+
+/* By GUID where both sides have the mailbox, else by name: made apart, they become one. */
+static uint64_t mailbox_key(const struct gather *g, int side, const struct guid *guid)
+{
+	const struct tree *mine = &g->in.side[side].tree, *theirs = &g->in.side[1 - side].tree;
+	struct guid there = tree_resolve(mine, *guid);
+
+	if (tree_find(theirs, &there))
+		return checksum64(&there, sizeof(there), 1);
+	char *name MB_AUTO_FREE = tree_name(mine, &there);
+	return checksum64(name, strlen(name), 2);
+}
+
+static size_t candidates(const struct gather *g, int side, struct candidate **list, size_t *cap,
+			 size_t n)
+{
+	const struct merge_side *s = &g->in.side[side];
+
+	for (size_t i = 0; i < s->n_messages; i++) {
+		const struct message *m = &s->messages[i];
+		if (gather_find(&g->in.side[1 - side], &m->guid))
+			continue;
+		for (size_t c = 0; c < m->n; c++) {
+			if (!copy_alive(&m->copies[c]))
+				continue;
+			MB_GROW(*list, *cap, n + 1);
+			(*list)[n++] = (struct candidate){
+				.mailbox = mailbox_key(g, side, &m->copies[c].place.mailbox),
+				.size = m->copies[c].size,
+				.side = side,
+				.copy = &m->copies[c],
+			};
+		}
+	}
+	return n;
+}
+
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->mailbox != y->mailbox)
+		return x->mailbox < y->mailbox ? -1 : 1;
+	if (x->size != y->size)
+		return x->size < y->size ? -1 : 1;
+	return x->side - y->side;
+}
+
+static int make_digests(const struct gather *g, struct candidate *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct copy *c = list[i].copy;
+		struct backend *b = g->b[list[i].side];
+		if (digest_known(&c->digest))
+			continue;
+		int err = b->ops->digest(b, &c->guid, c->id, &c->digest);
+		if (err < 0 && backend_is_gone(err))
+			return err;
+	}
+	return 0;
+}
+
+int gather_digests(struct gather *g)
+{
+	struct candidate *list MB_AUTO_FREE = NULL;
+	size_t cap = 0, n = 0;
+	int err = 0;
+
+	for (int i = 0; i < 2; i++)
+		n = candidates(g, i, &list, &cap, n);
+	if (n)
+		qsort(list, n, sizeof(*list), compare_candidates);
+	for (size_t from = 0, to; err >= 0 && from < n; from = to) {
+		bool sides[2] = {false, false};
+		for (to = from; to < n && list[to].mailbox == list[from].mailbox &&
+				list[to].size == list[from].size;
+		     to++)
+			sides[list[to].side] = true;
+		if (sides[0] && sides[1])
+			err = make_digests(g, list + from, to - from);
+	}
+	return err < 0 ? err : 0;
+}

@@ -1,0 +1,56 @@
+/*
+ * gather.h - what a merge has to know, read from both sides.
+ *
+ * The keys are the messages with news on either side (all messages in a full comparison), and, so
+ * that clashes are seen, those that hold the same UIDs on the other side.
+ */
+#ifndef MB_SYNC_GATHER_H
+#define MB_SYNC_GATHER_H
+
+#include "backends/backend.h"
+#include "sync/merge.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gather_key;
+
+/* Two GUIDs that `side` knows to be one message and the other side may not. */
+struct gather_alias {
+	int side;
+	struct guid from, to;
+};
+
+struct gather {
+	struct backend *b[2]; /* borrowed */
+	struct backend_info info[2];
+	bool full;
+	struct gather_key *keys; /* owned: a hash table, and in order: */
+	struct guid *order;	 /* owned */
+	size_t n_order, cap_order;
+	struct gather_alias *aliases; /* owned: found while reading */
+	size_t n_aliases, cap_aliases;
+	size_t cap_messages[2];
+	struct merge_input in; /* owned: filled by gather_read() */
+};
+
+void gather_release(struct gather *g);
+
+/* Adds a message to what is read. */
+void gather_add(struct gather *g, const struct guid *key);
+/* Adds the news of one side. */
+void gather_add_news(struct gather *g, const struct change_set *news);
+/* Adds every message of both sides. */
+int gather_add_all(struct gather *g);
+/* Reads the trees and the states of all keys and their UID neighbours on both sides. */
+int gather_read(struct gather *g);
+/*
+ * Makes digests known where two new messages may be one (rule 10): live copies that the other side
+ * never heard of, in a mailbox where the other side has such of the same size.  A body that cannot
+ * be read is not paired.
+ */
+int gather_digests(struct gather *g);
+
+/* The states of a message on one side, or NULL. */
+struct message *gather_find(const struct merge_side *side, const struct guid *guid);
+
+#endif
