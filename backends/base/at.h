@@ -1,0 +1,47 @@
+/*
+ * at.h - every path that contains outside input.
+ *
+ * A path is opened beneath a directory fd and can never leave it: openat2() with RESOLVE_BENEATH |
+ * RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS.  Functions give -errno; -EXDEV or -ELOOP say that
+ * the path tried to leave.
+ */
+#ifndef MB_BASE_AT_H
+#define MB_BASE_AT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Opens `path` (relative, no "..") beneath `root`.  O_CLOEXEC is added; with O_CREAT the mode is
+ * used.  "" or "." opens the root again.  Returns the fd. */
+int at_open(int root, const char *path, int flags, mode_t mode);
+
+/* Opens the directory that holds the last component of `path` (O_PATH|O_DIRECTORY) and points
+ * *ret_name at that component inside `path`.  Returns the fd.  For renames and unlinks: they act on
+ * (fd, name), so that no component before the last can be a symbolic link. */
+int at_open_parent(int root, const char *path, const char **ret_name);
+
+/* lstat beneath root. */
+int at_stat(int root, const char *path, struct stat *ret);
+
+/* Opens for reading and makes sure that it is a regular file (-EINVAL otherwise; a FIFO does not
+ * block). */
+int at_open_regular(int root, const char *path, int flags);
+
+/* mkdir -p beneath root, mode 0700 (or `mode`) for each new one.  0 also when all existed. */
+int at_mkdirs(int root, const char *path, mode_t mode);
+
+/* true when `path` is relative, has no empty, "." or ".." part, no NUL by construction, no part over
+ * 255 bytes, and is at most 4095 bytes long. */
+bool at_path_ok(const char *path);
+
+/* Calls fn for each entry but "." and ".."; d_type as from readdir.  A non-zero result of fn ends
+ * the walk and is returned.  Opens the directory anew (the fd keeps its own offset). */
+int at_list(int dir, int (*fn)(const char *name, unsigned char d_type, uint64_t ino, void *arg),
+	    void *arg);
+
+/* Removes a whole tree beneath dir/name, not following symbolic links.  Counts as durable steps. */
+int at_remove_tree(int dir, const char *name);
+
+#endif
