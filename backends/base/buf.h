@@ -17,7 +17,10 @@ struct buf {
 	size_t len, cap;
 };
 
-#define BUF_INIT {0}
+#define BUF_INIT                                                                                   \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 void buf_release(struct buf *b);
 void buf_reset(struct buf *b); /* keeps the memory */
@@ -26,9 +29,9 @@ void buf_put_u8(struct buf *b, uint8_t v);
 void buf_put_u16(struct buf *b, uint16_t v);
 void buf_put_u32(struct buf *b, uint32_t v);
 void buf_put_u64(struct buf *b, uint64_t v);
-void buf_put_varint(struct buf *b, uint64_t v);			   /* LEB128, at most 10 bytes */
-void buf_put_bytes(struct buf *b, const void *data, size_t len);   /* varint length, then bytes */
-void buf_put_str(struct buf *b, const char *s);			   /* as bytes, no NUL; NULL = "" */
+void buf_put_varint(struct buf *b, uint64_t v);			 /* LEB128, at most 10 bytes */
+void buf_put_bytes(struct buf *b, const void *data, size_t len); /* varint length, then bytes */
+void buf_put_str(struct buf *b, const char *s);			 /* as bytes, no NUL; NULL = "" */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *buf_cstr(struct buf *b); /* appends a NUL that does not count; valid until next put */
 #define BUF_AUTO __attribute__((cleanup(buf_release)))

@@ -54,7 +54,7 @@ static inline void mb_cleanup_close(const int *fd)
 #define MB_GROW(items, cap, need)                                                                  \
 	do {                                                                                       \
 		if ((need) > (cap)) {                                                              \
-			size_t mb_cap_ = (cap) ? (cap) * 2 : 8;                                    \
+			size_t mb_cap_ = (cap) ? (cap)*2 : 8;                                      \
 			if (mb_cap_ < (need))                                                      \
 				mb_cap_ = (need);                                                  \
 			(items) = mb_xreallocarray((items), mb_cap_, sizeof(*(items)));            \
