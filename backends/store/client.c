@@ -31,9 +31,9 @@ enum { PLAN_TRIES = 8 };
 
 struct store_client {
 	int fd;
-	int mount_fd;	  /* root of the mount, -1 = not open */
-	char *mount;	  /* owned; "" = none */
-	uint64_t replica; /* of the store */
+	int mount_fd;	    /* root of the mount, -1 = not open */
+	char *mount;	    /* owned; "" = none */
+	uint64_t replica;   /* of the store */
 	struct buf out, in; /* kept for their memory; `in` is the last answer without its length */
 };
 
@@ -338,9 +338,9 @@ int store_client_flush(struct store_client *c)
 int store_client_scan(struct store_client *c, bool full, struct scan_report *ret)
 {
 	struct scan_report s;
-	uint64_t *const fields[] = {&s.dirs_read, &s.files_seen, &s.records, &s.arrived,
+	uint64_t *const fields[] = {&s.dirs_read, &s.files_seen, &s.records,  &s.arrived,
 				    &s.flagged,	  &s.moved,	 &s.expunged, &s.lost,
-				    &s.damaged,	  &s.edited,	 &s.held,    &s.errors};
+				    &s.damaged,	  &s.edited,	 &s.held,     &s.errors};
 	struct reader r;
 	int result;
 

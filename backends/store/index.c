@@ -336,10 +336,16 @@ void index_abort(struct index_txn *tx)
 
 /* ---- meta ---- */
 
+/* Those that are kept in struct marks and written at the end. */
+static bool is_mark(const char *name)
+{
+	return strcmp(name, "clock") == 0 || strcmp(name, "ordinal") == 0;
+}
+
 int index_meta_get(struct index_txn *tx, const char *name, void *dst, size_t len)
 {
 	struct slice val;
-	int r = index_marks_flush(tx);
+	int r = is_mark(name) ? index_marks_flush(tx) : 0;
 
 	if (r >= 0)
 		r = table_get(tx, T_META, name, strlen(name), &val);
@@ -353,11 +359,12 @@ int index_meta_get(struct index_txn *tx, const char *name, void *dst, size_t len
 
 int index_meta_put(struct index_txn *tx, const char *name, const void *src, size_t len)
 {
-	int r = index_marks_flush(tx);
+	int r = is_mark(name) ? index_marks_flush(tx) : 0;
 
 	if (r < 0)
 		return r;
-	tx->marks.loaded = false; /* it may be one of them */
+	if (is_mark(name))
+		tx->marks.loaded = false;
 	return table_put(tx, T_META, name, strlen(name), src, len);
 }
 

@@ -95,9 +95,9 @@ static int serve_scan(struct serve *v, struct reader *r, struct buf *out)
 	ret = store_scan(v->store, full, &s);
 	if (ret < 0)
 		return ret;
-	const uint64_t fields[] = {s.dirs_read, s.files_seen, s.records, s.arrived,
+	const uint64_t fields[] = {s.dirs_read, s.files_seen, s.records,  s.arrived,
 				   s.flagged,	s.moved,      s.expunged, s.lost,
-				   s.damaged,	s.edited,     s.held,	 s.errors};
+				   s.damaged,	s.edited,     s.held,	  s.errors};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		buf_put_u64(out, fields[i]);
 	return ret;

@@ -39,7 +39,7 @@ struct conn {
 
 struct store_server {
 	struct serve serve;
-	char *mount; /* owned */
+	char *mount;		 /* owned */
 	int dir, listener, stop; /* owned: store directory, socket, eventfd */
 	pthread_t thread;
 	struct conn conns[CONN_MAX]; /* the thread's */

@@ -18,7 +18,8 @@ void store_server_stop(struct store_server *v);
 
 /* Client. */
 struct store_client;
-int store_client_connect(const char *store_dir, struct store_client **ret); /* -ECONNREFUSED, -ENOENT: nobody */
+int store_client_connect(const char *store_dir,
+			 struct store_client **ret); /* -ECONNREFUSED, -ENOENT: nobody */
 void store_client_close(struct store_client *c);
 /* Mount point of the writer, "" when it has none.  Borrowed. */
 const char *store_client_mount(const struct store_client *c);

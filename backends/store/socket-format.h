@@ -23,9 +23,9 @@
 #ifndef MB_STORE_SOCKET_FORMAT_H
 #define MB_STORE_SOCKET_FORMAT_H
 
-#define SOCKET_NAME    "socket"
+#define SOCKET_NAME "socket"
 #define SOCKET_VERSION 1
-#define FRAME_MAX      (2u << 20)
+#define FRAME_MAX (2u << 20)
 
 enum socket_verb {
 	VERB_HELLO = 1,

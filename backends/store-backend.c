@@ -1,0 +1,394 @@
+/*
+ * store-backend.c - the local store wearing the seam: roles and changes.
+ *
+ * A backend is a reader until it needs more.  refresh() and begin() look for the writer: when
+ * another process is it and listens at the store's socket, changes are submitted there; when nobody
+ * is, this process becomes the writer.  It gives the role up again after a refresh() that found
+ * nothing, and after the commit() that ends a sync (it put a sync state, or the backend is one that
+ * waits for news), so that a reconciler that waits never keeps anybody out.
+ *
+ * A new body is copied to the store's staging/ and checked there against size and digest before the
+ * store hears of it.  Its bytes are durable before its record: flushed one by one, or, of many, by
+ * one syncfs in commit().
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store-backend.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_WAIT_NS 10000000000ll /* for another short-lived writer, as a second sync is */
+#define LOCK_POLL_NS 20000000l
+
+/* ---- Roles ------------------------------------------------------------------------------------ */
+
+static void drop_client(struct store_backend *b)
+{
+	store_client_close(b->client);
+	b->client = NULL;
+}
+
+/* An index can be open only once in a process: the old one goes first. */
+static int reopen(struct store_backend *b, enum store_mode mode)
+{
+	int err;
+
+	store_close(b->store);
+	b->store = NULL;
+	b->writer = false;
+	err = store_open(b->dir, mode, &b->store);
+	b->writer = !err && mode == STORE_WRITE;
+	return err;
+}
+
+/* Tries to be the writer; whatever comes of it, the store is open afterwards or an error given. */
+static int try_writer(struct store_backend *b)
+{
+	int err = reopen(b, STORE_WRITE);
+	int err2;
+
+	if (!err) {
+		store_allow_mass_expunge(b->store, b->allow_mass_expunge);
+		return 0;
+	}
+	err2 = reopen(b, STORE_READ);
+	return err2 ? err2 : err;
+}
+
+static int try_client(struct store_backend *b)
+{
+	int err = store_client_connect(b->dir, &b->client);
+
+	return err ? err : store_client_allow_mass_expunge(b->client, b->allow_mass_expunge);
+}
+
+/* A client whose writer has gone without a word is let go. */
+static void check_client(struct store_backend *b)
+{
+	if (b->client && store_client_flush(b->client) < 0)
+		drop_client(b);
+}
+
+/* Finds the writer, or becomes it. */
+static int take_role(struct store_backend *b)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
+	int64_t until = clock_mono_ns() + LOCK_WAIT_NS;
+	int err;
+
+	check_client(b);
+	if (b->writer || b->client)
+		return 0;
+	for (;;) {
+		if (try_client(b) == 0)
+			return 0;
+		drop_client(b);
+		err = try_writer(b);
+		if (err != MB_E_LOCKED || clock_mono_ns() >= until)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int give_up_role(struct store_backend *b)
+{
+	if (!b->writer)
+		return 0;
+	return reopen(b, STORE_READ);
+}
+
+int store_backend_flush(struct store_backend *b)
+{
+	if (b->writer)
+		return store_flush(b->store);
+	return b->client ? store_client_flush(b->client) : 0;
+}
+
+/* ---- Verbs ------------------------------------------------------------------------------------ */
+
+static void sb_close(struct backend *backend)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	store_backend_watch_release(b);
+	drop_client(b);
+	store_close(b->store);
+	free(b->dir);
+	free(b->destination);
+	free(b);
+}
+
+static int sb_info(struct backend *backend, struct backend_info *ret)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	*ret = (struct backend_info){
+		.replica = store_replica(b->store),
+		.store = store_id(b->store),
+		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE,
+		.destination = b->destination,
+	};
+	return 0;
+}
+
+static int sb_refresh(struct backend *backend, bool full)
+{
+	struct store_backend *b = store_backend_of(backend);
+	struct scan_report report = {0};
+	int err = take_role(b);
+
+	if (err)
+		return err;
+	err = b->client ? store_client_scan(b->client, full, &report)
+			: store_scan(b->store, full, &report);
+	if (err < 0)
+		return err;
+	if (!report.records)
+		err = give_up_role(b);
+	store_backend_watch_update(b);
+	return err < 0 ? err : (int)(report.held > INT_MAX ? INT_MAX : report.held);
+}
+
+static int sb_digest(struct backend *backend, const struct guid *guid, uint64_t id,
+		     struct digest *ret)
+{
+	struct store_backend *b = store_backend_of(backend);
+	int fd, err;
+
+	if (b->writer)
+		return store_digest(b->store, guid, id, ret);
+	if (b->client)
+		return store_client_digest(b->client, guid, id, ret);
+	fd = store_open_body(b->store, guid, id);
+	if (fd < 0)
+		return fd;
+	err = digest_fd(fd, ret, NULL);
+	close(fd);
+	return err;
+}
+
+static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id)
+{
+	return store_open_body(store_backend_of(backend)->store, guid, id);
+}
+
+static int sb_begin(struct backend *backend, uint64_t from, bool many)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	b->from = from;
+	b->many = many;
+	return take_role(b);
+}
+
+/* ---- Bodies ----------------------------------------------------------------------------------- */
+
+#define STAGED_NAME_MAX 40
+
+static bool as_wanted(const struct copy *c, int fd, uint64_t size)
+{
+	struct digest d;
+
+	if (c->size && c->size != size)
+		return false;
+	if (!digest_known(&c->digest))
+		return true;
+	return digest_fd(fd, &d, NULL) == 0 && digest_equal(&d, &c->digest);
+}
+
+static int set_received(int fd, int64_t received_ns)
+{
+	struct timespec t = {.tv_sec = received_ns / 1000000000,
+			     .tv_nsec = received_ns % 1000000000};
+
+	if (!received_ns)
+		return 0;
+	if (t.tv_nsec < 0) {
+		t.tv_sec--;
+		t.tv_nsec += 1000000000;
+	}
+	return io_utimens(fd, (const struct timespec[2]){t, t});
+}
+
+/* Copies a body into the staged file `fd`, whole and durable (or flushed by commit). */
+static int fill_staged(struct store_backend *b, const struct copy *c, int body, int fd)
+{
+	uint64_t size = 0;
+	int err = io_copy(body, fd, &size);
+
+	if (!err && !as_wanted(c, fd, size))
+		err = MB_E_DAMAGED;
+	if (!err)
+		err = set_received(fd, c->received_ns);
+	if (!err && !b->many)
+		err = io_fsync(fd);
+	if (!err && b->many)
+		b->unsynced = true;
+	return err;
+}
+
+static int stage(struct store_backend *b, const struct copy *c, int body,
+		 char name[STAGED_NAME_MAX])
+{
+	int dir = store_staging_fd(b->store);
+	MB_AUTO_CLOSE int fd = -1;
+	int err;
+
+	snprintf(name, STAGED_NAME_MAX, "body-%016" PRIx64, random_u64());
+	fd = io_create_at(dir, name, O_RDWR, 0600);
+	if (fd < 0)
+		return fd;
+	if (lseek(body, 0, SEEK_SET) < 0)
+		err = -errno;
+	else
+		err = fill_staged(b, c, body, fd);
+	if (err)
+		io_unlinkat(dir, name, 0);
+	return err;
+}
+
+static int submit(struct store_backend *b, const struct record *want, const char *staged)
+{
+	return b->client ? store_client_put(b->client, want, staged, b->many)
+			 : store_put(b->store, want, staged);
+}
+
+static int put_body(struct store_backend *b, const struct record *want, int body)
+{
+	char name[STAGED_NAME_MAX];
+	int ret;
+
+	if (store_backend_holds(b, &want->copy)) {
+		ret = submit(b, want, NULL);
+		if (ret != -ENOENT)
+			return ret;
+	}
+	ret = stage(b, &want->copy, body, name);
+	if (ret)
+		return ret;
+	ret = submit(b, want, name);
+	/* Unless the store took it. */
+	if (faccessat(store_staging_fd(b->store), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		io_unlinkat(store_staging_fd(b->store), name, 0);
+	return ret;
+}
+
+static int sb_put(struct backend *backend, const struct record *want, int body)
+{
+	struct store_backend *b = store_backend_of(backend);
+	struct record r = *want; /* borrows */
+
+	if (!b->writer && !b->client)
+		return MB_E_LOCKED; /* no begin() before */
+	b->ending = b->ending || want->type == REC_PEER;
+	/* What the caller did not say comes from the peer of this batch. */
+	if (!r.origin.replica)
+		r.origin.replica = b->from;
+	return body >= 0 ? put_body(b, &r, body) : submit(b, &r, NULL);
+}
+
+static int sb_commit(struct backend *backend)
+{
+	struct store_backend *b = store_backend_of(backend);
+	int err = 0, err2;
+
+	if (b->unsynced && syncfs(store_staging_fd(b->store)) < 0)
+		err = -errno;
+	b->unsynced = false;
+	if (!err)
+		err = store_backend_flush(b);
+	err2 = b->ending || b->watch ? give_up_role(b) : 0;
+	b->ending = false;
+	store_backend_watch_update(b);
+	return err ? err : err2;
+}
+
+static int sb_now(struct backend *backend, const struct stamp *seen, struct stamp *ret)
+{
+	struct store_backend *b = store_backend_of(backend);
+	struct stamp now = STAMP_NONE;
+
+	if (b->client)
+		return store_client_now(b->client, seen, ret);
+	if (b->writer)
+		now = store_now(b->store);
+	b->clock.replica = store_replica(b->store);
+	hlc_see(&b->clock, &now);
+	if (seen)
+		hlc_see(&b->clock, seen);
+	*ret = hlc_now(&b->clock);
+	return 0;
+}
+
+static void sb_allow_mass_expunge(struct backend *backend, bool allow)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	b->allow_mass_expunge = allow;
+	if (b->writer)
+		store_allow_mass_expunge(b->store, allow);
+	if (b->client && store_client_allow_mass_expunge(b->client, allow) < 0)
+		drop_client(b);
+}
+
+static const struct backend_ops STORE_OPS = {
+	.name = "store",
+	.close = sb_close,
+	.info = sb_info,
+	.refresh = sb_refresh,
+	.position = sb_position,
+	.changes = sb_changes,
+	.tree = sb_tree,
+	.message = sb_message,
+	.each_message = sb_each_message,
+	.by_uid = sb_by_uid,
+	.digest = sb_digest,
+	.by_digest = sb_by_digest,
+	.body = sb_body,
+	.begin = sb_begin,
+	.put = sb_put,
+	.commit = sb_commit,
+	.now = sb_now,
+	.peer = sb_peer,
+	.each_peer = sb_each_peer,
+	.each_entry = sb_each_entry,
+	.watch_fd = sb_watch_fd,
+	.woken = sb_woken,
+	.allow_mass_expunge = sb_allow_mass_expunge,
+};
+
+int backend_open_store(const char *dir, struct backend **ret)
+{
+	struct store_backend *b;
+	char *real = NULL;
+	int err = store_locate(dir, &real);
+
+	if (err)
+		return err;
+	b = mb_xcalloc(1, sizeof(*b));
+	b->base.ops = &STORE_OPS;
+	b->dir = real;
+	b->destination = mb_xasprintf("store:%s", real);
+	err = store_open(real, STORE_READ, &b->store);
+	/* A store that was never opened, or was left without an index, needs its writer first. */
+	if (err && err != MB_E_NOT_STORE && err != MB_E_VERSION && err != MB_E_UNSAFE) {
+		err = store_open(real, STORE_WRITE, &b->store);
+		b->writer = !err;
+	}
+	if (err) {
+		sb_close(&b->base);
+		return err;
+	}
+	*ret = &b->base;
+	return 0;
+}
