@@ -152,6 +152,8 @@ static int expunge_old(struct work *w)
 	if (w->known && copy_alive(c) && stamp_compare(&c->place.at, &w->rec->at) <= 0) {
 		c->dead = c->place.at;
 		c->dead_at = w->rec->at;
+		c->via = GUID_ZERO;
+		c->via_seen = STAMP_NONE;
 		if (w->modseq > w->e.modseq)
 			w->e.modseq = w->modseq;
 		settle_state(w);

@@ -83,7 +83,8 @@ static int dump_entry(struct entry *e, void *arg)
 	static const char *const STATES[] = {"present", "dead", "lost", "damaged"};
 	FILE *out = arg;
 
-	guid(out, "copy ", &e->copy.guid);
+	fputs("copy", out);
+	guid(out, "", &e->copy.guid);
 	fprintf(out, " %" PRIx64 " %s ordinal=%" PRIu64 " modseq=%" PRIu64 " %s", e->copy.id,
 		STATES[e->state], e->ordinal, e->modseq, e->in_new ? "new" : "cur");
 	text(out, e->file);
@@ -122,7 +123,8 @@ static int dump_mailbox(struct index_txn *tx, const uint8_t *key, size_t len, vo
 	int r = index_get_mailbox(tx, &g, &m, &l);
 	if (r < 0)
 		return r;
-	guid(out, "mailbox ", &g);
+	fputs("mailbox", out);
+	guid(out, "", &g);
 	mailbox(out, &m);
 	text(out, l.dir);
 	fprintf(out, " live=%" PRIu32 " modseq=%" PRIu64 " cookie=%" PRIu32 "\n", l.n_live,

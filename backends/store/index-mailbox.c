@@ -188,21 +188,23 @@ static int put_dir(struct index_txn *tx, const struct guid *g, const char *old, 
 
 /* ---- put ---- */
 
-static int count_one(struct index_txn *tx, const uint8_t *key, size_t len, void *arg)
+static int count_one(struct entry *e, void *arg)
 {
 	struct counters *c = arg;
-	uint32_t uid = get_be32(key + 16);
+	uint32_t uid = e->copy.place.uid;
 
 	c->n_live++;
-	if (uid >= c->uid_next && uid < UINT32_MAX)
+	if (uid >= c->uid_next && uid > 0 && uid < UINT32_MAX)
 		c->uid_next = uid + 1;
+	if (e->modseq > c->modseq)
+		c->modseq = e->modseq;
 	return 0;
 }
 
 /* Of a mailbox that is put for the first time: its copies may have been here before it. */
 static int count_live(struct index_txn *tx, const struct guid *g, struct counters *c)
 {
-	return table_walk(tx, T_UID, g->b, sizeof(g->b), NULL, 0, count_one, c);
+	return index_each_in(tx, g, 0, count_one, c);
 }
 
 static int write_mailbox(struct index_txn *tx, const struct mailbox *m, const struct counters *c,

@@ -108,7 +108,7 @@ int table_walk(struct index_txn *tx, enum table t, const void *prefix, size_t pr
 		memcpy(w.next, from ? from : prefix, w.next_len);
 	do {
 		r = collect(&w);
-		if (!r)
+		if (!r && w.n)
 			r = call_batch(&w, fn, arg);
 	} while (!r && w.n == WALK_BATCH);
 	buf_release(&w.keys);

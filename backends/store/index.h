@@ -53,7 +53,7 @@ enum entry_state {
 	ENTRY_PRESENT = 0, /* live, file in its place */
 	ENTRY_DEAD,	   /* expunged: registers only (the tombstone) */
 	ENTRY_LOST,	   /* live, but the file is in neither place: wanted from a peer */
-	ENTRY_DAMAGED,	   /* live, the file is not what was stored: kept aside, wanted from a peer */
+	ENTRY_DAMAGED, /* live, the file is not what was stored: kept aside, wanted from a peer */
 };
 
 struct entry {
@@ -61,9 +61,9 @@ struct entry {
 	enum entry_state state;
 	uint64_t ordinal;
 	uint64_t modseq;
-	char *file;	/* owned; whole file name as last seen; NULL when it has none */
-	bool in_new;	/* file is in new/, else in cur/ */
-	uint64_t ino;	/* of the file; 0 = not known */
+	char *file;   /* owned; whole file name as last seen; NULL when it has none */
+	bool in_new;  /* file is in new/, else in cur/ */
+	uint64_t ino; /* of the file; 0 = not known */
 	int64_t mtime_ns, ctime_ns;
 };
 void entry_release(struct entry *e);
@@ -110,7 +110,8 @@ void mailbox_local_release(struct mailbox_local *l);
 int index_get_entry(struct index_txn *tx, const struct guid *g, uint64_t id, struct entry *ret);
 int index_put_entry(struct index_txn *tx, const struct entry *e);
 int index_drop_entry(struct index_txn *tx, const struct guid *g, uint64_t id);
-int index_get_message(struct index_txn *tx, const struct guid *g, struct message *ret); /* n may be 0; ret is overwritten */
+int index_get_message(struct index_txn *tx, const struct guid *g,
+		      struct message *ret); /* n may be 0; ret is overwritten */
 int index_by_uid(struct index_txn *tx, const struct guid *mb, uint32_t uid, struct entry *ret);
 int index_by_ordinal(struct index_txn *tx, uint64_t ordinal, struct entry *ret);
 
@@ -119,18 +120,20 @@ int index_by_ordinal(struct index_txn *tx, uint64_t ordinal, struct entry *ret);
  * more; what it puts ahead of the walk may or may not be.  Non-zero ends the walk and is returned. */
 typedef int index_entry_fn(struct entry *e, void *arg);
 /* Live copies of a mailbox whose file name has this unique part (fname.unique_len bytes of `name`). */
-int index_by_name(struct index_txn *tx, const struct guid *mb, const char *name,
-		  index_entry_fn *fn, void *arg);
+int index_by_name(struct index_txn *tx, const struct guid *mb, const char *name, index_entry_fn *fn,
+		  void *arg);
 int index_by_digest(struct index_txn *tx, const struct digest *d, index_entry_fn *fn, void *arg);
 int index_each_in(struct index_txn *tx, const struct guid *mb, uint32_t from_uid,
 		  index_entry_fn *fn, void *arg); /* live ones, by UID */
-int index_each(struct index_txn *tx, index_entry_fn *fn, void *arg); /* all, dead ones too, by GUID */
+int index_each(struct index_txn *tx, index_entry_fn *fn,
+	       void *arg); /* all, dead ones too, by GUID */
 
 /* Aliases: the GUID that `g` became, following chains; g itself when it is none. */
 struct guid index_resolve(struct index_txn *tx, struct guid g);
 int index_put_alias(struct index_txn *tx, const struct guid *from, const struct guid *to);
 int index_each_alias(struct index_txn *tx,
-		     int (*fn)(const struct guid *from, const struct guid *to, void *arg), void *arg);
+		     int (*fn)(const struct guid *from, const struct guid *to, void *arg),
+		     void *arg);
 
 /* Peers and the maps of those without a log. */
 int index_get_peer(struct index_txn *tx, uint64_t replica, struct peer_state *ret);
