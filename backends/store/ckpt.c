@@ -186,11 +186,10 @@ static void sum_add(XXH3_state_t *sum, uint64_t check)
 
 int ckpt_add(struct ckpt_writer *w, const struct record *rec)
 {
-	buf_reset(&w->frame);
-	buf_put_u64(&w->frame, 0);
-	record_encode(rec, &w->frame);
-	if (w->frame.len - FRAME_HEAD > RECORD_MAX)
-		return MB_E_LIMIT;
+	int r = frame_record(&w->frame, rec);
+
+	if (r)
+		return r;
 	sum_add(w->sum, frame_seal(&w->frame, frame_seed(&w->h.log), w->offset));
 	w->offset += w->frame.len;
 	w->n++;

@@ -37,6 +37,9 @@ struct scan {
 };
 
 uint64_t frame_seed(const struct guid *log);
+/* Replaces b by FRAME_HEAD bytes and the record.  MB_E_LIMIT, or MB_E_FORMAT for one that could not be
+ * read again: a log or a checkpoint that holds such a record could not be read beyond it. */
+int frame_record(struct buf *b, const struct record *rec);
 /* Fills in the head and appends the checksum of a frame that is to stand at `offset`.  b holds
  * FRAME_HEAD bytes of anything and the payload.  Returns the checksum. */
 uint64_t frame_seal(struct buf *b, uint64_t seed, uint64_t offset);

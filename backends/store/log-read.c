@@ -83,7 +83,7 @@ static int position_fits(int fd, const struct position *p, uint64_t limit)
 
 	if (p->offset == LOG_HEADER_SIZE)
 		return p->check == 0 ? 0 : MB_E_POSITION;
-	if (p->offset <= LOG_HEADER_SIZE + FRAME_EXTRA || p->offset > limit)
+	if (!p->check || p->offset <= LOG_HEADER_SIZE + FRAME_EXTRA || p->offset > limit)
 		return MB_E_POSITION;
 	n = io_pread_full(fd, check, sizeof(check), (off_t)p->offset - 8);
 	if (n < 0)

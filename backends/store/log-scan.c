@@ -25,6 +25,21 @@ uint64_t frame_seed(const struct guid *log)
 	return get_le64(log->b);
 }
 
+int frame_record(struct buf *b, const struct record *rec)
+{
+	struct record back = {0};
+	int r;
+
+	buf_reset(b);
+	buf_put_u64(b, 0);
+	record_encode(rec, b);
+	if (b->len - FRAME_HEAD > RECORD_MAX)
+		return MB_E_LIMIT;
+	r = record_decode(b->data + FRAME_HEAD, b->len - FRAME_HEAD, &back);
+	record_release(&back);
+	return r;
+}
+
 uint64_t frame_seal(struct buf *b, uint64_t seed, uint64_t offset)
 {
 	uint32_t len = (uint32_t)(b->len - FRAME_HEAD);

@@ -174,20 +174,13 @@ static int append_locked(struct log *l, const struct record *rec)
 		return -EBADF;
 	if (l->no_append || l->flush_failed)
 		return MB_E_LOG_DEAD;
-	buf_reset(&l->frame);
-	buf_put_u64(&l->frame, 0);
-	record_encode(rec, &l->frame);
-	if (l->frame.len - FRAME_HEAD > RECORD_MAX)
-		return MB_E_LIMIT;
-	if (l->end + l->frame.len + FRAME_EXTRA >= l->file_max) {
+	r = frame_record(&l->frame, rec);
+	if (!r && l->end + l->frame.len + FRAME_EXTRA >= l->file_max) {
 		r = log_rotate_locked(l);
-		if (r)
-			return r;
-		buf_reset(&l->frame);
-		buf_put_u64(&l->frame, 0);
-		record_encode(rec, &l->frame);
+		if (!r)
+			r = frame_record(&l->frame, rec); /* it was used meanwhile */
 	}
-	return append_frame(l);
+	return r ? r : append_frame(l);
 }
 
 int log_append(struct log *l, const struct record *rec, struct position *ret_end,

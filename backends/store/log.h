@@ -20,7 +20,7 @@ struct log;
 /*
  * Opens the log in directory `dir` (fd, borrowed) for reading.  Finds the newest file with a sound header; a
  * writer calls log_begin() next.  An empty directory is an empty log.  `store` is checked against
- * the headers unless zero.  MB_E_VERSION: written by a newer program.
+ * the headers unless zero (MB_E_NOT_STORE).  MB_E_VERSION: written by a newer program.
  */
 int log_open(int dir, const struct guid *store, struct log **ret);
 void log_close(struct log *l); /* flushes when it is a writer's */
@@ -29,14 +29,16 @@ void log_close(struct log *l); /* flushes when it is a writer's */
  * Makes this the writer.  clean = the last stop was clean and the file's end is what the caller
  * recorded (`expect`): goes on in the last file.  Otherwise (unclean stop, torn tail, end differs,
  * no file) a new file with a new id is begun, so that no position is ever given twice.  The bytes of a
- * torn tail stay where they are; the new header says where the old file ends.
+ * torn tail stay where they are; the new header says where the old file ends.  Right records behind a
+ * bad place (power cut, or damage) are appended again to the new file.  The functions that write give
+ * -EBADF to a log that is not begun.
  */
 int log_begin(struct log *l, bool clean, const struct position *expect);
 
 /* Appends one record.  Sets *ret_end to the position after it and *ret_modseq (each may be NULL).
  * One write(2).  After a failed flush of this file: MB_E_LOG_DEAD until log_rotate().  ENOSPC and
  * short writes leave no half record behind for later appends (the tail is cut back, or, if that
- * fails, the file is dead). */
+ * fails, the file is dead).  MB_E_LIMIT, MB_E_FORMAT: this record could not be read again. */
 int log_append(struct log *l, const struct record *r, struct position *ret_end,
 	       uint64_t *ret_modseq);
 
@@ -46,13 +48,14 @@ bool log_needs_flush(const struct log *l);
 
 /* End of the log now (for a reader: looks at the file again). */
 int log_end(struct log *l, struct position *ret);
-uint64_t log_modseq(struct log *l, const struct position *p); /* modseq of a position in a file we have */
+/* modseq of a position in a file, or of a checkpoint, that is there; else 0. */
+uint64_t log_modseq(struct log *l, const struct position *p);
 
 /* 0 when this log gave `p` and still holds what comes after it, with p->check agreeing; else
  * MB_E_POSITION.  A none position is MB_E_POSITION too. */
 int log_check(struct log *l, const struct position *p);
 
-/* Start of the oldest log file that is still there. */
+/* Start of the oldest log file from which on all is there; a none position for an empty log. */
 int log_start(struct log *l, struct position *ret);
 
 /*
@@ -65,12 +68,15 @@ typedef int log_fn(const struct record *r, const struct position *end, uint64_t 
 int log_read(struct log *l, const struct position *since, log_fn *fn, void *arg,
 	     struct position *ret_good);
 
-/* Ends the current file (flushed) and begins the next. */
+/* Ends the current file (flushed) and begins the next.  After a failed flush the file ends where the
+ * last good flush was, and the records since then are appended to the next file, durable: they have
+ * other positions there, and their old ones are MB_E_POSITION. */
 int log_rotate(struct log *l);
 uint64_t log_file_size(const struct log *l); /* bytes of the current file */
 uint32_t log_sequence(const struct log *l);  /* of the current file */
 /* Sequence and time of creation of each log file there, oldest first. */
-int log_files(struct log *l, int (*fn)(uint32_t sequence, int64_t created_ns, uint64_t size, void *arg),
+int log_files(struct log *l,
+	      int (*fn)(uint32_t sequence, int64_t created_ns, uint64_t size, void *arg),
 	      void *arg);
 /* Removes log files with a sequence below `keep_from`, and checkpoints older than the newest. */
 int log_remove_before(struct log *l, uint32_t keep_from);

@@ -80,6 +80,12 @@ void log_dir_record(struct record *ret, uint64_t n, size_t size)
 	ret->new_name = name;
 }
 
+void log_dir_bad_record(struct record *ret, size_t size)
+{
+	log_dir_record(ret, 1, size);
+	ret->copy.place.base = MB_TAKE(ret->new_name);
+}
+
 struct position log_dir_append(struct log *l, uint64_t from, uint64_t to)
 {
 	struct position end = {0};

@@ -23,8 +23,10 @@ extern const struct guid LOG_DIR_STORE;
 struct log *log_dir_reader(const struct log_dir *d); /* log_open() */
 struct log *log_dir_writer(const struct log_dir *d); /* and log_begin() after an unclean stop */
 
-/* A record that says `n`, of about `size` bytes. */
+/* A record that says `n`, of about `size` bytes (at most 8192). */
 void log_dir_record(struct record *ret, uint64_t n, size_t size);
+/* One of about `size` bytes that could not be read again: its file name is too long. */
+void log_dir_bad_record(struct record *ret, size_t size);
 /* Appends the records from..to, small ones; the position after the last. */
 struct position log_dir_append(struct log *l, uint64_t from, uint64_t to);
 
@@ -32,10 +34,10 @@ struct position log_dir_append(struct log *l, uint64_t from, uint64_t to);
 struct seen {
 	uint64_t n[256];
 	size_t count;
-	uint64_t modseq;	/* of the last; it must grow */
-	struct position end;	/* of the last */
-	struct position good;	/* as log_read() said */
-	size_t stop_after;	/* 0 = never */
+	uint64_t modseq;      /* of the last; it must grow */
+	struct position end;  /* of the last */
+	struct position good; /* as log_read() said */
+	size_t stop_after;    /* 0 = never */
 };
 int seen_add(const struct record *r, const struct position *end, uint64_t modseq, void *arg);
 int log_dir_read(struct log *l, const struct position *since, struct seen *ret);
