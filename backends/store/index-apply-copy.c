@@ -41,7 +41,7 @@ static void clear_file(struct entry *e)
 {
 	free(e->file);
 	e->file = NULL;
-	e->in_new = false;
+	e->in_new = e->copy.recent = false;
 	e->ino = 0;
 	e->mtime_ns = e->ctime_ns = 0;
 }
