@@ -102,7 +102,8 @@ void mailbox_local_release(struct mailbox_local *l);
 /*
  * Copies.  put keeps all the tables in step with the entry (old keys out, new ones in), and n_live,
  * uid_next (above every UID seen) and modseq of its mailbox, and of the one that it left.  Live is
- * what is not ENTRY_DEAD.  The name table has the unique part of `file`, or of place.base when there is no file.
+ * what is not ENTRY_DEAD.  The name table has the unique part of `file`, or of place.base when there
+ * is no file.
  * A mailbox that is not there (yet) has no counters.
  * by_uid, by_ordinal: -ENOENT; where several share it, the first live one by GUID (by_ordinal: a
  * dead one when none lives).
@@ -115,9 +116,10 @@ int index_get_message(struct index_txn *tx, const struct guid *g,
 int index_by_uid(struct index_txn *tx, const struct guid *mb, uint32_t uid, struct entry *ret);
 int index_by_ordinal(struct index_txn *tx, uint64_t ordinal, struct entry *ret);
 
-/* Walks.  fn may steal from e, and may put and drop entries, aliases and peers in the same write transaction: keys are
- * collected in batches and looked up again before the call.  What fn takes out is not met any
- * more; what it puts ahead of the walk may or may not be.  Non-zero ends the walk and is returned. */
+/* Walks.  fn may steal from e, and may put and drop entries, aliases and peers in the same write
+ * transaction: keys are collected in batches and looked up again before the call.  What fn takes
+ * out is not met any more; what it puts ahead of the walk may or may not be.  Non-zero ends the
+ * walk and is returned. */
 typedef int index_entry_fn(struct entry *e, void *arg);
 /* Live copies of a mailbox whose file name has this unique part (fname.unique_len bytes of `name`). */
 int index_by_name(struct index_txn *tx, const struct guid *mb, const char *name, index_entry_fn *fn,
