@@ -8,7 +8,7 @@
  * Steps: 1. mailboxes are joined and made a proper tree (cycles, equal names, swaps, deletes with unseen
  * mail); 2. new messages of both sides with one digest in one mailbox are paired; 3. copies are
  * joined; 4. UIDs that clash are renumbered; 5. each side's difference from the result is its plan.
- * Every conflict rule is one function in merge.c, and one paragraph of mailbraid-merge(7).
+ * Every conflict rule is one function rule_*() in merge-*.c and one paragraph of mailbraid-merge(7).
  */
 #ifndef MB_SYNC_MERGE_H
 #define MB_SYNC_MERGE_H
@@ -18,34 +18,36 @@
 #include <stdbool.h>
 
 struct merge_side {
-	struct tree tree;	   /* owned: all mailboxes, dead ones too */
-	struct message *messages;  /* owned; sorted by GUID; those that changed on either side, and
+	struct tree tree;	  /* owned: all mailboxes, dead ones too */
+	struct message *messages; /* owned; sorted by GUID; those that changed on either side, and
 				      their UID neighbours */
 	size_t n_messages;
-	unsigned caps;		   /* enum backend_caps */
+	unsigned caps; /* enum backend_caps */
 	uint64_t replica;
-	bool case_insensitive;	   /* its file system folds case: names that differ in case only clash */
+	bool case_insensitive; /* its file system folds case: names that differ in case only clash */
 };
 
 struct merge_input {
 	struct merge_side side[2];
 	bool keep_twins; /* do not pair new messages with equal digests */
+	uint64_t agreed; /* clock time (stamp.time) of the last agreement, 0 = unknown.  For notices
+			    only: what both sides changed since */
 };
 
 enum notice_kind {
-	NOTICE_EXPUNGE_BEAT_FLAGS,   /* 7: flags changed here, expunged there */
-	NOTICE_MOVE_BEAT_EXPUNGE,    /* 37 */
-	NOTICE_MOVED_TWICE,	     /* 38 */
-	NOTICE_BOTH_EDITED,	     /* 32 */
-	NOTICE_EDIT_BEAT_EXPUNGE,    /* 29 */
-	NOTICE_MAILBOX_KEPT,	     /* delete lost: unseen mail or a rename */
+	NOTICE_EXPUNGE_BEAT_FLAGS, /* 7: flags changed here, expunged there */
+	NOTICE_MOVE_BEAT_EXPUNGE,  /* 37 */
+	NOTICE_MOVED_TWICE,	   /* 38 */
+	NOTICE_BOTH_EDITED,	   /* 32 */
+	NOTICE_EDIT_BEAT_EXPUNGE,  /* 29 */
+	NOTICE_MAILBOX_KEPT,	   /* delete lost: unseen mail or a rename */
 	NOTICE_MAILBOX_RENAMED_TWICE,
-	NOTICE_MAILBOX_SUFFIXED,     /* two mailboxes wanted one name */
-	NOTICE_MAILBOX_MERGED,	     /* made apart under one name */
+	NOTICE_MAILBOX_SUFFIXED, /* two mailboxes wanted one name */
+	NOTICE_MAILBOX_MERGED,	 /* made apart under one name */
 	NOTICE_CYCLE_BROKEN,
-	NOTICE_RENUMBERED,	     /* UID clash */
-	NOTICE_PAIRED,		     /* delivered on both sides, taken as one */
-	NOTICE_CLOCK,		     /* a stamp from the future was clamped */
+	NOTICE_RENUMBERED, /* UID clash */
+	NOTICE_PAIRED,	   /* delivered on both sides, taken as one */
+	NOTICE_CLOCK,	   /* a stamp from the future was clamped */
 };
 struct notice {
 	enum notice_kind kind;
@@ -53,16 +55,28 @@ struct notice {
 	char *text;		      /* owned: a sentence for people, without subjects */
 };
 
-/* What a side has to put, in an order in which it can be done: mailboxes parents first (renames
- * that swap go by way of a temporary name inside the store), aliases, then copies, then mailbox deletions deepest first. */
+/*
+ * What a side has to put, in an order in which it can be done:
+ *   1. live mailboxes, parents first (a name may still be taken by a mailbox that a later item moves,
+ *      merges or deletes: the store gives that one a temporary name);
+ *   2. mailboxes that became others;
+ *   3. aliases;
+ *   4. copies: expunges, then the living by mailbox and UID.  A put of a copy raises uid_next of
+ *      its mailbox over its UID, so that a run that is cut needs no new UIDs;
+ *   5. what uid_next lacks then; 6. deleted mailboxes, deepest first.
+ */
 struct plan {
-	struct record *items; /* owned; REC_MAILBOX_STATE, REC_ALIAS, REC_COPY_STATE; what people see
-				 of it is told by plan_what() */
+	/* Owned; REC_MAILBOX_STATE, REC_ALIAS, REC_COPY_STATE; what people see of it is told by
+	 * plan_what().  old_guid and old_id of a copy: how the side calls it before its alias. */
+	struct record *items;
 	size_t n, cap;
 };
 
-/* What an item does to the side it is for, as people see it: REC_ARRIVE, REC_FLAGS, REC_MOVE,
- * REC_EXPUNGE, REC_RENUMBER, REC_MAILBOX_*, or REC_NONE when only stamps change. */
+/*
+ * What an item does to the side it is for, as people see it: REC_ARRIVE, REC_FLAGS, REC_MOVE,
+ * REC_RENAME, REC_EXPUNGE, REC_RENUMBER, REC_MAILBOX_*, or REC_NONE when only stamps, or an alias,
+ * change.  Sides without CAP_STAMPS get no items that are REC_NONE, but for aliases.
+ */
 enum record_type plan_what(const struct merge_side *side, const struct record *item);
 
 struct merge_result {

@@ -1,0 +1,345 @@
+/*
+ * plan.c - each side's difference from the result, as what it has to put.
+ *
+ * Wanted states are whole: all registers of the object, whatever differs, so that a put is a join
+ * and may be done twice.  What people will see of an item is told beside it.
+ */
+#include "backends/base/mem.h"
+#include "sync/merge-private.h"
+#include <string.h>
+
+struct planner {
+	struct merging *m;
+	int side;
+	const struct merge_side *have;
+	struct plan *plan;
+	uint32_t *uid_next; /* owned; likewise: what the side has, then what its puts will make */
+};
+
+/* ---- what people see ---- */
+
+static bool is_shown(const struct mailbox *box)
+{
+	return box && mailbox_alive(box) && box->selectable;
+}
+
+static enum record_type what_register(const struct merge_side *side, const struct mailbox *was,
+				      const struct mailbox *now)
+{
+	if (!guid_equal(&was->parent, &now->parent) || strcmp(was->part, now->part) != 0)
+		return REC_MAILBOX_RENAME;
+	if (!is_shown(now))
+		return REC_NONE;
+	if (was->subscribed != now->subscribed && (side->caps & CAP_SUBSCRIBE))
+		return REC_MAILBOX_SUBSCRIBE;
+	if (was->uid_validity != now->uid_validity && (side->caps & CAP_UIDS))
+		return REC_MAILBOX_STATE;
+	return REC_NONE;
+}
+
+static enum record_type what_mailbox(const struct merge_side *side, const struct mailbox *now)
+{
+	const struct mailbox *was = tree_find(&side->tree, &now->guid);
+	if (!guid_is_zero(&now->merged_into))
+		return was && mailbox_alive(was) ? REC_MAILBOX_MERGE : REC_NONE;
+	if (!is_shown(was) && is_shown(now))
+		return was ? REC_MAILBOX_REVIVE : REC_MAILBOX_CREATE;
+	if (is_shown(was) && !is_shown(now))
+		return REC_MAILBOX_DELETE;
+	if (!was || !mailbox_alive(was) || !mailbox_alive(now))
+		return REC_NONE;
+	return what_register(side, was, now);
+}
+
+static bool base_differs(const struct copy *was, const struct copy *now)
+{
+	return now->place.base && was->place.base && strcmp(was->place.base, now->place.base) != 0;
+}
+
+static const struct copy *side_copy(const struct merge_side *side, const struct record *item)
+{
+	bool renamed = !guid_is_zero(&item->old_guid);
+	const struct guid *guid = renamed ? &item->old_guid : &item->copy.guid;
+	size_t low = 0, high = side->n_messages;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = guid_compare(&side->messages[mid].guid, guid);
+		if (order == 0)
+			return message_find(&side->messages[mid],
+					    renamed ? item->old_id : item->copy.id);
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+/* Another mailbox, by a move: when a mailbox becomes another, the stamp of the place stays. */
+static bool is_moved(const struct place *was, const struct place *now)
+{
+	return !guid_equal(&was->mailbox, &now->mailbox) && stamp_compare(&was->at, &now->at) != 0;
+}
+
+static enum record_type what_copy(const struct merge_side *side, const struct record *item)
+{
+	const struct copy *was = side_copy(side, item), *now = &item->copy;
+	bool lived = was && copy_alive(was);
+
+	if (!copy_alive(now))
+		return lived ? REC_EXPUNGE : REC_NONE;
+	if (!lived)
+		return REC_ARRIVE;
+	if (is_moved(&was->place, &now->place))
+		return REC_MOVE;
+	if (!flags_same_set(&was->flags, &now->flags))
+		return REC_FLAGS;
+	if (was->place.uid != now->place.uid && (side->caps & CAP_UIDS))
+		return REC_RENUMBER;
+	if (base_differs(was, now) && (side->caps & CAP_STAMPS))
+		return REC_RENAME;
+	return REC_NONE;
+}
+
+enum record_type plan_what(const struct merge_side *side, const struct record *item)
+{
+	switch (item->type) {
+	case REC_MAILBOX_STATE:
+		return what_mailbox(side, &item->mailbox);
+	case REC_COPY_STATE:
+		return what_copy(side, item);
+	default:
+		return REC_NONE;
+	}
+}
+
+/* ---- items ---- */
+
+/* An item that borrows what it holds is put on the list as a clone. */
+static void add_item(struct planner *p, struct record *item)
+{
+	struct plan *plan = p->plan;
+	item->origin.replica = p->m->in->side[!p->side].replica;
+	MB_GROW(plan->items, plan->cap, plan->n + 1);
+	plan->items[plan->n] = (struct record){0};
+	record_clone(&plan->items[plan->n++], item);
+}
+
+static void add_visible(struct planner *p, struct record *item)
+{
+	if ((p->have->caps & CAP_STAMPS) || plan_what(p->have, item) != REC_NONE)
+		add_item(p, item);
+}
+
+/* `uid_next`: what the item says of it, which is less than the result while arrivals will raise it. */
+static void plan_mailbox(struct planner *p, const struct mailbox *now, uint32_t uid_next)
+{
+	const struct mailbox *was = tree_find(&p->have->tree, &now->guid);
+	struct record item = {.type = REC_MAILBOX_STATE, .mailbox = *now};
+	item.mailbox.uid_next = uid_next;
+	if (!was || !mailbox_equal(was, &item.mailbox))
+		add_visible(p, &item);
+}
+
+static bool copy_differs(const struct pair *pair, int side)
+{
+	if (!pair->was[side])
+		return true;
+	struct copy was = seen_copy(pair->was[side]);
+	return !copy_equal(&was, &pair->now);
+}
+
+static void plan_copy(struct planner *p, const struct pair *pair)
+{
+	struct record item = {.type = REC_COPY_STATE, .copy = pair->now};
+	const struct seen *was = pair->was[p->side];
+	if (was && !copy_same_key(was->copy, &pair->now)) {
+		item.old_guid = was->copy->guid;
+		item.old_id = was->copy->id;
+	}
+	add_visible(p, &item);
+}
+
+static void plan_aliases(struct planner *p)
+{
+	for (size_t i = 0; i < p->m->n_aliases; i++) {
+		const struct alias *a = &p->m->aliases[i];
+		struct record item = {
+			.type = REC_ALIAS,
+			.copy = {.guid = a->to, .id = a->to_id},
+			.old_guid = a->from,
+			.old_id = a->from_id,
+		};
+		if (a->side == p->side)
+			add_item(p, &item);
+	}
+}
+
+/* ---- order ---- */
+
+static int compare_u(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+/* The dead first; the living by mailbox and UID. */
+static int compare_work(const void *x, const void *y)
+{
+	const struct copy *a = &(*(struct pair *const *)x)->now;
+	const struct copy *b = &(*(struct pair *const *)y)->now;
+	int order = copy_alive(a) - copy_alive(b);
+	if (!order)
+		order = guid_compare(&a->place.mailbox, &b->place.mailbox);
+	if (!order)
+		order = compare_u(a->place.uid, b->place.uid);
+	if (!order)
+		order = guid_compare(&a->guid, &b->guid);
+	return order ? order : compare_u(a->id, b->id);
+}
+
+static struct pair **copies_to_do(const struct planner *p, size_t *ret_n)
+{
+	struct merging *m = p->m;
+	struct pair **work = mb_xcalloc(m->n_pairs, sizeof(struct pair *));
+	size_t n = 0;
+	for (size_t i = 0; i < m->n_pairs; i++)
+		if (copy_differs(&m->pairs[i], p->side))
+			work[n++] = &m->pairs[i];
+	if (n)
+		qsort(work, n, sizeof(struct pair *), compare_work);
+	*ret_n = n;
+	return work;
+}
+
+struct node_order {
+	const struct mailbox *box;
+	size_t depth;
+};
+
+static int compare_depth(const void *x, const void *y)
+{
+	const struct node_order *a = x, *b = y;
+	int order = compare_u(a->depth, b->depth);
+	return order ? order : guid_compare(&a->box->guid, &b->box->guid);
+}
+
+static size_t depth_of(const struct tree *t, const struct mailbox *box)
+{
+	size_t depth = 0;
+	while (box && depth <= t->n) {
+		struct guid parent = tree_resolve(t, box->parent);
+		box = guid_is_zero(&parent) ? NULL : tree_find(t, &parent);
+		depth++;
+	}
+	return depth;
+}
+
+/* All mailboxes of the result, parents first. */
+static struct node_order *nodes_in_order(const struct tree *t)
+{
+	struct node_order *order = mb_xcalloc(t->n, sizeof(*order));
+	for (size_t i = 0; i < t->n; i++)
+		order[i] = (struct node_order){&t->nodes[i], depth_of(t, &t->nodes[i])};
+	if (t->n)
+		qsort(order, t->n, sizeof(*order), compare_depth);
+	return order;
+}
+
+/* ---- one side ---- */
+
+static size_t index_of(const struct planner *p, const struct mailbox *box)
+{
+	return (size_t)(box - p->m->tree->nodes);
+}
+
+/* Lets uid_next grow by what will be put; marks the mailboxes where it does. */
+static bool *raise_uid_next(struct planner *p, struct pair **work, size_t n, uint32_t *ret_before)
+{
+	size_t nodes = p->m->tree->n;
+	bool *grows = mb_xcalloc(nodes, sizeof(*grows));
+	memcpy(ret_before, p->uid_next, nodes * sizeof(*ret_before));
+	for (size_t i = 0; i < n; i++) {
+		const struct place *place = &work[i]->now.place;
+		const struct mailbox *box = tree_find(p->m->tree, &place->mailbox);
+		if (!box || !copy_alive(&work[i]->now) || place->uid == UINT32_MAX)
+			continue;
+		size_t index = index_of(p, box);
+		if (place->uid < p->uid_next[index])
+			continue;
+		p->uid_next[index] = place->uid + 1;
+		grows[index] = true;
+	}
+	return grows;
+}
+
+static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
+				const bool *grows, const uint32_t *before)
+{
+	for (size_t i = 0; i < p->m->tree->n; i++) {
+		const struct mailbox *box = order[i].box;
+		size_t index = index_of(p, box);
+		if (mailbox_alive(box))
+			plan_mailbox(p, box, grows[index] ? before[index] : box->uid_next);
+	}
+	for (size_t i = 0; i < p->m->tree->n; i++)
+		if (!guid_is_zero(&order[i].box->merged_into))
+			plan_mailbox(p, order[i].box, order[i].box->uid_next);
+}
+
+/* uid_next where arrivals alone do not raise it enough: UIDs that were given and are gone. */
+static void plan_uid_next(struct planner *p, const struct node_order *order, const bool *grows)
+{
+	if (!(p->have->caps & CAP_STAMPS))
+		return;
+	for (size_t i = 0; i < p->m->tree->n; i++) {
+		const struct mailbox *box = order[i].box;
+		size_t index = index_of(p, box);
+		struct record item = {.type = REC_MAILBOX_STATE, .mailbox = *box};
+		if (grows[index] && box->uid_next > p->uid_next[index])
+			add_item(p, &item);
+	}
+}
+
+static void plan_dead_mailboxes(struct planner *p, const struct node_order *order)
+{
+	for (size_t i = p->m->tree->n; i-- > 0;) {
+		const struct mailbox *box = order[i].box;
+		if (!mailbox_alive(box) && guid_is_zero(&box->merged_into))
+			plan_mailbox(p, box, box->uid_next);
+	}
+}
+
+static void plan_side(struct planner *p, const struct node_order *order)
+{
+	size_t n, nodes = p->m->tree->n;
+	MB_AUTO_FREE uint32_t *before = mb_xcalloc(nodes, sizeof(*before));
+	struct pair **work = copies_to_do(p, &n);
+	p->uid_next = side_uid_next(p->m, p->side);
+	bool *grows = raise_uid_next(p, work, n, before);
+
+	plan_live_mailboxes(p, order, grows, before);
+	plan_aliases(p);
+	for (size_t i = 0; i < n; i++)
+		plan_copy(p, work[i]);
+	plan_uid_next(p, order, grows);
+	plan_dead_mailboxes(p, order);
+
+	free(grows);
+	free(work);
+	free(p->uid_next);
+}
+
+void plans_make(struct merging *m)
+{
+	struct node_order *order = nodes_in_order(m->tree);
+	for (int side = 0; side < 2; side++) {
+		struct planner p = {
+			.m = m,
+			.side = side,
+			.have = &m->in->side[side],
+			.plan = &m->out->plan[side],
+		};
+		plan_side(&p, order);
+	}
+	free(order);
+}
