@@ -88,9 +88,6 @@ static void count(struct session_counts *c, enum record_type what)
 	case REC_MAILBOX_MERGE:
 		c->mailboxes++;
 		break;
-	case REC_FOUND:
-		c->found++;
-		break;
 	case REC_NONE:
 		break;
 	default:
@@ -99,12 +96,14 @@ static void count(struct session_counts *c, enum record_type what)
 	}
 }
 
-static void show(const struct apply *a, int side, const struct record *item)
+static void show(const struct apply *a, int side, size_t i)
 {
+	const struct plan *plan = &a->result->plan[side];
 	const struct merge_side *to = &a->in->side[side];
 
 	if (a->opt->show)
-		a->opt->show(side, plan_what(to, item), to, item, a->opt->show_arg);
+		a->opt->show(side, plan_what(to, &plan->items[i]), to, &plan->items[i],
+			     a->opt->show_arg);
 }
 
 void apply_show(const struct apply *a, int side)
@@ -112,7 +111,7 @@ void apply_show(const struct apply *a, int side)
 	const struct plan *plan = &a->result->plan[side];
 
 	for (size_t i = 0; i < plan->n; i++) {
-		show(a, side, &plan->items[i]);
+		show(a, side, i);
 		count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
 	}
 }
@@ -187,14 +186,6 @@ static int put(const struct apply *a, int side, const struct record *item)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static void put_done(const struct apply *a, int side, const struct record *item, int changed)
-{
-	if (!changed)
-		return;
-	a->report->changed = true;
-	count(&a->report->to[side], plan_what(&a->in->side[side], item));
-}
-
 int apply_plan(const struct apply *a, int side)
 {
 	const struct plan *plan = &a->result->plan[side];
@@ -204,61 +195,18 @@ int apply_plan(const struct apply *a, int side)
 		const struct record *item = &plan->items[i];
 		if (a->opt->stop && a->opt->stop(a->opt->stop_arg))
 			return -EINTR;
-		show(a, side, item);
+		show(a, side, i);
 		int err = put(a, side, item);
-		if (err >= 0)
-			put_done(a, side, item, err);
-		else if (err == MB_E_STALE)
+		if (err > 0) {
+			a->report->changed = true;
+			count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
+		} else if (err == MB_E_STALE) {
 			stale = true;
-		else if (backend_is_gone(err))
+		} else if (err < 0 && backend_is_gone(err)) {
 			return err;
-		else
+		} else if (err < 0) {
 			apply_error(a, side, item, err);
+		}
 	}
 	return stale ? MB_E_STALE : 0;
-}
-
-static int give_one(const struct apply *a, int side, const struct record *want)
-{
-	struct backend *b = a->b[side];
-	int err = b->ops->begin(b, a->in->side[1 - side].replica, false);
-
-	if (err >= 0)
-		err = put_with_body(a, side, want);
-	if (err >= 0)
-		err = b->ops->commit(b);
-	if (err >= 0) {
-		a->report->changed = true;
-		a->report->to[side].found++;
-		return 1;
-	}
-	if (backend_is_gone(err))
-		return err;
-	apply_error(a, side, want, err);
-	return 0;
-}
-
-int apply_body(const struct apply *a, int side, const struct guid *guid)
-{
-	const struct message *m = gather_find(&a->in->side[side], guid);
-	struct backend *b = a->b[side];
-	int given = 0;
-
-	for (size_t i = 0; m && i < m->n; i++) {
-		struct record want = {.type = REC_COPY_STATE, .copy = m->copies[i]}; /* borrows */
-		if (!copy_alive(&want.copy))
-			continue;
-		int fd = b->ops->body(b, guid, want.copy.id);
-		if (fd >= 0) {
-			close(fd);
-			continue;
-		}
-		if (fd != MB_E_LOST && fd != MB_E_DAMAGED)
-			continue;
-		int err = give_one(a, side, &want);
-		if (err < 0)
-			return err;
-		given |= err;
-	}
-	return given;
 }

@@ -31,12 +31,6 @@ void apply_show(const struct apply *a, int side);
  * -EINTR: told to stop; else the backend is gone.  Nothing is durable before commit. */
 int apply_plan(const struct apply *a, int side);
 
-/*
- * Gives `side` the body of a message that both sides have and whose file it lost, or found damaged.
- * Nothing to do: 0.  1: given.  An error is in the report unless the backend is gone.
- */
-int apply_body(const struct apply *a, int side, const struct guid *guid);
-
 /* Adds an error of one item to the report; the message says which mailbox and message. */
 void apply_error(const struct apply *a, int side, const struct record *item, int err);
 

@@ -34,7 +34,9 @@ struct session {
 	struct position end[2];	  /* news was read up to here */
 	struct change_set news[2];
 	bool full;
-	bool known; /* both sides have a sync state that agrees with `since` */
+	uint64_t agreed; /* clock time of that agreement, 0 = none */
+	bool known;	 /* both sides have a sync state that agrees with `since` */
+	char *home;	 /* owned: the destination by which the peer goes to us, if it does */
 	struct gather gather;
 	struct merge_result merged;
 };
@@ -45,6 +47,7 @@ static void session_release(struct session *s)
 		change_set_release(&s->news[i]);
 	gather_release(&s->gather);
 	merge_result_release(&s->merged);
+	free(s->home);
 }
 
 static bool has_log(const struct session *s, int side)
@@ -132,9 +135,11 @@ static int ask_peer(struct session *s)
 	if (err == -ENOENT || (err >= 0 && theirs.replica != s->info[0].replica)) {
 		s->known = false;
 		err = 0;
-	} else if (err >= 0 && !position_equal(&theirs.remote, &s->since[0])) {
+	} else if (err >= 0 && s->known && !position_equal(&theirs.remote, &s->since[0])) {
 		s->known = position_good(s, 0, &theirs.remote);
 	}
+	if (err >= 0)
+		s->home = MB_TAKE(theirs.destination);
 	peer_state_release(&theirs);
 	return err < 0 ? err : 0;
 }
@@ -169,17 +174,16 @@ static int agree(struct session *s)
 	if (s->known) {
 		s->since[0] = mine.local;
 		s->since[1] = mine.remote;
+		s->agreed = (uint64_t)(mine.synced_ns / 1000000) << 16;
 	}
 	peer_state_release(&mine);
 	if (err < 0 && err != -ENOENT)
 		return err;
 	if (s->opt->state)
 		use_state(s);
-	if (s->known) {
-		err = ask_peer(s);
-		if (err < 0 && err != -ENOENT)
-			return err;
-	}
+	err = ask_peer(s);
+	if (err < 0)
+		return err;
 	s->full = s->opt->full || !s->known;
 	return 0;
 }
@@ -302,6 +306,7 @@ static int gather(struct session *s)
 	if (err < 0)
 		return err;
 	g->full = s->full;
+	g->in.agreed = s->known ? s->agreed : 0;
 	for (int i = 0; i < 2; i++) {
 		g->b[i] = s->b[i];
 		g->info[i] = s->info[i];
@@ -345,43 +350,6 @@ static void keep_notices(struct session *s)
 
 /* ---- act ------------------------------------------------------------------------------------- */
 
-static bool in_plan(const struct plan *p, const struct guid *g)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		if (guid_equal(&p->items[i].copy.guid, g))
-			return true;
-	}
-	return false;
-}
-
-/*
- * News of a message that changes nothing on either side may be that its body is lost or damaged.  In
- * full every body is looked for.
- */
-static int give_bodies(struct session *s, const struct apply *a)
-{
-	const struct gather *g = &s->gather;
-	bool small = s->merged.plan[0].n + s->merged.plan[1].n < 64;
-
-	for (int i = 0; i < 2; i++) {
-		const struct change_set *news = &s->news[i];
-		size_t n = s->full ? g->in.side[i].n_messages : news->n_messages;
-		for (size_t k = 0; k < n; k++) {
-			const struct guid *key =
-				s->full ? &g->in.side[i].messages[k].guid : &news->messages[k];
-			if (!gather_find(&g->in.side[1 - i], key))
-				continue;
-			if (small &&
-			    (in_plan(&s->merged.plan[0], key) || in_plan(&s->merged.plan[1], key)))
-				continue;
-			int err = apply_body(a, i, key);
-			if (err < 0)
-				return err;
-		}
-	}
-	return 0;
-}
-
 static int act_on(struct session *s, const struct apply *a, int side)
 {
 	struct backend *b = s->b[side];
@@ -417,9 +385,7 @@ static int act(struct session *s)
 	int err = act_on(s, &a, 0);
 	if (err < 0)
 		return err;
-	if (other < 0)
-		return other;
-	return give_bodies(s, &a);
+	return other;
 }
 
 /* ---- remember -------------------------------------------------------------------------------- */
@@ -456,8 +422,10 @@ static int put_state(struct session *s, int side)
 
 	if (!has_log(s, side))
 		return 0; /* its map is its memory */
-	char *destination MB_AUTO_FREE = peer->destination ? mb_xstrdup(peer->destination) : NULL;
-	r.peer.destination = destination;
+	/* Who comes to it does not become a destination of the peer. */
+	const char *destination = side ? s->home : peer->destination;
+	char *own MB_AUTO_FREE = destination && *destination ? mb_xstrdup(destination) : NULL;
+	r.peer.destination = own;
 	r.origin.replica = s->info[side].replica;
 	int err = b->ops->begin(b, peer->replica, false);
 	if (err >= 0)
@@ -563,7 +531,6 @@ static void counts_add(struct session_counts *to, const struct session_counts *c
 	to->expunged += c->expunged;
 	to->mailboxes += c->mailboxes;
 	to->other += c->other;
-	to->found += c->found;
 }
 
 /* The later result with the earlier one's counts and notices. */
@@ -620,8 +587,7 @@ void session_result_release(struct session_result *r)
 
 bool session_counts_any(const struct session_counts *c)
 {
-	return c->arrived || c->flags || c->moved || c->expunged || c->mailboxes || c->other ||
-	       c->found;
+	return c->arrived || c->flags || c->moved || c->expunged || c->mailboxes || c->other;
 }
 
 int session_exit(int err, const struct session_result *r)

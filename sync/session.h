@@ -40,7 +40,6 @@ struct session_options {
 struct session_counts {
 	uint64_t arrived, flags, moved, expunged, mailboxes;
 	uint64_t other; /* UIDs, file names, aliases */
-	uint64_t found; /* bodies that were lost or damaged and are back */
 };
 
 struct session_result {

@@ -1,0 +1,21 @@
+/*
+ * run-dir.h - STORE/run: who supervises this store, and what it had to say.
+ *
+ *   run/supervisor   one line "PID MOUNTPOINT"; locked (OFD) as long as that process lives
+ *   run/messages     its messages and its children's while it runs in the background
+ */
+#ifndef MB_SYNC_RUN_DIR_H
+#define MB_SYNC_RUN_DIR_H
+
+#include <sys/types.h>
+
+/* Takes the lock and writes pid and mount point.  The fd holds it.  MB_E_LOCKED: somebody has it. */
+int run_dir_claim(const char *store, const char *mount);
+/* Updates the pid after a fork: the lock goes with the fd. */
+int run_dir_note(int fd, const char *mount);
+/* Pid of the supervisor, 0 when there is none, or an error. */
+int run_dir_supervisor(const char *store, pid_t *ret);
+/* Opens run/messages for appending; begins anew when it has grown over a mebibyte. */
+int run_dir_messages(const char *store);
+
+#endif
