@@ -72,6 +72,30 @@ static int open_one(int dir, const char *name, int flags, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
+/* What stands in the way of a component: O_DIRECTORY hides that it is a link. */
+static int blocked_by(int dir, const char *name, int err)
+{
+	struct stat st;
+
+	if (err == -ENOTDIR && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISLNK(st.st_mode))
+		return -ELOOP;
+	return err;
+}
+
+static int open_last(int dir, const char *name, int flags, mode_t mode)
+{
+	MB_AUTO_CLOSE int fd = open_one(dir, name, flags, mode);
+	struct stat st;
+
+	if (fd < 0)
+		return blocked_by(dir, name, fd);
+	/* O_PATH would give the link itself */
+	if (flags & O_PATH && !(flags & O_NOFOLLOW) && fstat(fd, &st) == 0 && S_ISLNK(st.st_mode))
+		return -ELOOP;
+	return MB_TAKE_FD(fd);
+}
+
 /* Opens component by component. */
 static int open_walk(int root, const char *path, int flags, mode_t mode)
 {
@@ -83,10 +107,10 @@ static int open_walk(int root, const char *path, int flags, mode_t mode)
 		int next;
 
 		if (!path[len])
-			return open_one(dir < 0 ? root : dir, path, flags, mode);
+			return open_last(dir < 0 ? root : dir, path, flags, mode);
 		memcpy(part, path, len);
 		part[len] = '\0';
-		next = open_one(dir < 0 ? root : dir, part, DIR_FLAGS, 0);
+		next = open_last(dir < 0 ? root : dir, part, DIR_FLAGS, 0);
 		if (next < 0)
 			return next;
 		if (dir >= 0)

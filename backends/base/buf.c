@@ -132,7 +132,8 @@ static const uint8_t *reader_take(struct reader *r, size_t len)
 		reader_fail(r);
 		return NULL;
 	}
-	r->p += len;
+	if (len) /* the input may be NULL when it is empty */
+		r->p += len;
 	return p;
 }
 

@@ -43,7 +43,9 @@ struct reader {
 
 static inline struct reader reader_of(const void *data, size_t len)
 {
-	return (struct reader){.p = data, .end = (const uint8_t *)data + len};
+	const uint8_t *p = data;
+
+	return (struct reader){.p = p, .end = len ? p + len : p};
 }
 static inline size_t reader_left(const struct reader *r)
 {

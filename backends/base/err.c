@@ -107,7 +107,7 @@ static const struct row *find_row(int err)
 	if (err >= MB_E_FIRST && err <= MB_E_LAST)
 		return &own_rows[err - MB_E_FIRST];
 	for (size_t i = 0; i < sizeof(system_rows) / sizeof(*system_rows); i++)
-		if (system_rows[i].err == -err)
+		if (-system_rows[i].err == err)
 			return &system_rows[i];
 	return NULL;
 }
