@@ -57,6 +57,7 @@ enum entry_tag {
 	ENTRY_STATE,
 	ENTRY_MTIMES,
 	ENTRY_DIGEST,
+	ENTRY_PLACED_AT,
 };
 
 static const struct {
@@ -97,12 +98,24 @@ const char *record_type_name(enum record_type t)
 	return "unknown";
 }
 
+void peer_state_release(struct peer_state *p)
+{
+	free(p->destination);
+	*p = (struct peer_state){0};
+}
+
+void peer_entry_release(struct peer_entry *e)
+{
+	free(e->path);
+	*e = (struct peer_entry){0};
+}
+
 void record_release(struct record *r)
 {
 	mailbox_release(&r->mailbox);
 	copy_release(&r->copy);
-	free(r->peer.destination);
-	free(r->entry.path);
+	peer_state_release(&r->peer);
+	peer_entry_release(&r->entry);
 	free(r->old_name);
 	free(r->new_name);
 	*r = (struct record){0};
@@ -214,6 +227,7 @@ static void encode_entry(const struct peer_entry *e, struct buf *out)
 	tlv_put_varint(out, ENTRY_STATE, e->state);
 	encode_mtimes(e->mtimes, out);
 	tlv_put_digest(out, ENTRY_DIGEST, &e->digest);
+	tlv_put_stamp(out, ENTRY_PLACED_AT, &e->placed_at);
 	tlv_end(out);
 }
 
@@ -340,6 +354,9 @@ static void decode_entry_state(struct tlv *t, struct peer_entry *e)
 		break;
 	case ENTRY_DIGEST:
 		e->digest = tlv_digest(t);
+		break;
+	case ENTRY_PLACED_AT:
+		e->placed_at = tlv_stamp(t);
 		break;
 	}
 }

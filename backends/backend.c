@@ -1,0 +1,13 @@
+/*
+ * backend.c - what all wearers of the seam share.
+ */
+#include "backends/backend.h"
+#include <stdlib.h>
+
+void change_set_release(struct change_set *c)
+{
+	free(c->messages);
+	free(c->mailboxes);
+	free(c->aliases);
+	*c = (struct change_set){0};
+}

@@ -1,0 +1,185 @@
+/*
+ * change.c - the one way to write the log and the index, and the queue of events.
+ *
+ * A change is: files (by the caller), then change_record() for each record, then change_commit().
+ * The index remembers up to which log position it has everything; what a stop leaves between the
+ * log and the index is replayed at the next start (recover.c).
+ */
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <string.h>
+
+void store_lock(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+}
+
+static struct queued_event *events_take(struct store *s)
+{
+	pthread_mutex_lock(&s->queue_lock);
+	struct queued_event *e = MB_TAKE(s->events);
+
+	s->events_tail = &s->events;
+	pthread_mutex_unlock(&s->queue_lock);
+	return e;
+}
+
+static void events_deliver(struct store *s)
+{
+	pthread_mutex_lock(&s->event_lock);
+	for (struct queued_event *e = events_take(s), *next; e; e = next) {
+		next = e->next;
+		if (s->listener)
+			s->listener(&e->e, s->listener_arg);
+		free((char *)(uintptr_t)e->e.path);
+		free((char *)(uintptr_t)e->e.old_path);
+		free(e);
+	}
+	pthread_mutex_unlock(&s->event_lock);
+}
+
+void store_unlock(struct store *s)
+{
+	bool any;
+
+	pthread_mutex_lock(&s->queue_lock);
+	any = s->events != NULL;
+	pthread_mutex_unlock(&s->queue_lock);
+	pthread_mutex_unlock(&s->lock);
+	if (any)
+		events_deliver(s);
+}
+
+void store_set_listener(struct store *s, store_listener *fn, void *arg)
+{
+	store_lock(s);
+	s->listener = fn;
+	s->listener_arg = arg;
+	store_unlock(s);
+}
+
+void change_event(struct store *s, int what, const char *path, const char *old_path,
+		  bool retired_by_peer)
+{
+	struct queued_event *q;
+
+	if (!s->listener)
+		return;
+	q = mb_xcalloc(1, sizeof(*q));
+	q->e.what = what;
+	q->e.path = mb_xstrdup(path);
+	q->e.old_path = old_path ? mb_xstrdup(old_path) : NULL;
+	q->e.retired_by_peer = retired_by_peer;
+	pthread_mutex_lock(&s->queue_lock);
+	*s->events_tail = q;
+	s->events_tail = &q->next;
+	pthread_mutex_unlock(&s->queue_lock);
+}
+
+/* Says durably that the store is being written, before the first write of this run. */
+static int mark_dirty(struct store *s)
+{
+	struct store_state st = {.clean = false};
+	int err;
+
+	if (s->dirty)
+		return 0;
+	clock_boot_id(st.boot);
+	err = state_write(s->dir_fd, &st);
+	if (err < 0)
+		return err;
+	s->dirty = true;
+	return 0;
+}
+
+int change_begin(struct store *s, struct index_txn **ret)
+{
+	int err;
+
+	if (s->mode != STORE_WRITE)
+		return -EROFS;
+	err = mark_dirty(s);
+	if (err == 0 && s->behind)
+		err = index_catch_up(s);
+	return err < 0 ? err : index_begin(s->index, true, ret);
+}
+
+int change_record(struct store *s, struct index_txn *tx, struct record *r)
+{
+	struct position end;
+	uint64_t modseq;
+	int err;
+
+	if (stamp_is_none(&r->at))
+		r->at = hlc_now(&s->clock);
+	else
+		hlc_see(&s->clock, &r->at);
+	if (!r->origin.replica)
+		r->origin.replica = s->replica;
+	if (log_file_size(s->log) > LOG_ROTATE_BYTES) {
+		err = log_rotate(s->log);
+		if (err < 0)
+			return err;
+	}
+	err = log_append(s->log, r, &end, &modseq);
+	if (err == MB_E_LOG_DEAD) {
+		err = log_rotate(s->log);
+		if (err == 0)
+			err = log_append(s->log, r, &end, &modseq);
+	}
+	if (err < 0)
+		return err;
+	s->behind = true; /* until the commit */
+	err = index_apply(tx, r, modseq);
+	return err < 0 ? err : index_write_applied(tx, &end);
+}
+
+int change_commit(struct store *s, struct index_txn *tx)
+{
+	int err = index_commit(tx);
+
+	if (err == 0)
+		s->behind = false;
+	return err;
+}
+
+int change_end(struct store *s, struct index_txn *tx, int err)
+{
+	if (err >= 0) {
+		int failed = change_commit(s, tx);
+
+		return failed < 0 ? failed : err;
+	}
+	index_abort(tx);
+	if (s->behind && index_catch_up(s) < 0)
+		mb_msg(MB_ERROR, "index: cannot follow the log; it is built anew at the next start");
+	return err;
+}
+
+int index_read_applied(struct index_txn *tx, struct position *ret)
+{
+	uint8_t bytes[64] = {0};
+	struct reader r;
+	int err = index_meta_get(tx, "applied", bytes, sizeof(bytes));
+
+	if (err < 0)
+		return err;
+	r = reader_of(bytes, sizeof(bytes));
+	return position_decode(&r, ret) ? 0 : MB_E_FORMAT;
+}
+
+int index_write_applied(struct index_txn *tx, const struct position *p)
+{
+	BUF_AUTO struct buf b = BUF_INIT;
+	uint8_t bytes[64] = {0};
+
+	position_encode(p, &b);
+	if (b.len > sizeof(bytes))
+		return MB_E_FORMAT;
+	memcpy(bytes, b.data, b.len);
+	return index_meta_put(tx, "applied", bytes, sizeof(bytes));
+}

@@ -1,0 +1,285 @@
+/*
+ * files.c - names of message files, the way to deleted/, keyword letters.
+ *
+ * The letters a to z are slots of a mailbox's dovecot-keywords file; where there is none, letters in
+ * names are kept as they are and mean nothing to us.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define KEYWORDS_FILE_MAX 65536
+
+char *entry_path(struct index_txn *tx, const struct entry *e)
+{
+	MB_AUTO_FREE char *dir = NULL;
+
+	if (!e->file || mailbox_dir(tx, &e->copy.place.mailbox, &dir) < 0)
+		return NULL;
+	return path_join(dir, e->in_new ? "new" : "cur", e->file);
+}
+
+int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26])
+{
+	MB_AUTO_FREE char *path = path_join(dir, NULL, "dovecot-keywords");
+	MB_AUTO_FREE uint8_t *text = NULL;
+	MB_AUTO_CLOSE int parent = -1;
+	const char *name;
+	char *save = NULL;
+	size_t len;
+	int err;
+
+	memset(names, 0, 26 * sizeof(names[0]));
+	parent = at_open_parent(s->mail_fd, path, &name);
+	if (parent < 0)
+		return parent;
+	err = io_read_file(parent, name, KEYWORDS_FILE_MAX, &text, &len);
+	if (err < 0)
+		return err;
+	for (char *line = strtok_r((char *)text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *end;
+		unsigned long slot = strtoul(line, &end, 10);
+
+		if (end == line || *end != ' ' || slot >= 26 || !keyword_ok(end + 1))
+			continue;
+		free(names[slot]);
+		names[slot] = mb_xstrdup(end + 1);
+	}
+	return 0;
+}
+
+void keyword_letters_free(char *names[26])
+{
+	for (int i = 0; i < 26; i++)
+		free(names[i]);
+}
+
+int keyword_slot(char *names[26], const char *keyword)
+{
+	for (int i = 0; i < 26; i++)
+		if (names[i] && strcasecmp(names[i], keyword) == 0)
+			return i;
+	return -1;
+}
+
+static void letter_differences(struct store *s, const char *dir, uint32_t changed, uint32_t now_set,
+			       struct flags *f, struct stamp at)
+{
+	char *names[26];
+
+	if (!changed)
+		return;
+	if (mailbox_keyword_letters(s, dir, names) == 0)
+		for (int i = 0; i < 26; i++) {
+			enum flag_bit bit;
+
+			if (!(changed & (1u << i)) || !names[i])
+				continue;
+			if (flag_by_name(names[i], &bit))
+				flags_put(f, bit, now_set & (1u << i), at);
+			else
+				flags_put_keyword(f, names[i], now_set & (1u << i), at);
+		}
+	keyword_letters_free(names);
+}
+
+bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e,
+		       const struct fname *old, const struct fname *new, struct stamp at)
+{
+	uint8_t changed = old->flags ^ new->flags;
+	MB_AUTO_FREE char *dir = NULL;
+
+	for (int bit = 0; bit < FLAG_COUNT; bit++)
+		if (changed & FLAG_MASK(bit))
+			flags_put(&e->copy.flags, (enum flag_bit)bit, new->flags & FLAG_MASK(bit),
+				  at);
+	if (old->keywords != new->keywords && mailbox_dir(tx, &e->copy.place.mailbox, &dir) == 0)
+		letter_differences(s, dir, old->keywords ^ new->keywords, new->keywords,
+				   &e->copy.flags, at);
+	return changed || old->keywords != new->keywords;
+}
+
+/* Letters for the keywords of c: kept letters that mean nothing here, and the slots of those set. */
+static uint32_t letters_for(struct store *s, const char *dir, const struct copy *c,
+			    uint32_t old_letters, bool same_mailbox)
+{
+	char *names[26];
+	uint32_t letters = same_mailbox ? old_letters : 0;
+
+	if (mailbox_keyword_letters(s, dir, names) == 0)
+		for (int i = 0; i < 26; i++) {
+			enum flag_bit bit;
+			struct keyword *k;
+			bool set;
+
+			if (!names[i])
+				continue;
+			if (flag_by_name(names[i], &bit)) {
+				set = false; /* $Forwarded has its capital P */
+			} else {
+				k = flags_find_keyword(&c->flags, names[i]);
+				set = k && k->set;
+			}
+			letters = set ? letters | (1u << i) : letters & ~(1u << i);
+		}
+	keyword_letters_free(names);
+	return letters;
+}
+
+static int other_has_name(struct entry *e, void *arg)
+{
+	const struct copy *c = arg;
+
+	return !copy_same_key(&e->copy, c);
+}
+
+/* Is this base free in the mailbox, for this copy? */
+static bool base_free(struct store *s, struct index_txn *tx, const struct copy *c, const char *dir,
+		      const char *name)
+{
+	struct stat st;
+
+	if (index_by_name(tx, &c->place.mailbox, name, other_has_name, (void *)(uintptr_t)c) != 0)
+		return false;
+	for (int in_new = 0; in_new < 2; in_new++) {
+		MB_AUTO_FREE char *path = path_join(dir, in_new ? "new" : "cur", name);
+		struct entry e = {0};
+		bool ours = entry_at(tx, &c->place.mailbox, name, in_new, &e) == 0;
+
+		entry_release(&e);
+		if (!ours && at_stat(s->mail_fd, path, &st) == 0)
+			return false;
+	}
+	return true;
+}
+
+int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
+		const struct entry *old, bool in_new, char **ret_name)
+{
+	MB_AUTO_FREE char *dir = NULL;
+	bool same_mailbox = old && old->file && guid_equal(&old->copy.place.mailbox, &c->place.mailbox);
+	bool same_base = same_mailbox && (!c->place.base || (old->copy.place.base &&
+				strcmp(old->copy.place.base, c->place.base) == 0));
+	struct fname f = {0};
+	char base[FNAME_MAX + 1], name[FNAME_MAX + 1];
+	uint32_t letters;
+	int err = mailbox_dir(tx, &c->place.mailbox, &dir);
+
+	if (err < 0)
+		return err;
+	if (old && old->file)
+		fname_parse(old->file, &f);
+	if (same_base)
+		snprintf(base, sizeof(base), "%.*s", (int)f.base_len, old->file);
+	else if (c->place.base && fname_is_message(c->place.base))
+		snprintf(base, sizeof(base), "%s", c->place.base);
+	else
+		fname_new_base(c->size, base);
+	letters = letters_for(s, dir, c, f.keywords, same_mailbox);
+	in_new = in_new && !(c->flags.set & FLAG_ALL) && !letters;
+	for (int tries = 0; tries < 3; tries++) {
+		if (in_new)
+			snprintf(name, sizeof(name), "%s", base);
+		else
+			fname_write(base, strlen(base), f.separator, c->flags.set, letters, f.others,
+				    f.extra, name);
+		if (same_base || base_free(s, tx, c, dir, name)) {
+			*ret_name = mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
+			return 0;
+		}
+		fname_new_base(c->size, base);
+	}
+	return -EEXIST;
+}
+
+/* "GUID.COPY." as the start of a kept body's name. */
+static void deleted_prefix(const struct guid *guid, uint64_t id, char out[64])
+{
+	char text[GUID_TEXT];
+
+	snprintf(out, 64, "%s.%llx.", guid_text(guid, text), (unsigned long long)id);
+}
+
+static int deleted_dir(struct store *s, const struct guid *mailbox)
+{
+	char text[GUID_TEXT];
+	int fd = at_open(s->deleted_fd, guid_text(mailbox, text), O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd != -ENOENT)
+		return fd;
+	fd = io_mkdirat(s->deleted_fd, text, 0700);
+	if (fd < 0 && fd != -EEXIST)
+		return fd;
+	return at_open(s->deleted_fd, text, O_RDONLY | O_DIRECTORY, 0);
+}
+
+int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep)
+{
+	MB_AUTO_CLOSE int from = -1, to = -1;
+	char prefix[64], kept[FNAME_MAX + 1];
+	const char *name;
+	struct fname f;
+
+	from = at_open_parent(s->mail_fd, path, &name);
+	if (from < 0)
+		return from;
+	to = deleted_dir(s, &e->copy.place.mailbox);
+	if (to < 0)
+		return to;
+	fname_parse(name, &f);
+	deleted_prefix(&e->copy.guid, e->copy.id, prefix);
+	snprintf(kept, sizeof(kept), "%s%lld,%.180s", prefix,
+		 (long long)(clock_wall_ns() / 1000000), name);
+	return keep ? io_linkat(from, name, to, kept) : io_renameat(from, name, to, kept);
+}
+
+struct find_deleted {
+	char prefix[64];
+	char *found;
+};
+
+static int find_deleted_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct find_deleted *f = arg;
+
+	(void)type;
+	(void)ino;
+	if (strncmp(name, f->prefix, strlen(f->prefix)) != 0)
+		return 0;
+	if (!f->found || strcmp(name, f->found) > 0) { /* the latest */
+		free(f->found);
+		f->found = mb_xstrdup(name);
+	}
+	return 0;
+}
+
+int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
+		      uint64_t id, char **ret_name)
+{
+	char text[GUID_TEXT];
+	struct find_deleted f = {.found = NULL};
+	MB_AUTO_CLOSE int dir = -1;
+	int err;
+
+	dir = at_open(s->deleted_fd, guid_text(mailbox, text), O_RDONLY | O_DIRECTORY, 0);
+	if (dir < 0)
+		return dir;
+	deleted_prefix(guid, id, f.prefix);
+	err = at_list(dir, find_deleted_one, &f);
+	if (err < 0 || !f.found) {
+		free(f.found);
+		return err < 0 ? err : -ENOENT;
+	}
+	*ret_name = mb_xasprintf("%s/%s", text, f.found);
+	free(f.found);
+	return 0;
+}

@@ -1,0 +1,142 @@
+/*
+ * plan.c - a peer's change that is made through the mount.
+ *
+ * The kernel wakes no inotify watcher for what a FUSE daemon does by itself.  So the reconciler asks
+ * for the system call that carries a change, makes it in the mount, and the daemon, getting exactly
+ * that call from exactly that process, puts the wanted state instead of taking it for a local change.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <string.h>
+
+void expected_free(struct expected *e)
+{
+	if (!e)
+		return;
+	free(e->step.from);
+	free(e->step.to);
+	free(e->staged);
+	record_release(&e->want);
+	free(e);
+}
+
+static void expected_expire(struct store *s)
+{
+	int64_t now = clock_mono_ns();
+
+	for (struct expected **p = &s->expected; *p;) {
+		struct expected *e = *p;
+
+		if (now - e->at_ns < STEP_LIFE_NS) {
+			p = &e->next;
+			continue;
+		}
+		*p = e->next;
+		expected_free(e);
+	}
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
+			       const char *to)
+{
+	for (struct expected **p = &s->expected; *p; p = &(*p)->next) {
+		struct expected *e = *p;
+
+		if (e->pid != pid || (int)e->step.op != op || !same_text(e->step.from, from) ||
+		    !same_text(e->step.to, to))
+			continue;
+		*p = e->next;
+		return e;
+	}
+	return NULL;
+}
+
+static bool is_mailbox_record(const struct record *r)
+{
+	return r->type >= REC_MAILBOX_CREATE && r->type <= REC_MAILBOX_STATE;
+}
+
+int expected_run(struct store *s, struct expected *e)
+{
+	int err = is_mailbox_record(&e->want)
+			  ? put_mailbox_op(s, &e->want, &e->step)
+			  : put_locked(s, &e->want, e->staged, e->step.to, true);
+
+	expected_free(e);
+	return err;
+}
+
+static bool is_copy_record(const struct record *r)
+{
+	return r->type >= REC_ARRIVE && r->type <= REC_COPY_STATE && r->type != REC_ALIAS;
+}
+
+static int find_step(struct store *s, const struct record *want, const char *staged,
+		     struct store_step *ret)
+{
+	if (is_mailbox_record(want))
+		return put_mailbox_step(s, want, ret);
+	if (is_copy_record(want))
+		return put_copy_step(s, want, staged, ret);
+	return 0;
+}
+
+static void expect(struct store *s, const struct record *want, const char *staged, uint32_t pid,
+		   const struct store_step *step)
+{
+	struct expected *e = mb_xcalloc(1, sizeof(*e));
+
+	e->at_ns = clock_mono_ns();
+	e->pid = pid;
+	e->step.op = step->op;
+	e->step.from = step->from ? mb_xstrdup(step->from) : NULL;
+	e->step.to = step->to ? mb_xstrdup(step->to) : NULL;
+	e->staged = staged ? mb_xstrdup(staged) : NULL;
+	record_clone(&e->want, want);
+	e->next = s->expected;
+	s->expected = e;
+}
+
+int store_plan(struct store *s, const struct record *want, const char *staged, uint32_t pid,
+	       struct store_step *ret_step)
+{
+	struct store_step step = {0};
+	int err;
+
+	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
+		return MB_E_NAME;
+	store_lock(s);
+	expected_expire(s);
+	err = find_step(s, want, staged, &step);
+	if (err >= 0 && step.op == STEP_NONE)
+		err = put_locked(s, want, staged, NULL, false);
+	else if (err >= 0)
+		expect(s, want, staged, pid, &step);
+	store_unlock(s);
+	if (err < 0) {
+		free(step.from);
+		free(step.to);
+		return err;
+	}
+	*ret_step = step;
+	return err;
+}
+
+int store_token_stat(struct store *s, const char *name, struct stat *ret)
+{
+	size_t len = strlen(STORE_TOKEN_PREFIX);
+
+	if (strncmp(name, STORE_TOKEN_PREFIX, len) != 0 || !at_path_ok(name + len) ||
+	    strchr(name + len, '/'))
+		return -ENOENT;
+	return at_stat(s->staging_fd, name + len, ret);
+}

@@ -1,0 +1,247 @@
+/*
+ * posix-dir.c - mkdir, rmdir and rename of directories by local programs.
+ *
+ * mkdir of cur/ makes its parent a mailbox; rmdir of cur/ deletes it.  A mailbox directory renamed to
+ * a name that no mailbox can have (Dovecot's ..DOVECOT-TRASHED) is deleted: its messages are linked
+ * to deleted/ first.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int raw_mkdir(struct store *s, const char *path, mode_t mode)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	dir = at_open_parent(s->mail_fd, path, &name);
+	return dir < 0 ? dir : io_mkdirat(dir, name, mode);
+}
+
+static int raw_rmdir(struct store *s, const char *path)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	dir = at_open_parent(s->mail_fd, path, &name);
+	return dir < 0 ? dir : io_unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+/* "DIR/cur": gives DIR (owned), or NULL when the last part is not `sub`. */
+static char *parent_of_sub(const char *path, const char *sub)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (strcmp(slash ? slash + 1 : path, sub) != 0)
+		return NULL;
+	return slash ? mb_xstrndup(path, (size_t)(slash - path)) : mb_xstrdup("");
+}
+
+static bool can_be_mailbox(struct store *s, const char *dir)
+{
+	char **parts;
+	size_t n;
+
+	if (layout_parts(s->layout, dir, &parts, &n) < 0)
+		return false;
+	layout_parts_free(parts);
+	return true;
+}
+
+static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t mode,
+		     const struct origin *origin)
+{
+	struct index_txn *tx;
+	struct guid g;
+	int err = change_begin(s, &tx);
+
+	if (err < 0)
+		return err;
+	err = raw_mkdir(s, path, mode);
+	if (err >= 0 && index_mailbox_by_dir(tx, dir, &g) < 0)
+		err = mailbox_ensure(s, tx, dir, origin, &g);
+	return change_end(s, tx, err);
+}
+
+int store_mkdir(struct store *s, const char *path, mode_t mode, const struct origin *origin)
+{
+	MB_AUTO_FREE char *dir = NULL;
+	struct expected *x;
+	int err;
+
+	if (!at_path_ok(path))
+		return -EINVAL;
+	dir = parent_of_sub(path, "cur");
+	store_lock(s);
+	x = expected_take(s, origin->pid, STEP_MKDIR, path, NULL);
+	if (x)
+		err = expected_run(s, x);
+	else if (dir && can_be_mailbox(s, dir))
+		err = mkdir_cur(s, path, dir, mode, origin);
+	else
+		err = raw_mkdir(s, path, mode);
+	store_unlock(s);
+	return err < 0 ? -mb_err_errno(err) : err;
+}
+
+static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
+		     const struct origin *origin)
+{
+	struct index_txn *tx;
+	int err = change_begin(s, &tx);
+
+	if (err < 0)
+		return err;
+	err = raw_rmdir(s, path);
+	if (err >= 0)
+		err = mailbox_log_delete(s, tx, g, origin);
+	return change_end(s, tx, err);
+}
+
+int store_rmdir(struct store *s, const char *path, const struct origin *origin)
+{
+	struct node_info n;
+	struct expected *x;
+	int err;
+
+	if (!at_path_ok(path))
+		return -EINVAL;
+	store_lock(s);
+	x = expected_take(s, origin->pid, STEP_RMDIR, path, NULL);
+	if (x) {
+		err = expected_run(s, x);
+	} else {
+		err = store_classify(s, path, &n);
+		if (err >= 0 && n.kind == NODE_CUR && guid_equal(&n.mailbox, &GUID_INBOX))
+			err = -EPERM;
+		else if (err >= 0 && n.kind == NODE_CUR)
+			err = rmdir_cur(s, path, &n.mailbox, origin);
+		else if (err >= 0)
+			err = raw_rmdir(s, path);
+	}
+	store_unlock(s);
+	return err < 0 ? -mb_err_errno(err) : err;
+}
+
+/* ---- rename ---- */
+
+static bool is_at_or_under(const char *dir, const char *top, enum layout layout)
+{
+	size_t len = strlen(top);
+
+	return strncmp(dir, top, len) == 0 &&
+	       (!dir[len] || (layout == LAYOUT_FS && dir[len] == '/'));
+}
+
+/* Mailboxes whose directory is `top` or, in fs layout, beneath it. */
+static int mailboxes_under(struct store *s, struct index_txn *tx, const char *top,
+			   struct guid **ret, size_t *ret_n)
+{
+	struct tree t = {0};
+	int err = index_tree(tx, &t);
+
+	*ret = NULL;
+	*ret_n = 0;
+	for (size_t i = 0; i < t.n && err >= 0; i++) {
+		MB_AUTO_FREE char *dir = NULL;
+
+		if (mailbox_dir(tx, &t.nodes[i].guid, &dir) < 0 || !*dir ||
+		    !is_at_or_under(dir, top, s->layout))
+			continue;
+		*ret = mb_xreallocarray(*ret, *ret_n + 1, sizeof(**ret));
+		(*ret)[(*ret_n)++] = t.nodes[i].guid;
+	}
+	tree_release(&t);
+	return err;
+}
+
+static int link_to_deleted(struct entry *e, void *arg)
+{
+	struct posix_call *p = arg;
+	MB_AUTO_FREE char *path = entry_path(p->tx, e);
+	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, true) : 0;
+
+	if (err >= 0)
+		e->state = ENTRY_LOST; /* the file leaves with its directory */
+	return err == -ENOENT ? 0 : err;
+}
+
+/* The directory goes where no mailbox can be: all in it is deleted, bodies kept. */
+static int rename_away(struct posix_call *p, const char *from, const char *to, unsigned flags,
+		       const struct guid *boxes, size_t n)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+	const char *from_name, *to_name;
+	int err = 0;
+
+	for (size_t i = 0; i < n && err >= 0; i++)
+		err = index_each_in(p->tx, &boxes[i], 0, link_to_deleted, p);
+	if (err < 0)
+		return err;
+	a = at_open_parent(p->s->mail_fd, from, &from_name);
+	b = at_open_parent(p->s->mail_fd, to, &to_name);
+	err = a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, flags);
+	for (size_t i = 0; i < n && err >= 0; i++)
+		err = mailbox_log_delete(p->s, p->tx, &boxes[i], p->origin);
+	return err;
+}
+
+static int has_cur(struct store *s, const char *dir)
+{
+	MB_AUTO_FREE char *cur = path_join(dir, "cur", NULL);
+	struct stat st;
+
+	return at_stat(s->mail_fd, cur, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int raw_rename_dir(struct store *s, const char *from, const char *to, unsigned flags)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+	const char *from_name, *to_name;
+
+	a = at_open_parent(s->mail_fd, from, &from_name);
+	if (a < 0)
+		return a;
+	b = at_open_parent(s->mail_fd, to, &to_name);
+	return b < 0 ? b : io_renameat2(a, from_name, b, to_name, flags);
+}
+
+/* A local directory (no mailbox in it so far) that becomes a mailbox by its new name. */
+static int rename_local_dir(struct posix_call *p, const char *from, const char *to, unsigned flags)
+{
+	struct guid g;
+	int err = raw_rename_dir(p->s, from, to, flags);
+
+	if (err >= 0 && can_be_mailbox(p->s, to) && has_cur(p->s, to)) {
+		err = mailbox_ensure(p->s, p->tx, to, p->origin, &g);
+		p->s->rescan = true; /* its messages are found by the next scan */
+	}
+	return err;
+}
+
+int posix_dir_rename(struct posix_call *p, const char *from, const char *to, unsigned flags)
+{
+	MB_AUTO_FREE struct guid *boxes = NULL;
+	struct guid replaced;
+	size_t n;
+	int err = mailboxes_under(p->s, p->tx, from, &boxes, &n);
+
+	if (err < 0)
+		return err;
+	if (n == 0)
+		return rename_local_dir(p, from, to, flags);
+	if (!can_be_mailbox(p->s, to) || !*to)
+		return rename_away(p, from, to, flags, boxes, n);
+	if (index_mailbox_by_dir(p->tx, to, &replaced) == 0)
+		return -ENOTEMPTY; /* a mailbox has cur/ in it */
+	err = raw_rename_dir(p->s, from, to, flags);
+	if (err < 0)
+		return err;
+	return mailbox_log_rename(p->s, p->tx, from, to, p->origin);
+}

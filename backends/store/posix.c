@@ -1,0 +1,585 @@
+/*
+ * posix.c - rename, link and unlink of local programs: changes the files, logs the meaning.
+ *
+ * What a call means follows from what its two names are (tree.c).  A message file that is not in the
+ * index yet (written straight into cur or new, not settled) is treated like a file in tmp/.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+
+static int64_t timespec_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+/* ---- finding the message at a name ---- */
+
+struct find_name {
+	const char *name;
+	bool in_new;
+	struct entry *found;
+	bool any;
+};
+
+static int find_name_one(struct entry *e, void *arg)
+{
+	struct find_name *f = arg;
+
+	if (!e->file || strcmp(e->file, f->name) != 0 || e->in_new != f->in_new)
+		return 0;
+	*f->found = *e;
+	memset(e, 0, sizeof(*e));
+	f->any = true;
+	return 1;
+}
+
+int entry_at(struct index_txn *tx, const struct guid *mailbox, const char *name, bool in_new,
+	     struct entry *ret)
+{
+	struct find_name f = {.name = name, .in_new = in_new, .found = ret};
+	int err = index_by_name(tx, mailbox, name, find_name_one, &f);
+
+	return err < 0 ? err : f.any ? 0 : -ENOENT;
+}
+
+static int entry_at_path(struct index_txn *tx, const struct node_info *n, const char *name,
+			 struct entry *ret)
+{
+	return n->kind == NODE_MESSAGE ? entry_at(tx, &n->mailbox, name, n->in_new, ret) : -ENOENT;
+}
+
+/* ---- the plain system calls ---- */
+
+static int raw_rename(struct store *s, const char *from, const char *to, unsigned flags)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+	const char *from_name, *to_name;
+
+	a = at_open_parent(s->mail_fd, from, &from_name);
+	if (a < 0)
+		return a;
+	b = at_open_parent(s->mail_fd, to, &to_name);
+	if (b < 0)
+		return b;
+	return io_renameat2(a, from_name, b, to_name, flags);
+}
+
+static int raw_link(struct store *s, const char *from, const char *to)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+	const char *from_name, *to_name;
+
+	a = at_open_parent(s->mail_fd, from, &from_name);
+	if (a < 0)
+		return a;
+	b = at_open_parent(s->mail_fd, to, &to_name);
+	if (b < 0)
+		return b;
+	return io_linkat(a, from_name, b, to_name);
+}
+
+static int raw_unlink(struct store *s, const char *path)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	dir = at_open_parent(s->mail_fd, path, &name);
+	return dir < 0 ? dir : io_unlinkat(dir, name, 0);
+}
+
+/* ---- records ---- */
+
+/* What stat() says of the file goes to the entry, so that a scan knows it again. */
+static void note_stat(struct entry *e, const struct stat *st)
+{
+	e->ino = st->st_ino;
+	e->mtime_ns = timespec_ns(&st->st_mtim);
+	e->ctime_ns = timespec_ns(&st->st_ctim);
+}
+
+static int put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
+		    const struct stat *st)
+{
+	struct entry e = {0};
+	int err = index_get_entry(tx, guid, id, &e);
+
+	if (err < 0)
+		return err;
+	note_stat(&e, st);
+	err = index_put_entry(tx, &e);
+	entry_release(&e);
+	return err;
+}
+
+static uint32_t next_uid(struct index_txn *tx, const struct guid *mailbox)
+{
+	struct mailbox m = {0};
+	uint32_t uid = 1;
+
+	if (index_get_mailbox(tx, mailbox, &m, NULL) == 0 && m.uid_next)
+		uid = m.uid_next;
+	mailbox_release(&m);
+	return uid;
+}
+
+static char *sub_name(bool in_new, const char *name)
+{
+	return mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
+}
+
+int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
+	    const struct guid *guid, uint64_t id, uint64_t *ret_id)
+{
+	struct record r = {.type = REC_ARRIVE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
+	struct fname f, none = {0};
+	struct stat st;
+	int err = at_stat(p->s->mail_fd, path, &st);
+
+	if (err < 0)
+		return err;
+	if (!S_ISREG(st.st_mode))
+		return 0; /* a link, a FIFO, a directory: never a message */
+	fname_parse(name, &f);
+	fname_parse("x", &none);
+	r.copy.guid = guid ? *guid : guid_new();
+	r.copy.id = id;
+	r.copy.place.mailbox = n->mailbox;
+	r.copy.place.uid = next_uid(p->tx, &n->mailbox);
+	r.copy.place.at = r.at;
+	r.copy.place.base = mb_xstrndup(name, f.base_len);
+	r.copy.size = (uint64_t)st.st_size;
+	r.copy.received_ns = timespec_ns(&st.st_mtim);
+	r.copy.recent = n->in_new;
+	r.new_name = sub_name(n->in_new, name);
+	r.ordinal = ++p->s->ordinal;
+	struct entry e = {.copy = r.copy};
+	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
+	r.copy = e.copy;
+	err = change_record(p->s, p->tx, &r);
+	if (err >= 0)
+		err = put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
+	if (ret_id)
+		*ret_id = r.copy.id;
+	record_release(&r);
+	return err;
+}
+
+static int log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		       struct stamp via_seen)
+{
+	struct record r = {.type = REC_EXPUNGE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
+	int err;
+
+	copy_clone(&r.copy, &e->copy);
+	r.copy.dead = e->copy.place.at;
+	r.copy.dead_at = r.at;
+	if (via) {
+		r.copy.via = *via;
+		r.copy.via_seen = via_seen;
+	}
+	if (e->file)
+		r.old_name = sub_name(e->in_new, e->file);
+	err = change_record(p->s, p->tx, &r);
+	record_release(&r);
+	return err;
+}
+
+int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		  struct stamp via_seen)
+{
+	MB_AUTO_FREE char *path = entry_path(p->tx, e);
+	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, false) : 0;
+
+	if (err < 0 && err != -ENOENT && err != -ENOTDIR)
+		return err;
+	return log_expunge(p, e, via, via_seen);
+}
+
+/* ---- moves made by link and unlink ---- */
+
+static void links_expire(struct store *s)
+{
+	int64_t now = clock_mono_ns();
+
+	for (struct recent_link **l = &s->links; *l;) {
+		struct recent_link *dead = *l;
+
+		if (now - dead->at_ns < MOVE_WINDOW_NS && s->n_links <= LINKS_MAX) {
+			l = &dead->next;
+			continue;
+		}
+		*l = dead->next;
+		free(dead->path);
+		free(dead);
+		s->n_links--;
+	}
+}
+
+static void link_note(struct posix_call *p, const struct entry *from, uint64_t to_id,
+		      const char *tmp_path)
+{
+	struct recent_link *l = mb_xcalloc(1, sizeof(*l));
+
+	links_expire(p->s);
+	l->at_ns = clock_mono_ns();
+	l->pid = p->origin->pid;
+	l->guid = from->copy.guid;
+	l->from_id = from->copy.id;
+	l->to_id = to_id;
+	l->path = tmp_path ? mb_xstrdup(tmp_path) : NULL;
+	l->next = p->s->links;
+	p->s->links = l;
+	p->s->n_links++;
+}
+
+static struct recent_link *link_by_path(struct store *s, const char *path)
+{
+	for (struct recent_link *l = s->links; l; l = l->next)
+		if (l->path && strcmp(l->path, path) == 0)
+			return l;
+	return NULL;
+}
+
+/* The copy that this program made of e a moment ago. */
+static struct recent_link *link_from(struct posix_call *p, const struct entry *e)
+{
+	links_expire(p->s);
+	for (struct recent_link *l = p->s->links; l; l = l->next)
+		if (!l->path && l->to_id && l->pid == p->origin->pid &&
+		    l->from_id == e->copy.id && guid_equal(&l->guid, &e->copy.guid))
+			return l;
+	return NULL;
+}
+
+/*
+ * The name that was linked is unlinked by the same program: the copy becomes the message itself in
+ * its new place, with its UID.  Two records: the copy is gone, the message is moved; a stop between
+ * them leaves a file that the next scan finds by its inode.
+ */
+static int log_link_move(struct posix_call *p, struct entry *from, struct recent_link *l)
+{
+	struct record r = {.type = REC_MOVE, .origin = *p->origin};
+	struct entry to = {0};
+	struct stat st = {0};
+	int err = index_get_entry(p->tx, &l->guid, l->to_id, &to);
+
+	if (err < 0)
+		return err;
+	MB_AUTO_FREE char *path = entry_path(p->tx, &to);
+	if (!path || !copy_alive(&to.copy) || at_stat(p->s->mail_fd, path, &st) < 0) {
+		entry_release(&to);
+		return -ENOENT;
+	}
+	err = log_expunge(p, &to, NULL, STAMP_NONE);
+	if (err >= 0) {
+		r.at = hlc_now(&p->s->clock);
+		copy_clone(&r.copy, &from->copy);
+		free(r.copy.place.base);
+		r.copy.place = to.copy.place;
+		r.copy.place.base = mb_xstrdup(to.copy.place.base);
+		r.copy.place.at = r.at;
+		flags_join(&r.copy.flags, &to.copy.flags);
+		r.old_name = sub_name(from->in_new, from->file);
+		r.new_name = sub_name(to.in_new, to.file);
+		err = change_record(p->s, p->tx, &r);
+		if (err >= 0)
+			err = put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
+	}
+	l->at_ns = 0; /* used */
+	record_release(&r);
+	entry_release(&to);
+	return err;
+}
+
+/* ---- unlink ---- */
+
+static int unlink_message(struct posix_call *p, const char *path, struct entry *e)
+{
+	struct recent_link *l = link_from(p, e);
+	int err;
+
+	if (l) {
+		err = raw_unlink(p->s, path);
+		if (err < 0)
+			return err;
+		if (log_link_move(p, e, l) >= 0)
+			return 0;
+		return log_expunge(p, e, NULL, STAMP_NONE);
+	}
+	err = file_to_deleted(p->s, path, e, false);
+	return err < 0 ? err : log_expunge(p, e, NULL, STAMP_NONE);
+}
+
+static int unlink_locked(struct posix_call *p, const char *path)
+{
+	struct node_info n;
+	const char *name;
+	struct entry e = {0};
+	int err = tree_classify(p->tx, p->s, path, &n, &name);
+
+	if (err < 0)
+		return err;
+	if (entry_at_path(p->tx, &n, name, &e) == 0) {
+		err = unlink_message(p, path, &e);
+		entry_release(&e);
+		return err;
+	}
+	return raw_unlink(p->s, path);
+}
+
+/* A local change may need no transaction at all: then none is begun. */
+static bool is_plain(struct store *s, const char *path)
+{
+	struct node_info n;
+	int err = store_classify(s, path, &n);
+
+	return err == 0 && (n.kind == NODE_TMPFILE || n.kind == NODE_LOCAL);
+}
+
+int store_unlink(struct store *s, const char *path, const struct origin *origin)
+{
+	struct posix_call p = {.s = s, .origin = origin};
+	struct expected *x;
+	int err;
+
+	if (!at_path_ok(path))
+		return -EINVAL;
+	store_lock(s);
+	x = expected_take(s, origin->pid, STEP_UNLINK, path, NULL);
+	if (x) {
+		err = expected_run(s, x);
+	} else if (is_plain(s, path)) {
+		err = raw_unlink(s, path);
+	} else {
+		err = change_begin(s, &p.tx);
+		if (err >= 0)
+			err = change_end(s, p.tx, unlink_locked(&p, path));
+	}
+	store_unlock(s);
+	return err < 0 ? -mb_err_errno(err) : err;
+}
+
+/* ---- rename ---- */
+
+/* Message to another name: other letters, another base, or another mailbox. */
+static int log_message_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
+			      const char *name, const struct stat *st)
+{
+	struct record r = {.type = REC_FLAGS, .at = hlc_now(&p->s->clock), .origin = *p->origin};
+	bool moved = !guid_equal(&e->copy.place.mailbox, &to->mailbox);
+	struct fname old, new;
+	bool same_base, flagged;
+	int err;
+
+	fname_parse(e->file, &old);
+	fname_parse(name, &new);
+	same_base = old.base_len == new.base_len && memcmp(e->file, name, old.base_len) == 0;
+	r.old_name = sub_name(e->in_new, e->file);
+	r.new_name = sub_name(to->in_new, name);
+	flagged = flags_from_rename(p->s, p->tx, e, &old, &new, r.at);
+	copy_clone(&r.copy, &e->copy);
+	if (moved || !same_base) {
+		r.type = moved ? REC_MOVE : REC_RENAME;
+		r.copy.place.mailbox = to->mailbox;
+		if (moved)
+			r.copy.place.uid = next_uid(p->tx, &to->mailbox);
+		r.copy.place.at = r.at;
+		free(r.copy.place.base);
+		r.copy.place.base = mb_xstrndup(name, new.base_len);
+	} else if (!flagged) {
+		r.type = REC_COPY_STATE; /* new -> cur: clears recent, here only */
+	}
+	r.copy.recent = to->in_new;
+	err = change_record(p->s, p->tx, &r);
+	if (err >= 0)
+		err = put_stat(p->tx, &r.copy.guid, r.copy.id, st);
+	record_release(&r);
+	return err;
+}
+
+/* A message that a rename replaces: its body is linked to deleted/ first. */
+static int replace_target(struct posix_call *p, const char *to, struct entry *old)
+{
+	int err = file_to_deleted(p->s, to, old, true);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+static int after_rename_to_message(struct posix_call *p, const char *from, const char *to,
+				   struct entry *source, const struct node_info *n,
+				   const char *name)
+{
+	struct recent_link *l = source ? NULL : link_by_path(p->s, from);
+	struct stat st;
+	int err;
+
+	if (!source && l) { /* the link of a message in tmp/ becomes a copy */
+		uint64_t id = random_u64() | 1;
+
+		err = publish(p, to, n, name, &l->guid, id, NULL);
+		free(MB_TAKE(l->path));
+		l->to_id = id;
+		return err;
+	}
+	if (!source)
+		return publish(p, to, n, name, NULL, 0, NULL);
+	err = at_stat(p->s->mail_fd, to, &st);
+	return err < 0 ? err : log_message_rename(p, source, n, name, &st);
+}
+
+static int rename_file(struct posix_call *p, const char *from, const struct node_info *fn,
+		       const char *from_name, const char *to, const struct node_info *tn,
+		       const char *to_name, unsigned flags)
+{
+	struct entry source = {0}, target = {0};
+	bool is_message = entry_at_path(p->tx, fn, from_name, &source) == 0;
+	bool replaces = !(flags & RENAME_NOREPLACE) &&
+			entry_at_path(p->tx, tn, to_name, &target) == 0;
+	int err = 0;
+
+	if (is_message && replaces && copy_same_key(&source.copy, &target.copy))
+		replaces = false; /* onto itself */
+	if (replaces)
+		err = replace_target(p, to, &target);
+	if (err >= 0 && is_message && tn->kind != NODE_MESSAGE) /* leaves the mailboxes */
+		err = file_to_deleted(p->s, from, &source, true);
+	if (err >= 0)
+		err = raw_rename(p->s, from, to, flags);
+	if (err >= 0 && replaces)
+		err = log_expunge(p, &target, NULL, STAMP_NONE);
+	if (err >= 0 && tn->kind == NODE_MESSAGE)
+		err = after_rename_to_message(p, from, to, is_message ? &source : NULL, tn, to_name);
+	else if (err >= 0 && is_message)
+		err = log_expunge(p, &source, NULL, STAMP_NONE);
+	entry_release(&source);
+	entry_release(&target);
+	return err;
+}
+
+static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags)
+{
+	struct node_info fn, tn;
+	const char *from_name, *to_name;
+	struct stat st;
+	int err = tree_classify(p->tx, p->s, from, &fn, &from_name);
+
+	if (err >= 0)
+		err = tree_classify(p->tx, p->s, to, &tn, &to_name);
+	if (err >= 0)
+		err = at_stat(p->s->mail_fd, from, &st);
+	if (err < 0)
+		return err;
+	if (fn.kind == NODE_ROOT || tn.kind == NODE_ROOT || fn.kind == NODE_CUR ||
+	    fn.kind == NODE_NEW || fn.kind == NODE_TMP)
+		return -EPERM;
+	if (flags & RENAME_EXCHANGE) {
+		if (fn.kind != NODE_LOCAL || tn.kind != NODE_LOCAL)
+			return -EINVAL;
+		return raw_rename(p->s, from, to, flags);
+	}
+	if (S_ISDIR(st.st_mode))
+		return posix_dir_rename(p, from, to, flags);
+	return rename_file(p, from, &fn, from_name, to, &tn, to_name, flags);
+}
+
+/* Between names that no mailbox cares about: only the system call. */
+static bool rename_is_plain(struct store *s, const char *from, const char *to)
+{
+	struct stat st;
+
+	return is_plain(s, from) && is_plain(s, to) && at_stat(s->mail_fd, from, &st) == 0 &&
+	       !S_ISDIR(st.st_mode);
+}
+
+int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
+		 const struct origin *origin)
+{
+	struct posix_call p = {.s = s, .origin = origin};
+	struct expected *x;
+	int err;
+
+	if (!at_path_ok(from) || !at_path_ok(to))
+		return -EINVAL;
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	store_lock(s);
+	x = expected_take(s, origin->pid, STEP_RENAME, from, to);
+	if (x) {
+		err = expected_run(s, x);
+		if (err >= 0)
+			err = 1;
+	} else if (rename_is_plain(s, from, to)) {
+		err = raw_rename(s, from, to, flags);
+	} else {
+		err = change_begin(s, &p.tx);
+		if (err >= 0)
+			err = change_end(s, p.tx, rename_locked(&p, from, to, flags));
+	}
+	store_unlock(s);
+	return err < 0 ? -mb_err_errno(err) : err;
+}
+
+/* ---- link ---- */
+
+static int link_locked(struct posix_call *p, const char *from, const char *to)
+{
+	struct node_info fn, tn;
+	const char *from_name, *to_name;
+	struct entry source = {0};
+	bool is_message;
+	int err = tree_classify(p->tx, p->s, from, &fn, &from_name);
+
+	if (err >= 0)
+		err = tree_classify(p->tx, p->s, to, &tn, &to_name);
+	if (err < 0)
+		return err;
+	is_message = entry_at_path(p->tx, &fn, from_name, &source) == 0;
+	err = raw_link(p->s, from, to);
+	if (err >= 0 && tn.kind == NODE_MESSAGE) {
+		bool other = is_message &&
+			     !guid_equal(&source.copy.place.mailbox, &tn.mailbox);
+		uint64_t id = random_u64() | 1;
+		struct recent_link *l = link_by_path(p->s, from);
+
+		if (other || l) { /* a copy in another mailbox keeps the GUID */
+			err = publish(p, to, &tn, to_name, l ? &l->guid : &source.copy.guid, id,
+				      NULL);
+			if (err >= 0 && !l)
+				link_note(p, &source, id, NULL);
+		} else {
+			err = publish(p, to, &tn, to_name, NULL, 0, NULL);
+		}
+	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
+		link_note(p, &source, 0, to);
+	}
+	entry_release(&source);
+	return err;
+}
+
+int store_link(struct store *s, const char *from, const char *to, const struct origin *origin)
+{
+	struct posix_call p = {.s = s, .origin = origin};
+	int err;
+
+	if (!at_path_ok(from) || !at_path_ok(to))
+		return -EINVAL;
+	store_lock(s);
+	if (is_plain(s, from) && is_plain(s, to)) {
+		err = raw_link(s, from, to);
+	} else {
+		err = change_begin(s, &p.tx);
+		if (err >= 0)
+			err = change_end(s, p.tx, link_locked(&p, from, to));
+	}
+	store_unlock(s);
+	return err < 0 ? -mb_err_errno(err) : err;
+}

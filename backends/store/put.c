@@ -1,0 +1,516 @@
+/*
+ * put.c - joins one wanted state of a copy into the store: registers, file, record, index.
+ *
+ * The wanted state is joined with what is here, so a late or repeated put changes nothing.  Files
+ * are changed first: an arrival is one rename (or link) of a whole body, an expunge one rename to
+ * deleted/, a flag change or move one rename.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One put of a copy while it is being worked out. */
+struct copy_put {
+	struct store *s;
+	struct index_txn *tx;
+	const struct record *want;
+	const char *staged;
+	bool quiet;	       /* the kernel knows: the change came as a system call in the mount */
+	struct entry old;      /* what is here; zeros when the copy was never heard of */
+	bool known, present;   /* old is set / its file is there */
+	struct copy new;       /* joined */
+	char *old_path;	       /* of the file now, when present */
+	char *target;	       /* "cur/NAME" or "new/NAME" wanted, when it lives */
+	char *new_path;	       /* of it in the tree */
+};
+
+static void copy_put_release(struct copy_put *c)
+{
+	entry_release(&c->old);
+	copy_release(&c->new);
+	free(c->old_path);
+	free(c->target);
+	free(c->new_path);
+}
+
+static void see_stamps(struct store *s, struct copy *c)
+{
+	bool ahead = stamp_clamp(&c->place.at) | stamp_clamp(&c->dead) | stamp_clamp(&c->dead_at);
+
+	for (int i = 0; i < FLAG_COUNT; i++)
+		ahead |= stamp_clamp(&c->flags.at[i]);
+	if (ahead)
+		mb_msg(MB_WARNING, "a stamp of the peer is over a day ahead: taken as now");
+	hlc_see(&s->clock, &c->place.at);
+	hlc_see(&s->clock, &c->dead_at);
+	for (int i = 0; i < FLAG_COUNT; i++)
+		hlc_see(&s->clock, &c->flags.at[i]);
+	for (size_t i = 0; i < c->flags.n_keywords; i++)
+		hlc_see(&s->clock, &c->flags.keywords[i].at);
+}
+
+/* The mailbox that the place means here, merged ones followed. */
+static int resolve_mailbox(struct copy_put *c)
+{
+	struct guid g = c->new.place.mailbox;
+	struct mailbox m = {0};
+	int err;
+
+	for (int hops = 0; hops < 16; hops++) {
+		err = index_get_mailbox(c->tx, &g, &m, NULL);
+		if (err < 0)
+			return err == -ENOENT ? MB_E_STALE : err;
+		bool merged = !guid_is_zero(&m.merged_into);
+
+		if (merged)
+			g = m.merged_into;
+		mailbox_release(&m);
+		if (!merged)
+			break;
+	}
+	c->new.place.mailbox = g;
+	return 0;
+}
+
+static int copy_put_load(struct copy_put *c)
+{
+	struct guid g = index_resolve(c->tx, c->want->copy.guid);
+	int err = index_get_entry(c->tx, &g, c->want->copy.id, &c->old);
+
+	if (err < 0 && err != -ENOENT)
+		return err;
+	c->known = err == 0;
+	c->present = c->known && copy_alive(&c->old.copy) && c->old.state == ENTRY_PRESENT;
+	copy_clone(&c->new, &c->want->copy);
+	c->new.guid = g;
+	see_stamps(c->s, &c->new);
+	if (c->known) {
+		struct copy incoming = c->new;
+
+		memset(&c->new, 0, sizeof(c->new));
+		copy_clone(&c->new, &c->old.copy);
+		copy_join(&c->new, &incoming);
+		copy_release(&incoming);
+	}
+	if (c->present)
+		c->old_path = entry_path(c->tx, &c->old);
+	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
+}
+
+/* A UID that is free here; a clash with a message that came meanwhile takes the next one. */
+static int settle_uid(struct copy_put *c)
+{
+	struct entry other = {0};
+	struct mailbox m = {0};
+	int err = 0;
+
+	if (c->new.place.uid)
+		err = index_by_uid(c->tx, &c->new.place.mailbox, c->new.place.uid, &other);
+	if (c->new.place.uid && (err == -ENOENT ||
+				 (err == 0 && copy_same_key(&other.copy, &c->new)))) {
+		entry_release(&other);
+		return 0;
+	}
+	entry_release(&other);
+	if (err < 0)
+		return err;
+	err = index_get_mailbox(c->tx, &c->new.place.mailbox, &m, NULL);
+	if (err >= 0)
+		c->new.place.uid = m.uid_next ? m.uid_next : 1;
+	mailbox_release(&m);
+	return err;
+}
+
+/* Works out where the file should be; `target`: a path that was already promised to the mount. */
+static int settle_target(struct copy_put *c, const char *promised)
+{
+	MB_AUTO_FREE char *dir = NULL;
+	bool in_new = c->present ? c->old.in_new : c->new.recent;
+	int err = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
+
+	if (err < 0)
+		return err == -ENOENT ? MB_E_NAME : err;
+	if (promised) {
+		size_t len = strlen(dir);
+
+		if (strncmp(promised, dir, len) != 0 || (len && promised[len] != '/'))
+			return MB_E_STALE;
+		c->target = mb_xstrdup(promised + len + (len ? 1 : 0));
+	} else {
+		err = file_target(c->s, c->tx, &c->new, c->known ? &c->old : NULL, in_new,
+				  &c->target);
+		if (err < 0)
+			return err;
+	}
+	c->new_path = path_join(dir, c->target, NULL);
+	free(c->new.place.base);
+	struct fname f;
+	fname_parse(c->target + 4, &f);
+	c->new.place.base = mb_xstrndup(c->target + 4, f.base_len);
+	return 0;
+}
+
+static int open_target_dir(struct copy_put *c, const char **ret_name)
+{
+	int fd = at_open_parent(c->s->mail_fd, c->new_path, ret_name);
+
+	if (fd == -ENOENT) { /* new/ or tmp/ is missing: repaired on the fly */
+		MB_AUTO_FREE char *dir = NULL;
+
+		fd = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
+		if (fd >= 0)
+			fd = mailbox_make_dirs(c->s, dir);
+		if (fd >= 0)
+			fd = at_open_parent(c->s->mail_fd, c->new_path, ret_name);
+	}
+	return fd;
+}
+
+/* ---- bodies that are here already ---- */
+
+struct link_body {
+	struct copy_put *c;
+	int dir;
+	const char *name;
+	int result; /* -ENOENT until linked */
+};
+
+static int link_one(struct entry *e, void *arg)
+{
+	struct link_body *l = arg;
+	MB_AUTO_FREE char *path = NULL;
+	MB_AUTO_CLOSE int from = -1;
+	const char *name;
+	struct stat st;
+
+	if (e->state != ENTRY_PRESENT || !copy_alive(&e->copy))
+		return 0;
+	path = entry_path(l->c->tx, e);
+	if (!path || at_stat(l->c->s->mail_fd, path, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != l->c->new.size)
+		return 0;
+	from = at_open_parent(l->c->s->mail_fd, path, &name);
+	if (from < 0)
+		return 0;
+	l->result = io_linkat(from, name, l->dir, l->name);
+	return 1;
+}
+
+static int link_deleted(struct link_body *l)
+{
+	MB_AUTO_FREE char *kept = NULL;
+	struct stat st;
+	int err;
+
+	if (!l->c->known)
+		return -ENOENT;
+	err = file_find_deleted(l->c->s, &l->c->old.copy.place.mailbox, &l->c->new.guid,
+				l->c->new.id, &kept);
+	if (err < 0)
+		return err;
+	if (at_stat(l->c->s->deleted_fd, kept, &st) < 0 || (uint64_t)st.st_size != l->c->new.size)
+		return -ENOENT;
+	return io_linkat(l->c->s->deleted_fd, kept, l->dir, l->name);
+}
+
+/* Links a body that this store has under the same GUID or digest, or keeps in deleted/. */
+static int place_known_body(struct copy_put *c, int dir, const char *name)
+{
+	struct link_body l = {.c = c, .dir = dir, .name = name, .result = -ENOENT};
+	struct message m = {0};
+	int err = index_get_message(c->tx, &c->new.guid, &m);
+
+	for (size_t i = 0; i < m.n && err >= 0 && l.result == -ENOENT; i++) {
+		struct entry e = {0};
+
+		if (m.copies[i].id != c->new.id &&
+		    index_get_entry(c->tx, &c->new.guid, m.copies[i].id, &e) == 0)
+			link_one(&e, &l);
+		entry_release(&e);
+	}
+	message_release(&m);
+	if (err >= 0 && l.result == -ENOENT && digest_known(&c->new.digest))
+		err = index_by_digest(c->tx, &c->new.digest, link_one, &l);
+	if (err >= 0 && l.result == -ENOENT)
+		l.result = link_deleted(&l);
+	return err < 0 ? err : l.result;
+}
+
+static void set_received(int dir, const char *name, int64_t received_ns)
+{
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
+				{.tv_sec = received_ns / 1000000000,
+				 .tv_nsec = received_ns % 1000000000}};
+	MB_AUTO_CLOSE int fd = at_open_regular(dir, name, O_RDONLY);
+
+	if (fd >= 0 && received_ns > 0)
+		io_utimens(fd, t);
+}
+
+static int place_body(struct copy_put *c)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	dir = open_target_dir(c, &name);
+	if (dir < 0)
+		return dir;
+	if (!c->staged)
+		return place_known_body(c, dir, name);
+	set_received(c->s->staging_fd, c->staged, c->new.received_ns);
+	return io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
+}
+
+/* ---- the file operation and what it was ---- */
+
+static int move_file(struct copy_put *c)
+{
+	MB_AUTO_CLOSE int from = -1, to = -1;
+	const char *from_name, *to_name;
+
+	from = at_open_parent(c->s->mail_fd, c->old_path, &from_name);
+	if (from < 0)
+		return from == -ENOENT ? MB_E_STALE : from;
+	to = open_target_dir(c, &to_name);
+	if (to < 0)
+		return to;
+	int err = io_renameat2(from, from_name, to, to_name, RENAME_NOREPLACE);
+
+	return err == -ENOENT || err == -EEXIST ? MB_E_STALE : err;
+}
+
+static enum record_type what_changes(const struct copy_put *c)
+{
+	const struct copy *old = &c->old.copy;
+
+	if (!copy_alive(&c->new))
+		return c->known && copy_alive(old) ? REC_EXPUNGE : REC_COPY_STATE;
+	if (!c->present)
+		return c->known && copy_alive(old) ? REC_FOUND : REC_ARRIVE;
+	if (!guid_equal(&old->place.mailbox, &c->new.place.mailbox))
+		return REC_MOVE;
+	if (!flags_same_set(&old->flags, &c->new.flags))
+		return REC_FLAGS;
+	if (old->place.uid != c->new.place.uid)
+		return REC_RENUMBER;
+	return strcmp(c->old_path, c->new_path) ? REC_RENAME : REC_COPY_STATE;
+}
+
+static int change_files(struct copy_put *c, enum record_type type)
+{
+	int err;
+
+	switch (type) {
+	case REC_EXPUNGE:
+		if (!c->present || !c->old_path)
+			return 0;
+		err = file_to_deleted(c->s, c->old_path, &c->old, false);
+		if (err >= 0 && !c->quiet)
+			change_event(c->s, EVENT_REMOVED, c->old_path, NULL, false);
+		return err == -ENOENT ? 0 : err;
+	case REC_ARRIVE:
+	case REC_FOUND:
+		err = place_body(c);
+		if (err >= 0 && !c->quiet)
+			change_event(c->s, EVENT_ADDED, c->new_path, NULL, false);
+		return err == -EEXIST ? MB_E_STALE : err;
+	default:
+		if (!c->present || !c->new_path || strcmp(c->old_path, c->new_path) == 0)
+			return 0;
+		err = move_file(c);
+		if (err >= 0 && !c->quiet)
+			change_event(c->s, EVENT_RENAMED, c->new_path, c->old_path, true);
+		return err;
+	}
+}
+
+static int note_file(struct copy_put *c)
+{
+	struct entry e = {0};
+	struct stat st;
+	int err = at_stat(c->s->mail_fd, c->new_path, &st);
+
+	if (err >= 0)
+		err = index_get_entry(c->tx, &c->new.guid, c->new.id, &e);
+	if (err < 0)
+		return err;
+	e.ino = st.st_ino;
+	e.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	e.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	err = index_put_entry(c->tx, &e);
+	entry_release(&e);
+	return err;
+}
+
+static int log_copy(struct copy_put *c, enum record_type type)
+{
+	struct record r = {.type = type, .at = hlc_now(&c->s->clock), .origin = c->want->origin};
+	int err;
+
+	copy_clone(&r.copy, &c->new);
+	if (c->old_path)
+		r.old_name = mb_xasprintf("%s/%s", c->old.in_new ? "new" : "cur", c->old.file);
+	if (c->target) {
+		r.new_name = mb_xstrdup(c->target);
+		r.ordinal = c->old.ordinal ? c->old.ordinal : ++c->s->ordinal;
+	}
+	err = change_record(c->s, c->tx, &r);
+	record_release(&r);
+	if (err >= 0 && c->target)
+		err = note_file(c);
+	return err;
+}
+
+static int copy_put_run(struct copy_put *c, const char *promised)
+{
+	bool alive;
+	enum record_type type;
+	int err = copy_put_load(c);
+
+	if (err < 0)
+		return err;
+	alive = copy_alive(&c->new);
+	if (alive) {
+		err = settle_uid(c);
+		if (err >= 0)
+			err = settle_target(c, promised);
+		if (err < 0)
+			return err;
+	}
+	if (c->known && (c->present || !alive) && copy_equal(&c->old.copy, &c->new) &&
+	    (!alive || strcmp(c->old_path, c->new_path) == 0))
+		return 0;
+	type = what_changes(c);
+	err = change_files(c, type);
+	if (err >= 0)
+		err = log_copy(c, type);
+	return err < 0 ? err : 1;
+}
+
+static int put_copy(struct store *s, const struct record *want, const char *staged,
+		    const char *promised, bool quiet)
+{
+	struct copy_put c = {.s = s, .want = want, .staged = staged, .quiet = quiet};
+	int err = change_begin(s, &c.tx);
+
+	if (err >= 0)
+		err = change_end(s, c.tx, copy_put_run(&c, promised));
+	copy_put_release(&c);
+	return err;
+}
+
+/* ---- everything else ---- */
+
+/* Two GUIDs are one message: the copy here takes the other GUID; its file stays. */
+static int put_alias(struct store *s, const struct record *want)
+{
+	struct index_txn *tx;
+	struct entry e = {0};
+	struct record r = {.type = REC_ALIAS, .origin = want->origin};
+	int err = change_begin(s, &tx);
+
+	if (err < 0)
+		return err;
+	err = index_get_entry(tx, &want->old_guid, want->old_id, &e);
+	if (err == 0) {
+		record_clone(&r, want);
+		r.at = STAMP_NONE;
+		err = change_record(s, tx, &r);
+		if (err >= 0)
+			err = 1;
+	} else if (err == -ENOENT) {
+		err = 0;
+	}
+	entry_release(&e);
+	record_release(&r);
+	return change_end(s, tx, err);
+}
+
+static int put_plain(struct store *s, const struct record *want)
+{
+	struct index_txn *tx;
+	struct record r = {0};
+	int err = change_begin(s, &tx);
+
+	if (err < 0)
+		return err;
+	record_clone(&r, want);
+	r.at = STAMP_NONE;
+	err = change_record(s, tx, &r);
+	record_release(&r);
+	err = change_end(s, tx, err);
+	return err < 0 ? err : 1;
+}
+
+int put_locked(struct store *s, const struct record *want, const char *staged, const char *target,
+	       bool quiet)
+{
+	switch (want->type) {
+	case REC_MAILBOX_CREATE ... REC_MAILBOX_STATE:
+		return put_mailbox(s, want);
+	case REC_ARRIVE ... REC_DIGEST:
+	case REC_COPY_STATE:
+		return put_copy(s, want, staged, target, quiet);
+	case REC_ALIAS:
+		return put_alias(s, want);
+	case REC_PEER:
+	case REC_PEER_ENTRY:
+	case REC_PEER_FORGET:
+		return put_plain(s, want);
+	default:
+		return MB_E_PROTOCOL;
+	}
+}
+
+int store_put(struct store *s, const struct record *want, const char *staged)
+{
+	int err;
+
+	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
+		return MB_E_NAME;
+	store_lock(s);
+	err = put_locked(s, want, staged, NULL, false);
+	store_unlock(s);
+	return err;
+}
+
+/* What system call would carry this put?  Nothing is changed. */
+int put_copy_step(struct store *s, const struct record *want, const char *staged,
+		  struct store_step *ret)
+{
+	struct copy_put c = {.s = s, .want = want, .staged = staged};
+	int err = index_begin(s->index, false, &c.tx);
+
+	if (err < 0)
+		return err;
+	err = copy_put_load(&c);
+	if (err >= 0 && copy_alive(&c.new)) {
+		err = settle_uid(&c);
+		if (err >= 0)
+			err = settle_target(&c, NULL);
+	}
+	if (err >= 0 && !copy_alive(&c.new) && c.present) {
+		ret->op = STEP_UNLINK;
+		ret->from = MB_TAKE(c.old_path);
+	} else if (err >= 0 && copy_alive(&c.new) && c.present &&
+		   strcmp(c.old_path, c.new_path) != 0) {
+		ret->op = STEP_RENAME;
+		ret->from = MB_TAKE(c.old_path);
+		ret->to = MB_TAKE(c.new_path);
+	} else if (err >= 0 && copy_alive(&c.new) && !c.present && staged) {
+		ret->op = STEP_RENAME;
+		ret->from = mb_xasprintf(STORE_TOKEN_PREFIX "%s", staged);
+		ret->to = MB_TAKE(c.new_path);
+	}
+	index_abort(c.tx);
+	copy_put_release(&c);
+	return err;
+}

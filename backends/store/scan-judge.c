@@ -1,0 +1,235 @@
+/*
+ * scan-judge.c - what a missing file or a changed one means.
+ *
+ *   missing, in deleted/                     expunged (a stop before its record)
+ *   missing, the last stop was clean or the
+ *     machine has not been restarted         expunged by another program: under the guard
+ *   missing otherwise                        lost: wanted from a peer, never an expunge
+ *   shorter, or zeros, or changed without a clean stop   damaged: kept aside, wanted from a peer
+ *   other bytes after a clean stop           an edit: a new message under the old name
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/scan-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+int scan_mark_lost(struct scan *sc, struct entry *e)
+{
+	struct record r = {.type = REC_LOST, .origin = sc->origin};
+	int err;
+
+	copy_clone(&r.copy, &e->copy);
+	if (e->file)
+		r.old_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	err = change_record(sc->s, sc->tx, &r);
+	record_release(&r);
+	sc->report->records++;
+	return err;
+}
+
+/* ---- content ---- */
+
+static bool all_zeros(int fd)
+{
+	uint8_t data[65536];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = io_pread_full(fd, data, sizeof(data), at)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (data[i])
+				return false;
+		at += n;
+	}
+	return n == 0 && at > 0;
+}
+
+/* The damaged file goes to deleted/damaged/, where nothing takes it for a body. */
+static int set_aside(struct scan *sc, const char *path, const struct entry *e)
+{
+	MB_AUTO_CLOSE int from = -1, to = -1;
+	char text[GUID_TEXT];
+	MB_AUTO_FREE char *kept = mb_xasprintf("%s.%lld,%.180s", guid_text(&e->copy.guid, text),
+					       (long long)(sc->now_ns / 1000000), e->file);
+	const char *name;
+	int err = io_mkdirat(sc->s->deleted_fd, "damaged", 0700);
+
+	if (err < 0 && err != -EEXIST)
+		return err;
+	from = at_open_parent(sc->s->mail_fd, path, &name);
+	to = at_open(sc->s->deleted_fd, "damaged", O_RDONLY | O_DIRECTORY, 0);
+	if (from < 0 || to < 0)
+		return from < 0 ? from : to;
+	return io_renameat(from, name, to, kept);
+}
+
+static int judge_damaged(struct scan *sc, const char *path, struct entry *e)
+{
+	int err = set_aside(sc, path, e);
+
+	if (err < 0)
+		return err;
+	mb_msg(MB_WARNING, "message damaged on disk, kept aside in deleted/damaged path=%s", path);
+	change_event(sc->s, EVENT_REMOVED, path, NULL, false);
+	sc->report->damaged++;
+	return scan_mark_lost(sc, e);
+}
+
+static int judge_edited(struct scan *sc, struct entry *e, const struct stat *st)
+{
+	struct record r = {.type = REC_EDIT, .at = hlc_now(&sc->s->clock), .origin = sc->origin};
+	struct mailbox m = {0};
+	int err = index_get_mailbox(sc->tx, &e->copy.place.mailbox, &m, NULL);
+
+	if (err < 0)
+		return err;
+	r.old_guid = e->copy.guid;
+	r.old_id = e->copy.id;
+	copy_clone(&r.copy, &e->copy);
+	r.copy.guid = guid_new();
+	r.copy.id = 0;
+	r.copy.place.uid = m.uid_next;
+	r.copy.place.at = r.at;
+	r.copy.dead = r.copy.dead_at = STAMP_NONE;
+	r.copy.size = (uint64_t)st->st_size;
+	memset(&r.copy.digest, 0, sizeof(r.copy.digest));
+	r.old_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	r.new_name = mb_xstrdup(r.old_name);
+	r.ordinal = ++sc->s->ordinal;
+	err = change_record(sc->s, sc->tx, &r);
+	sc->report->edited++;
+	sc->report->records++;
+	mailbox_release(&m);
+	record_release(&r);
+	return err;
+}
+
+static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
+{
+	e->ino = st->st_ino;
+	e->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	e->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	return index_put_entry(sc->tx, e);
+}
+
+/* Bytes may have changed: what kind of change is it? */
+static int judge_content(struct scan *sc, const char *path, int fd, struct entry *e,
+			 const struct stat *st)
+{
+	struct digest d;
+	bool shorter = (uint64_t)st->st_size < e->copy.size;
+	int err;
+
+	if (shorter || all_zeros(fd))
+		return judge_damaged(sc, path, e);
+	err = digest_fd(fd, &d, NULL);
+	if (err < 0)
+		return err;
+	if ((uint64_t)st->st_size == e->copy.size &&
+	    (!digest_known(&e->copy.digest) || digest_equal(&d, &e->copy.digest)))
+		return note_times(sc, e, st);
+	if (!sc->s->was_clean)
+		return judge_damaged(sc, path, e);
+	return judge_edited(sc, e, st);
+}
+
+int scan_check_content(struct scan *sc, size_t box, struct entry *e)
+{
+	struct scan_box *b = &sc->boxes[box];
+	MB_AUTO_FREE char *path = path_join(b->dir, e->in_new ? "new" : "cur", e->file);
+	MB_AUTO_CLOSE int fd = -1;
+	struct stat st;
+	int err = at_stat(sc->s->mail_fd, path, &st);
+
+	if (err == -ENOENT || (err == 0 && !S_ISREG(st.st_mode)))
+		return 0; /* gone while we look: the next scan sees it */
+	if (err < 0) {
+		sc->report->errors++;
+		return 0;
+	}
+	if (st.st_ino == e->ino && (uint64_t)st.st_size == e->copy.size &&
+	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == e->mtime_ns)
+		return 0;
+	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
+	if (fd < 0) {
+		sc->report->errors++;
+		return 0;
+	}
+	return judge_content(sc, path, fd, e, &st);
+}
+
+/* ---- absence ---- */
+
+static bool in_deleted(struct scan *sc, const struct entry *e)
+{
+	MB_AUTO_FREE char *kept = NULL;
+
+	return file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id,
+				 &kept) == 0;
+}
+
+/* How many expunges of a mailbox would be inferred from absence alone? */
+static uint32_t inferred_in(struct scan *sc, size_t box)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < sc->n_missing; i++)
+		if (!sc->missing[i].found && sc->missing[i].box == box &&
+		    !in_deleted(sc, &sc->missing[i].e))
+			n++;
+	return n;
+}
+
+/* Rule 9. */
+static bool guarded(const struct scan *sc, const struct scan_box *b, uint32_t inferred)
+{
+	if (sc->s->allow_mass_expunge)
+		return false;
+	if (inferred > GUARD_COUNT && (uint64_t)inferred * 100 > (uint64_t)b->n_live * GUARD_PERCENT)
+		return true;
+	return inferred > GUARD_WHOLE && inferred >= b->n_live;
+}
+
+static int judge_one(struct scan *sc, struct scan_missing *m, bool held)
+{
+	int err;
+
+	if (!in_deleted(sc, &m->e)) {
+		if (!sc->s->was_clean) {
+			sc->report->lost++;
+			return scan_mark_lost(sc, &m->e);
+		}
+		if (held) {
+			sc->report->held++;
+			return 0;
+		}
+	}
+	sc->report->expunged++;
+	sc->report->records++;
+	free(MB_TAKE(m->e.file)); /* nothing to take away any more */
+	err = entry_expunge(&sc->call, &m->e, NULL, STAMP_NONE);
+	return err;
+}
+
+int scan_judge_missing(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t box = 0; box < sc->n_boxes && err >= 0; box++) {
+		struct scan_box *b = &sc->boxes[box];
+		uint32_t inferred = b->was_read && sc->n_missing ? inferred_in(sc, box) : 0;
+		bool held = inferred && sc->s->was_clean && guarded(sc, b, inferred);
+
+		b->held |= held;
+		for (size_t i = 0; i < sc->n_missing && err >= 0; i++)
+			if (!sc->missing[i].found && sc->missing[i].box == box)
+				err = judge_one(sc, &sc->missing[i], held);
+	}
+	return err;
+}

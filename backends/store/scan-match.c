@@ -1,0 +1,389 @@
+/*
+ * scan-match.c - files on disk against entries of the index.
+ *
+ * Order: the same name; the same unique part in the same mailbox (other flags); the same inode
+ * anywhere (a move, another base name, a hard link); the same unique part in another mailbox (a move
+ * by copying); what is left over is new.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/scan-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+struct read_dir {
+	struct scan_box *box;
+	bool in_new;
+};
+
+static int read_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct read_dir *r = arg;
+	struct scan_box *b = r->box;
+
+	(void)type;
+	if (!fname_is_message(name))
+		return 0;
+	MB_GROW(b->files, b->cap_files, b->n_files + 1);
+	b->files[b->n_files++] = (struct scan_file){mb_xstrdup(name), r->in_new, ino, false};
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct scan_file *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (int)x->in_new - (int)y->in_new;
+}
+
+int scan_read_box(struct scan *sc, struct scan_box *b)
+{
+	for (int in_new = 0; in_new < 2; in_new++) {
+		MB_AUTO_FREE char *path = path_join(b->dir, in_new ? "new" : "cur", NULL);
+		MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+		struct read_dir r = {b, in_new};
+		int err = fd < 0 ? fd : at_list(fd, read_one, &r);
+
+		if (err == -ENOENT && mailbox_make_dirs(sc->s, b->dir) >= 0)
+			err = 0;
+		if (err < 0) {
+			sc->report->errors++;
+			return 0;
+		}
+		sc->report->dirs_read++;
+	}
+	sc->report->files_seen += b->n_files;
+	if (b->n_files)
+		qsort(b->files, b->n_files, sizeof(*b->files), by_name);
+	b->was_read = true;
+	return 0;
+}
+
+/* ---- one mailbox ---- */
+
+static bool regular(struct scan *sc, const struct scan_box *b, const struct scan_file *f,
+		    struct stat *st)
+{
+	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
+	int err = at_stat(sc->s->mail_fd, path, st);
+
+	if (err < 0 && err != -ENOENT)
+		sc->report->errors++;
+	return err == 0 && S_ISREG(st->st_mode);
+}
+
+static struct scan_file *file_named(struct scan_box *b, const char *name, bool in_new)
+{
+	struct scan_file key = {.name = (char *)(uintptr_t)name, .in_new = in_new};
+
+	return b->n_files ? bsearch(&key, b->files, b->n_files, sizeof(key), by_name) : NULL;
+}
+
+/* The first unmatched file whose unique part is that of `name`; sorting puts it near. */
+static struct scan_file *file_like(struct scan_box *b, const char *name)
+{
+	struct fname f;
+	size_t lo = 0, hi = b->n_files;
+
+	fname_parse(name, &f);
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (strncmp(b->files[mid].name, name, f.unique_len) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < b->n_files && strncmp(b->files[lo].name, name, f.unique_len) == 0; lo++) {
+		struct fname g;
+
+		fname_parse(b->files[lo].name, &g);
+		if (!b->files[lo].matched && g.unique_len == f.unique_len)
+			return &b->files[lo];
+	}
+	return NULL;
+}
+
+/* A file that has another name than the entry: flags, base or place changed. */
+static int log_renamed(struct scan *sc, struct entry *e, const struct scan_box *to,
+		       const struct scan_file *f)
+{
+	struct record r = {.type = REC_FLAGS, .at = hlc_now(&sc->s->clock), .origin = sc->origin};
+	bool moved = !guid_equal(&e->copy.place.mailbox, &to->guid);
+	struct fname old, new;
+	struct mailbox m = {0};
+	int err = index_get_mailbox(sc->tx, &to->guid, &m, NULL);
+	bool flagged, same_base;
+
+	if (err < 0)
+		return err;
+	fname_parse(e->file, &old);
+	fname_parse(f->name, &new);
+	same_base = old.base_len == new.base_len && memcmp(e->file, f->name, old.base_len) == 0;
+	r.old_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	r.new_name = mb_xasprintf("%s/%s", f->in_new ? "new" : "cur", f->name);
+	flagged = flags_from_rename(sc->s, sc->tx, e, &old, &new, r.at);
+	copy_clone(&r.copy, &e->copy);
+	if (moved || !same_base) {
+		r.type = moved ? REC_MOVE : REC_RENAME;
+		r.copy.place.mailbox = to->guid;
+		r.copy.place.uid = moved ? m.uid_next : e->copy.place.uid;
+		r.copy.place.at = r.at;
+		free(r.copy.place.base);
+		r.copy.place.base = mb_xstrndup(f->name, new.base_len);
+	} else if (!flagged) {
+		r.type = REC_COPY_STATE;
+	}
+	sc->report->moved += moved;
+	sc->report->flagged += !moved && flagged;
+	sc->report->records++;
+	err = change_record(sc->s, sc->tx, &r);
+	record_release(&r);
+	mailbox_release(&m);
+	return err;
+}
+
+static int note_ino(struct scan *sc, const struct guid *guid, uint64_t id, const struct stat *st)
+{
+	struct entry e = {0};
+	int err = index_get_entry(sc->tx, guid, id, &e);
+
+	if (err < 0)
+		return err;
+	e.ino = st->st_ino;
+	e.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	e.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	err = index_put_entry(sc->tx, &e);
+	entry_release(&e);
+	return err;
+}
+
+/* A body that was lost is back under its name. */
+static int log_found(struct scan *sc, struct entry *e, const struct stat *st)
+{
+	struct record r = {.type = REC_FOUND, .origin = sc->origin};
+	int err;
+
+	if ((uint64_t)st->st_size != e->copy.size)
+		return 0;
+	copy_clone(&r.copy, &e->copy);
+	r.new_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	err = change_record(sc->s, sc->tx, &r);
+	record_release(&r);
+	sc->report->records++;
+	return err < 0 ? err : note_ino(sc, &e->copy.guid, e->copy.id, st);
+}
+
+struct match_box {
+	struct scan *sc;
+	size_t box;
+	bool second_pass; /* by unique part */
+};
+
+static int match_exact(struct match_box *m, struct entry *e, struct scan_file *f)
+{
+	struct scan *sc = m->sc;
+	struct stat st;
+
+	f->matched = true;
+	if (e->state != ENTRY_PRESENT)
+		return regular(sc, &sc->boxes[m->box], f, &st) ? log_found(sc, e, &st) : 0;
+	if (sc->full || f->ino != e->ino)
+		return scan_check_content(sc, m->box, e);
+	return 0;
+}
+
+static void add_missing(struct scan *sc, size_t box, struct entry *e)
+{
+	MB_GROW(sc->missing, sc->cap_missing, sc->n_missing + 1);
+	sc->missing[sc->n_missing++] = (struct scan_missing){.e = *e, .box = box};
+	memset(e, 0, sizeof(*e));
+}
+
+static int match_one(struct entry *e, void *arg)
+{
+	struct match_box *m = arg;
+	struct scan_box *b = &m->sc->boxes[m->box];
+	struct scan_file *f;
+	int err;
+
+	if (!e->file)
+		return 0;
+	f = file_named(b, e->file, e->in_new);
+	if (!m->second_pass)
+		return f ? match_exact(m, e, f) : 0;
+	if (f && f->matched)
+		return 0;
+	f = file_like(b, e->file);
+	if (!f) {
+		if (e->state == ENTRY_PRESENT)
+			add_missing(m->sc, m->box, e);
+		return 0;
+	}
+	f->matched = true;
+	if (e->state != ENTRY_PRESENT)
+		return 0;
+	uint64_t known_ino = e->ino;
+	err = log_renamed(m->sc, e, b, f);
+	if (err >= 0 && f->ino != known_ino) {
+		struct entry again = {0};
+
+		if (index_get_entry(m->sc->tx, &e->copy.guid, e->copy.id, &again) == 0)
+			err = scan_check_content(m->sc, m->box, &again);
+		entry_release(&again);
+	}
+	return err;
+}
+
+int scan_match_box(struct scan *sc, size_t box)
+{
+	struct match_box m = {.sc = sc, .box = box};
+	int err = index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+
+	m.second_pass = true;
+	return err < 0 ? err : index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+}
+
+/* ---- across mailboxes ---- */
+
+static struct scan_missing *missing_by_ino(struct scan *sc, uint64_t ino)
+{
+	for (size_t i = 0; i < sc->n_missing && ino; i++)
+		if (!sc->missing[i].found && sc->missing[i].e.ino == ino)
+			return &sc->missing[i];
+	return NULL;
+}
+
+static struct scan_missing *missing_by_unique(struct scan *sc, const char *name)
+{
+	struct fname f, g;
+
+	fname_parse(name, &f);
+	for (size_t i = 0; i < sc->n_missing; i++) {
+		struct scan_missing *m = &sc->missing[i];
+
+		if (m->found || strncmp(m->e.file, name, f.unique_len) != 0)
+			continue;
+		fname_parse(m->e.file, &g);
+		if (g.unique_len == f.unique_len)
+			return m;
+	}
+	return NULL;
+}
+
+static int match_moved(struct scan *sc, struct scan_box *b, struct scan_file *f,
+		       struct scan_missing *m)
+{
+	struct stat st;
+	int err;
+
+	if (!regular(sc, b, f, &st) || (uint64_t)st.st_size != m->e.copy.size)
+		return 0;
+	err = log_renamed(sc, &m->e, b, f);
+	m->found = f->matched = true;
+	return err < 0 ? err : note_ino(sc, &m->e.copy.guid, m->e.copy.id, &st);
+}
+
+/* A second name of a live message's inode: in the same mailbox with the same unique part it is one
+ * message in two states, elsewhere a copy. */
+struct twin {
+	uint64_t ino;
+	struct guid guid;
+	struct guid mailbox;
+	char *file;
+	bool any;
+};
+
+static int twin_one(struct entry *e, void *arg)
+{
+	struct twin *t = arg;
+
+	if (e->ino != t->ino || e->state != ENTRY_PRESENT)
+		return 0;
+	t->guid = e->copy.guid;
+	t->file = mb_xstrdup(e->file);
+	t->any = true;
+	return 1;
+}
+
+static int find_twin(struct scan *sc, const struct scan_box *b, uint64_t ino, struct twin *t)
+{
+	int err = index_each_in(sc->tx, &b->guid, 0, twin_one, t);
+
+	(void)ino;
+	t->mailbox = b->guid;
+	for (size_t i = 0; i < sc->n_boxes && err >= 0 && !t->any; i++) {
+		if (guid_equal(&sc->boxes[i].guid, &b->guid))
+			continue;
+		t->mailbox = sc->boxes[i].guid;
+		err = index_each_in(sc->tx, &sc->boxes[i].guid, 0, twin_one, t);
+	}
+	return err < 0 ? err : 0;
+}
+
+static bool same_unique(const char *a, const char *b)
+{
+	struct fname f, g;
+
+	fname_parse(a, &f);
+	fname_parse(b, &g);
+	return f.unique_len == g.unique_len && memcmp(a, b, f.unique_len) == 0;
+}
+
+static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f,
+			const struct stat *st)
+{
+	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
+	struct node_info n = {.kind = NODE_MESSAGE, .mailbox = b->guid, .in_new = f->in_new};
+	struct twin t = {.ino = st->st_ino};
+	int err = st->st_nlink > 1 ? find_twin(sc, b, st->st_ino, &t) : 0;
+
+	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) && same_unique(t.file, f->name)) {
+		/* one message in new/ and cur/: a program stopped between link and unlink */
+		free(t.file);
+		return 0;
+	}
+	if (err >= 0) {
+		bool copy = t.any && !guid_equal(&t.mailbox, &b->guid);
+
+		err = publish(&sc->call, path, &n, f->name, copy ? &t.guid : NULL,
+			      copy ? random_u64() | 1 : 0, NULL);
+		sc->report->arrived++;
+		sc->report->records++;
+	}
+	free(t.file);
+	return err;
+}
+
+static int match_file(struct scan *sc, struct scan_box *b, struct scan_file *f)
+{
+	struct scan_missing *m = missing_by_ino(sc, f->ino);
+	struct stat st;
+	int err = m ? match_moved(sc, b, f, m) : 0;
+
+	if (err >= 0 && !f->matched && sc->n_missing) {
+		m = missing_by_unique(sc, f->name);
+		if (m)
+			err = match_moved(sc, b, f, m);
+	}
+	if (err < 0 || f->matched)
+		return err;
+	return regular(sc, b, f, &st) ? publish_file(sc, b, f, &st) : 0;
+}
+
+int scan_match_across(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		for (size_t k = 0; k < sc->boxes[i].n_files && err >= 0; k++)
+			if (!sc->boxes[i].files[k].matched)
+				err = match_file(sc, &sc->boxes[i], &sc->boxes[i].files[k]);
+	return err;
+}

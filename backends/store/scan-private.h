@@ -1,0 +1,70 @@
+/*
+ * scan-private.h - shared by the files of the scan: scan.c (order of work), scan-tree.c (mailbox
+ * directories), scan-match.c (files against entries), scan-judge.c (what a difference means).
+ */
+#ifndef MB_STORE_SCAN_PRIVATE_H
+#define MB_STORE_SCAN_PRIVATE_H
+
+#include "backends/store/store-private.h"
+
+struct scan_file {
+	char *name; /* owned */
+	bool in_new;
+	uint64_t ino;
+	bool matched;
+};
+
+struct scan_box {
+	struct guid guid;
+	char *dir;	 /* owned; as on disk */
+	uint32_t n_live; /* in the index */
+	struct dir_stamp cur, new_, self; /* as stat() said before reading */
+	uint64_t ino;
+	bool gone;	 /* its directory, or its cur/, is not there */
+	bool changed;	 /* other times than noted: to be read */
+	bool was_read;
+	bool held;	 /* the guard holds expunges back: not noted as in step */
+	struct scan_file *files; /* owned */
+	size_t n_files, cap_files;
+};
+
+struct scan_dir { /* a mailbox directory that no live mailbox of the index has */
+	char *dir; /* owned */
+	uint64_t ino;
+	bool taken;
+};
+
+struct scan_missing {
+	struct entry e; /* owned */
+	size_t box;
+	bool found;
+};
+
+struct scan {
+	struct store *s;
+	struct index_txn *tx;
+	struct posix_call call;
+	struct origin origin;
+	struct scan_report *report;
+	bool full;
+	int64_t now_ns;
+	struct scan_box *boxes;
+	size_t n_boxes, cap_boxes;
+	struct scan_dir *dirs;
+	size_t n_dirs, cap_dirs;
+	struct scan_missing *missing;
+	size_t n_missing, cap_missing;
+};
+
+int scan_tree(struct scan *sc);	      /* boxes and dirs; renames, creations, deletions of mailboxes */
+int scan_judge_boxes(struct scan *sc);
+int scan_read_box(struct scan *sc, struct scan_box *b);
+int scan_match_box(struct scan *sc, size_t box);   /* exact and by unique part; rest: missing, found */
+int scan_match_across(struct scan *sc);		   /* moves, hard links, arrivals */
+int scan_judge_missing(struct scan *sc);	   /* expunged, held, lost */
+int scan_check_content(struct scan *sc, size_t box, struct entry *e);
+int scan_mark_lost(struct scan *sc, struct entry *e);
+bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int *ret_err);
+bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b);
+
+#endif

@@ -1,0 +1,390 @@
+/*
+ * scan-tree.c - which mailbox directories there are, and what happened to them.
+ *
+ * A directory that the index does not know and a mailbox whose directory is gone are one mailbox
+ * renamed by hand when the inode is the same, or when the tree's names say that it belongs there.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/scan-private.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b)
+{
+	return a->ino && a->ino == b->ino && a->mtime_ns == b->mtime_ns &&
+	       a->ctime_ns == b->ctime_ns;
+}
+
+/* false when it is no directory; *ret_err is set for errors other than absence. */
+bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int *ret_err)
+{
+	struct stat st;
+	int err = at_stat(s->mail_fd, path, &st);
+
+	*ret_err = err == -ENOENT || err == -ENOTDIR ? 0 : err;
+	if (err < 0 || !S_ISDIR(st.st_mode))
+		return false;
+	ret->ino = st.st_ino;
+	ret->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	ret->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	return true;
+}
+
+/* Stats cur and new of one known mailbox. */
+static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_local *local)
+{
+	MB_AUTO_FREE char *cur = path_join(b->dir, "cur", NULL);
+	MB_AUTO_FREE char *new = path_join(b->dir, "new", NULL);
+	int err1, err2;
+	bool has_cur = scan_stat_dir(sc->s, cur, &b->cur, &err1);
+	bool has_new = scan_stat_dir(sc->s, new, &b->new_, &err2);
+
+	if (err1 < 0 || err2 < 0) {
+		sc->report->errors++;
+		return 0;
+	}
+	b->gone = !has_cur;
+	b->changed = sc->full || !scan_stamp_equal(&b->cur, &local->cur) ||
+		     !scan_stamp_equal(&b->new_, &local->new_);
+	if (has_cur && !has_new)
+		b->changed = true; /* new/ is made again when it is read */
+	return 0;
+}
+
+static int add_box(struct scan *sc, const struct mailbox *m, const struct mailbox_local *local)
+{
+	struct scan_box *b;
+
+	MB_GROW(sc->boxes, sc->cap_boxes, sc->n_boxes + 1);
+	b = &sc->boxes[sc->n_boxes++];
+	memset(b, 0, sizeof(*b));
+	b->guid = m->guid;
+	b->dir = mb_xstrdup(local->dir);
+	b->n_live = local->n_live;
+	b->ino = local->ino;
+	b->self = local->self;
+	return stat_box(sc, b, local);
+}
+
+static int known_boxes(struct scan *sc, bool *ret_walk)
+{
+	struct tree t = {0};
+	int err = index_tree(sc->tx, &t);
+
+	for (size_t i = 0; i < t.n && err >= 0; i++) {
+		struct mailbox_local local = {0};
+		struct dir_stamp self;
+		bool root, mailbox;
+		int ignored;
+
+		err = index_get_mailbox(sc->tx, &t.nodes[i].guid, NULL, &local);
+		mailbox = err >= 0 && local.dir && mailbox_alive(&t.nodes[i]);
+		root = mailbox && !*local.dir;
+		if (mailbox)
+			err = add_box(sc, &t.nodes[i], &local);
+		if (mailbox && (root || sc->s->layout == LAYOUT_FS)) {
+			if (!scan_stat_dir(sc->s, local.dir, &self, &ignored) ||
+			    !scan_stamp_equal(&self, &local.self))
+				*ret_walk = true;
+			sc->boxes[sc->n_boxes - 1].self = self;
+		}
+		if (mailbox_alive(&t.nodes[i]) && !t.nodes[i].selectable &&
+		    sc->s->layout == LAYOUT_FS)
+			*ret_walk = true; /* a directory that only holds mailboxes has no stamp */
+		mailbox_local_release(&local);
+	}
+	tree_release(&t);
+	return err;
+}
+
+/* ---- walking for directories ---- */
+
+struct walk {
+	struct scan *sc;
+	const char *dir; /* "" = root */
+	int depth;
+	bool pending; /* a directory that may become a mailbox: look again next time */
+};
+
+static int walk_dir(struct scan *sc, const char *dir, int depth, bool *pending);
+
+static bool known_dir(struct scan *sc, const char *dir)
+{
+	struct guid g;
+
+	return index_mailbox_by_dir(sc->tx, dir, &g) == 0;
+}
+
+static bool mailbox_name(struct scan *sc, const char *dir)
+{
+	char **parts;
+	size_t n;
+
+	if (layout_parts(sc->s->layout, dir, &parts, &n) < 0)
+		return false;
+	layout_parts_free(parts);
+	return n > 0;
+}
+
+static void add_dir(struct scan *sc, const char *dir, uint64_t ino)
+{
+	MB_GROW(sc->dirs, sc->cap_dirs, sc->n_dirs + 1);
+	sc->dirs[sc->n_dirs++] = (struct scan_dir){.dir = mb_xstrdup(dir), .ino = ino};
+}
+
+static int walk_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct walk *w = arg;
+	MB_AUTO_FREE char *path = path_join(w->dir, NULL, name), *cur = NULL;
+	struct dir_stamp st;
+	int err;
+
+	if (type != DT_DIR && type != DT_UNKNOWN)
+		return 0;
+	if (!*w->dir && strncmp(name, ".mbswap-", 8) == 0)
+		return 0;
+	if (!at_path_ok(path) || !mailbox_name(w->sc, path))
+		return 0;
+	cur = path_join(path, "cur", NULL);
+	if (!scan_stat_dir(w->sc->s, cur, &st, &err)) {
+		if (err < 0)
+			w->sc->report->errors++;
+		else
+			w->pending = true;
+	} else if (!known_dir(w->sc, path)) {
+		add_dir(w->sc, path, ino);
+	}
+	if (w->sc->s->layout == LAYOUT_FS && w->depth < MAILBOX_DEPTH_MAX)
+		return walk_dir(w->sc, path, w->depth + 1, &w->pending);
+	return 0;
+}
+
+static int walk_dir(struct scan *sc, const char *dir, int depth, bool *pending)
+{
+	struct walk w = {.sc = sc, .dir = dir, .depth = depth};
+	MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, dir, O_RDONLY | O_DIRECTORY, 0);
+	int err = fd < 0 ? fd : at_list(fd, walk_one, &w);
+
+	if (err < 0 && err != -ENOTDIR && err != -ENOENT && err != -ELOOP)
+		sc->report->errors++;
+	*pending |= w.pending;
+	return 0;
+}
+
+int scan_tree(struct scan *sc)
+{
+	bool walk = sc->full, pending = false;
+	int err = known_boxes(sc, &walk);
+
+	if (err >= 0 && walk)
+		err = walk_dir(sc, "", 0, &pending);
+	for (size_t i = 0; i < sc->n_boxes && walk; i++) {
+		struct scan_box *b = &sc->boxes[i];
+
+		if (pending)
+			memset(&b->self, 0, sizeof(b->self));
+		if (!*b->dir && !pending)
+			b->changed = true; /* so that the root's time is noted */
+	}
+	return err;
+}
+
+/* ---- what it means ---- */
+
+static struct scan_dir *dir_by_ino(struct scan *sc, uint64_t ino)
+{
+	for (size_t i = 0; i < sc->n_dirs && ino; i++)
+		if (!sc->dirs[i].taken && sc->dirs[i].ino == ino)
+			return &sc->dirs[i];
+	return NULL;
+}
+
+static void reread(struct scan_box *b, const char *dir)
+{
+	free(b->dir);
+	b->dir = mb_xstrdup(dir);
+	b->gone = false;
+	b->changed = true;
+}
+
+/* Folders renamed by hand, two that swapped names included. */
+static int judge_renames(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++) {
+		struct scan_box *b = &sc->boxes[i];
+		struct scan_dir *d = b->gone ? dir_by_ino(sc, b->ino) : NULL;
+
+		if (!d)
+			continue;
+		err = mailbox_log_rename(sc->s, sc->tx, b->dir, d->dir, &sc->origin);
+		if (err < 0)
+			break;
+		d->taken = true;
+		reread(b, d->dir);
+		sc->report->records++;
+	}
+	return err;
+}
+
+static uint64_t dir_ino(struct scan *sc, const char *dir)
+{
+	struct stat st;
+
+	return at_stat(sc->s->mail_fd, dir, &st) == 0 ? st.st_ino : 0;
+}
+
+/*
+ * A known directory whose inode is another known mailbox's: names were swapped or rotated while
+ * nobody looked.  All of them are given their directories anew, by way of temporary ones.
+ */
+static int judge_swaps(struct scan *sc)
+{
+	MB_AUTO_FREE char **now = mb_xcalloc(sc->n_boxes + 1, sizeof(*now));
+	bool any = false;
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		struct scan_box *b = &sc->boxes[i];
+
+		if (!*b->dir || !b->ino || b->gone || !b->changed || dir_ino(sc, b->dir) == b->ino)
+			continue;
+		for (size_t k = 0; k < sc->n_boxes; k++)
+			if (k != i && *sc->boxes[k].dir && !sc->boxes[k].gone &&
+			    dir_ino(sc, sc->boxes[k].dir) == b->ino) {
+				now[i] = mb_xstrdup(sc->boxes[k].dir);
+				any = true;
+			}
+	}
+	for (int pass = 0; pass < 2 && any; pass++)
+		for (size_t i = 0; i < sc->n_boxes && err >= 0; i++) {
+			struct scan_box *b = &sc->boxes[i];
+			char text[GUID_TEXT];
+			MB_AUTO_FREE char *temp =
+				mb_xasprintf(".mbswap-%s", guid_text(&b->guid, text));
+
+			if (!now[i])
+				continue;
+			if (pass == 0) {
+				err = mailbox_relocate(sc->s, sc->tx, b->dir, temp);
+				continue;
+			}
+			err = mailbox_log_rename(sc->s, sc->tx, temp, now[i], &sc->origin);
+			if (err >= 0)
+				reread(b, now[i]);
+			sc->report->records++;
+		}
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		free(now[i]);
+	return err;
+}
+
+static int add_new_box(struct scan *sc, const struct guid *g, const char *dir, uint64_t ino)
+{
+	struct mailbox m = {.guid = *g};
+	struct mailbox_local local = {.dir = (char *)(uintptr_t)dir, .ino = ino};
+	int err = add_box(sc, &m, &local);
+
+	sc->boxes[sc->n_boxes - 1].changed = true;
+	return err;
+}
+
+/* Directories that nobody knows: mailboxes that other programs made. */
+static int judge_new_dirs(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_dirs && err >= 0; i++) {
+		struct guid g;
+		struct mailbox_local local = {0};
+
+		if (sc->dirs[i].taken)
+			continue;
+		/* a mailbox by that name that lost its directory (index rebuilt, half-done put) */
+		err = mailbox_by_parts(sc->s, sc->tx, sc->dirs[i].dir, &g);
+		if (err == 0 && index_get_mailbox(sc->tx, &g, NULL, &local) == 0 && local.dir)
+			err = -EEXIST; /* two directories for one name: the literal one stays local */
+		else if (err == 0 || err == -ENOENT)
+			err = mailbox_ensure(sc->s, sc->tx, sc->dirs[i].dir, &sc->origin, &g);
+		mailbox_local_release(&local);
+		if (err == -EEXIST) {
+			err = 0;
+			continue;
+		}
+		if (err == MB_E_NAME) {
+			mb_msg(MB_WARNING, "directory cannot be a mailbox name=%s", sc->dirs[i].dir);
+			err = 0;
+			continue;
+		}
+		if (err >= 0)
+			err = add_new_box(sc, &g, sc->dirs[i].dir, sc->dirs[i].ino);
+		sc->report->records++;
+	}
+	return err;
+}
+
+/* A mailbox whose directory is gone for good. */
+static int judge_gone(struct scan *sc, struct scan_box *b)
+{
+	int err;
+
+	if (!*b->dir || !sc->s->was_clean) { /* INBOX, or a stop that may have lost it */
+		err = mailbox_make_dirs(sc->s, b->dir);
+		b->gone = false;
+		b->changed = true;
+		return err;
+	}
+	if (b->n_live > GUARD_WHOLE && !sc->s->allow_mass_expunge) {
+		sc->report->held += b->n_live;
+		b->held = true;
+		return 0;
+	}
+	sc->report->expunged += b->n_live;
+	sc->report->records++;
+	return mailbox_log_delete(sc->s, sc->tx, &b->guid, &sc->origin);
+}
+
+static bool whole_tree_gone(const struct scan *sc)
+{
+	uint64_t messages = 0;
+
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		if (!sc->boxes[i].gone)
+			return false;
+		messages += sc->boxes[i].n_live;
+	}
+	return messages > GUARD_WHOLE && sc->n_dirs == 0;
+}
+
+int scan_judge_boxes(struct scan *sc)
+{
+	int err;
+
+	if (sc->report->errors)
+		return 0;
+	if (whole_tree_gone(sc) && !sc->s->allow_mass_expunge) {
+		for (size_t i = 0; i < sc->n_boxes; i++) {
+			sc->report->held += sc->boxes[i].n_live;
+			sc->boxes[i].held = true;
+		}
+		mb_msg(MB_WARNING, "the mail tree is empty: is it mounted? path=%s",
+		       sc->s->mail_path);
+		return 0;
+	}
+	err = judge_renames(sc);
+	if (err >= 0)
+		err = judge_swaps(sc);
+	if (err >= 0)
+		err = judge_new_dirs(sc);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].gone)
+			err = judge_gone(sc, &sc->boxes[i]);
+	return err;
+}

@@ -1,0 +1,162 @@
+/*
+ * scan.c - looks at the files and turns what happened behind our back into records.
+ *
+ * Two stats a folder (cur and new) tell whether it has to be read; a directory that changed less
+ * than two seconds before it was read is read again next time, because its time may not move for a
+ * second change.  In fs layout a third stat finds new folders inside a folder; in maildir++ the root does.
+ * All mailboxes are read before any absence is judged; after an error none is.
+ *
+ * What a stop leaves: a file operation without its record looks exactly like a program that worked
+ * in the tree while nothing was mounted, and is dealt with by the same code.
+ */
+#include "backends/store/scan-private.h"
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static void scan_release(struct scan *sc)
+{
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		struct scan_box *b = &sc->boxes[i];
+
+		for (size_t k = 0; k < b->n_files; k++)
+			free(b->files[k].name);
+		free(b->files);
+		free(b->dir);
+	}
+	for (size_t i = 0; i < sc->n_dirs; i++)
+		free(sc->dirs[i].dir);
+	for (size_t i = 0; i < sc->n_missing; i++)
+		entry_release(&sc->missing[i].e);
+	free(sc->boxes);
+	free(sc->dirs);
+	free(sc->missing);
+}
+
+static bool young(const struct scan *sc, const struct dir_stamp *d)
+{
+	int64_t newest = d->mtime_ns > d->ctime_ns ? d->mtime_ns : d->ctime_ns;
+
+	return sc->now_ns - newest < SCAN_YOUNG_NS;
+}
+
+static void note_stamp(const struct scan *sc, struct dir_stamp *dst, const struct dir_stamp *src,
+		       bool held)
+{
+	if (held || young(sc, src))
+		memset(dst, 0, sizeof(*dst));
+	else
+		*dst = *src;
+}
+
+/* Remembers the times of what was read and is in step now. */
+static int note_box(struct scan *sc, const struct scan_box *b)
+{
+	struct mailbox m = {0};
+	struct mailbox_local local = {0};
+	int err = index_get_mailbox(sc->tx, &b->guid, &m, &local);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	note_stamp(sc, &local.cur, &b->cur, b->held);
+	note_stamp(sc, &local.new_, &b->new_, b->held);
+	note_stamp(sc, &local.self, &b->self, false);
+	local.ino = b->ino;
+	err = index_put_mailbox(sc->tx, &m, &local);
+	mailbox_release(&m);
+	mailbox_local_release(&local);
+	return err;
+}
+
+static int scan_changed(struct scan *sc)
+{
+	int err = 0;
+
+	sc->call = (struct posix_call){.s = sc->s, .tx = sc->tx, .origin = &sc->origin};
+	err = scan_judge_boxes(sc);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].changed && !sc->boxes[i].gone)
+			err = scan_read_box(sc, &sc->boxes[i]);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].was_read)
+			err = scan_match_box(sc, i);
+	if (err >= 0)
+		err = scan_match_across(sc);
+	if (err >= 0 && sc->report->errors == 0)
+		err = scan_judge_missing(sc);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].was_read && sc->report->errors == 0)
+			err = note_box(sc, &sc->boxes[i]);
+	return err;
+}
+
+static bool anything_to_do(const struct scan *sc)
+{
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		if (sc->boxes[i].changed || sc->boxes[i].gone)
+			return true;
+	return sc->n_dirs > 0;
+}
+
+int scan_locked(struct store *s, bool full, struct scan_report *ret)
+{
+	struct scan sc = {.s = s, .full = full, .report = ret, .now_ns = clock_wall_ns(),
+			  .origin = {.comm = "scan"}};
+	int err;
+
+	memset(ret, 0, sizeof(*ret));
+	if (s->watched && !full && !s->rescan)
+		return 0;
+	err = index_begin(s->index, false, &sc.tx);
+	if (err < 0)
+		return err;
+	sc.full = full || s->rescan;
+	err = scan_tree(&sc);
+	index_abort(MB_TAKE(sc.tx));
+	sc.full = full;
+	if (err >= 0 && anything_to_do(&sc)) {
+		err = change_begin(s, &sc.tx);
+		if (err >= 0)
+			err = change_end(s, sc.tx, scan_changed(&sc));
+	}
+	if (err >= 0 && ret->errors == 0)
+		s->rescan = false;
+	scan_release(&sc);
+	return err;
+}
+
+int store_scan(struct store *s, bool full, struct scan_report *ret)
+{
+	int err;
+
+	store_lock(s);
+	err = scan_locked(s, full, ret);
+	store_unlock(s);
+	if (err >= 0 && ret->held)
+		mb_msg(MB_WARNING,
+		       "%llu messages are gone without a trace; their expunges are held back until "
+		       "--allow-mass-expunge store=%s",
+		       (unsigned long long)ret->held, s->dir);
+	return err;
+}
+
+void store_allow_mass_expunge(struct store *s, bool allow)
+{
+	store_lock(s);
+	s->allow_mass_expunge = allow;
+	store_unlock(s);
+}
+
+void store_set_watched(struct store *s, bool watched)
+{
+	store_lock(s);
+	s->watched = watched;
+	store_unlock(s);
+}

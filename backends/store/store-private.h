@@ -1,0 +1,203 @@
+/*
+ * store-private.h - what the files of the store share; nobody else includes it.
+ *
+ * Locks: `lock` serialises every change and everything in struct store but the event queue.
+ * `event_lock` is taken after `lock` was let go, and held while the listener runs, so that events
+ * come in order; `queue_lock` guards the queue itself and is the innermost.
+ */
+#ifndef MB_STORE_STORE_PRIVATE_H
+#define MB_STORE_STORE_PRIVATE_H
+
+#include "backends/mail/fname.h"
+#include "backends/store/log.h"
+#include "backends/store/store.h"
+#include <pthread.h>
+
+#define SCAN_YOUNG_NS 2000000000ll /* a directory younger than this may change within one tick */
+#define LOG_ROTATE_BYTES (64ull << 20)
+#define MOVE_WINDOW_NS 5000000000ll /* link, then unlink by the same program: a move */
+#define STEP_LIFE_NS 10000000000ll
+#define LINKS_MAX 4096
+#define GUARD_COUNT 50
+#define GUARD_PERCENT 25
+#define GUARD_WHOLE 10
+
+struct queued_event {
+	struct queued_event *next;
+	struct store_event e; /* paths owned */
+};
+
+/* A link of a message that may become a move, or a copy that is not published yet. */
+struct recent_link {
+	struct recent_link *next;
+	int64_t at_ns;
+	uint32_t pid;
+	struct guid guid;
+	uint64_t from_id, to_id; /* to_id: the copy that the link made; 0 with `path`: not yet one */
+	char *path;		 /* owned: name in a tmp/, or NULL */
+};
+
+/* A system call that a peer's change will come as. */
+struct expected {
+	struct expected *next;
+	int64_t at_ns;
+	uint32_t pid;
+	struct store_step step;
+	struct record want;
+	char *staged; /* name in staging/, or NULL */
+};
+
+/* A message that is being written in place. */
+struct edit {
+	struct edit *next;
+	struct guid guid;
+	uint64_t id;
+	char *kept; /* name in staging/ of the content before */
+};
+
+struct store {
+	char *dir, *mail_path;
+	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
+	enum layout layout;
+	enum store_mode mode;
+	uint64_t replica;
+	struct guid id;
+
+	pthread_mutex_t lock;
+	struct index *index;
+	struct log *log;
+	struct hlc clock;
+	uint64_t ordinal;	/* last one given */
+	bool was_clean;		/* the stop before this start was clean, or the same boot goes on */
+	bool behind;		/* the log has records that the index does not have */
+	bool dirty;		/* state file says so; index and log may be written */
+	bool allow_mass_expunge;
+	bool watched;
+	bool rescan;		/* something came in whose files were not looked at */
+	struct position scanned; /* log end right after the last scan */
+	struct recent_link *links;
+	size_t n_links;
+	struct expected *expected;
+	struct edit *edits;
+
+	pthread_mutex_t event_lock, queue_lock;
+	struct queued_event *events, **events_tail;
+	store_listener *listener;
+	void *listener_arg;
+};
+
+/* state.c: STORE/config and STORE/state */
+struct store_config {
+	enum layout layout;
+	char *mail; /* owned; absolute path of an adopted Maildir, NULL: STORE/mail */
+	struct guid id;
+};
+struct store_state {
+	bool clean;
+	uint8_t boot[16];
+	struct position end; /* of the log, when clean */
+};
+int config_write(int dir_fd, const struct store_config *c);
+int config_read(int dir_fd, struct store_config *ret);
+void config_release(struct store_config *c);
+int state_write(int dir_fd, const struct store_state *st);
+int state_read(int dir_fd, struct store_state *ret); /* -ENOENT: never written */
+
+/* change.c: the one way to write log and index.  The lock is held. */
+void store_lock(struct store *s);
+void store_unlock(struct store *s); /* and delivers queued events */
+int change_begin(struct store *s, struct index_txn **ret);
+/* Appends and applies.  r->at is set when it has no stamp, origin.replica when it is 0. */
+int change_record(struct store *s, struct index_txn *tx, struct record *r);
+int change_commit(struct store *s, struct index_txn *tx); /* ends tx in any case */
+/* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns err. */
+int change_end(struct store *s, struct index_txn *tx, int err);
+int index_catch_up(struct store *s); /* replays the log from where the index stands */
+void change_event(struct store *s, int what, const char *path, const char *old_path,
+		  bool retired_by_peer);
+int index_read_applied(struct index_txn *tx, struct position *ret);
+int index_write_applied(struct index_txn *tx, const struct position *p);
+
+/* tree.c: directories and mailboxes */
+int tree_classify(struct index_txn *tx, const struct store *s, const char *path,
+		  struct node_info *ret, const char **ret_name);
+/* Path "dir/sub/name" of parts; sub and name may be NULL.  Owned. */
+char *path_join(const char *dir, const char *sub, const char *name);
+int mailbox_dir(struct index_txn *tx, const struct guid *g, char **ret_dir); /* -ENOENT */
+/* Finds or makes the chain of nodes for these parts; the last one is the mailbox.  Structural parents are made. */
+int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
+		   const struct origin *origin, struct guid *ret);
+/* Directory that the tree's names give to g. */
+int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid *g, char **ret_dir);
+int mailbox_make_dirs(struct store *s, const char *dir); /* cur, new, tmp; atomically when dir is missing */
+int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid *g,
+		       const struct origin *origin);
+int mailbox_log_rename(struct store *s, struct index_txn *tx, const char *from, const char *to,
+		       const struct origin *origin);
+int mailbox_relocate(struct store *s, struct index_txn *tx, const char *from, const char *to);
+/* The live node that the parts of `dir` name. */
+int mailbox_by_parts(struct store *s, struct index_txn *tx, const char *dir, struct guid *ret);
+int mailbox_set_dir(struct index_txn *tx, const struct guid *g, const char *dir);
+int mailbox_ensure_parents(struct store *s, struct index_txn *tx, char **parts, size_t n,
+			   const struct origin *origin, struct guid *ret);
+
+/* files.c: names of message files */
+/* "cur/NAME" or "new/NAME" that this copy should have in `mailbox`; keeps what the old name has. */
+int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
+		const struct entry *old, bool in_new, char **ret_name);
+char *entry_path(struct index_txn *tx, const struct entry *e); /* owned; NULL when it has none */
+/* rename (or link) of mail/path to deleted/; -errno */
+int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep);
+/* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/. */
+int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
+		      uint64_t id, char **ret_name);
+int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26]);
+void keyword_letters_free(char *names[26]);
+int keyword_slot(char *names[26], const char *keyword); /* -1: none */
+/* Applies the difference of two names' letters to the flags of e, with this stamp. */
+bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e, const struct fname *old,
+		       const struct fname *new, struct stamp at);
+
+/* posix.c and friends: the lock is held, tx open */
+struct posix_call {
+	struct store *s;
+	struct index_txn *tx;
+	const struct origin *origin;
+};
+int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
+	    const struct guid *guid, uint64_t id, uint64_t *ret_id);
+int entry_at(struct index_txn *tx, const struct guid *mailbox, const char *name, bool in_new,
+	     struct entry *ret);
+int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		  struct stamp via_seen);
+int posix_dir_rename(struct posix_call *p, const char *from, const char *to, unsigned flags);
+
+/* put.c */
+int put_locked(struct store *s, const struct record *want, const char *staged, const char *target,
+	       bool quiet);
+int put_mailbox(struct store *s, const struct record *want);
+int put_mailbox_step(struct store *s, const struct record *want, struct store_step *ret);
+/* Does the one directory operation that put_mailbox_step() gave; the rest comes with the next plan. */
+int put_mailbox_op(struct store *s, const struct record *want, const struct store_step *step);
+/* Directories that differ from what the names say are renamed: after an unfinished put. */
+int mailboxes_finish(struct store *s);
+int put_copy_step(struct store *s, const struct record *want, const char *staged,
+		  struct store_step *ret);
+/* plan.c */
+struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
+			       const char *to);
+void expected_free(struct expected *e);
+int expected_run(struct store *s, struct expected *e);
+
+/* scan.c, recover.c */
+int scan_locked(struct store *s, bool full, struct scan_report *ret);
+int recover_index(struct store *s, bool clean);
+int recover_staging(struct store *s);
+int settle_locked(struct store *s, const char *path, const struct origin *origin);
+
+/* body.c */
+int body_open_locked(struct store *s, struct index_txn *tx, const struct guid *guid, uint64_t id);
+int copy_at(struct store *s, struct index_txn *tx, const struct guid *guid, uint64_t id,
+	    struct entry *ret);
+
+#endif

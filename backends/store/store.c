@@ -1,0 +1,531 @@
+/*
+ * store.c - create, locate, open, close.
+ *
+ * A writer holds an OFD lock on STORE/lock, which dies with the process.  Opening for writing:
+ * lock, log, index (recover.c), half-done edits and renames, then a scan of what changed.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROOT_FILE ".mailbraid"
+
+/* ---- creating ---- */
+
+static int make_dirs(int dir_fd, bool with_mail)
+{
+	static const char *const names[] = {"log", "index", "deleted", "staging", "mail"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) - !with_mail; i++) {
+		int err = io_mkdirat(dir_fd, names[i], 0700);
+
+		if (err < 0 && err != -EEXIST)
+			return err;
+	}
+	return 0;
+}
+
+static int not_empty(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	(void)name;
+	(void)type;
+	(void)ino;
+	(void)arg;
+	return -ENOTEMPTY;
+}
+
+static int make_root(const char *dir, int *ret_fd)
+{
+	int err;
+
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	*ret_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd < 0)
+		return -errno;
+	err = at_list(*ret_fd, not_empty, NULL);
+	if (err < 0)
+		close(MB_TAKE_FD(*ret_fd));
+	return err;
+}
+
+/* First records: who we are, and INBOX. */
+static int log_birth(struct store *s)
+{
+	struct record r = {.type = REC_REPLICA, .replica_id = s->replica, .store_id = s->id};
+	struct record m = {.type = REC_MAILBOX_CREATE};
+	struct index_txn *tx;
+	int err = change_begin(s, &tx);
+
+	if (err < 0)
+		return err;
+	err = change_record(s, tx, &r);
+	if (err >= 0) {
+		m.at = hlc_now(&s->clock);
+		m.mailbox.guid = GUID_INBOX;
+		m.mailbox.part = mb_xstrdup("INBOX");
+		m.mailbox.born = m.mailbox.named_at = m.mailbox.selectable_at = m.at;
+		m.mailbox.selectable = true;
+		m.mailbox.subscribed = true;
+		m.mailbox.subscribed_at = m.at;
+		m.mailbox.uid_validity = (uint32_t)(stamp_ms(&m.at) / 1000);
+		m.mailbox.uid_next = 1;
+		m.new_name = mb_xstrdup("INBOX");
+		err = change_record(s, tx, &m);
+	}
+	if (err >= 0)
+		err = mailbox_set_dir(tx, &GUID_INBOX, "");
+	record_release(&m);
+	return change_end(s, tx, err);
+}
+
+/* A store directory with config, ready to be opened; its first opening logs its birth. */
+int store_make(int dir_fd, enum layout layout, const char *mail)
+{
+	struct store_config c = {.layout = layout, .mail = (char *)(uintptr_t)mail,
+				 .id = guid_new()};
+	int err = make_dirs(dir_fd, !mail);
+
+	if (err >= 0)
+		err = config_write(dir_fd, &c);
+	return err;
+}
+
+static int remove_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	(void)type;
+	(void)ino;
+	return at_remove_tree(*(int *)arg, name);
+}
+
+int store_create(const char *dir, enum layout layout)
+{
+	MB_AUTO_CLOSE int fd = -1;
+	struct store *s = NULL;
+	int err = make_root(dir, &fd);
+
+	if (err < 0)
+		return err;
+	err = store_make(fd, layout, NULL);
+	if (err >= 0)
+		err = store_open(dir, STORE_WRITE, &s);
+	if (err >= 0)
+		store_close(s);
+	else
+		at_list(fd, remove_one, &fd);
+	return err;
+}
+
+/* ---- locating ---- */
+
+static char *absolute(const char *path)
+{
+	char out[PATH_MAX];
+
+	return realpath(path, out) ? mb_xstrdup(out) : NULL;
+}
+
+/* The state path that the root file of an adopted Maildir names; it must point back to it. */
+static int locate_by_root_file(int fd, const char *maildir, char **ret_dir)
+{
+	MB_AUTO_FREE uint8_t *text = NULL;
+	MB_AUTO_CLOSE int store_fd = -1;
+	struct store_config c = {0};
+	size_t len;
+	int err = io_read_file(fd, ROOT_FILE, 65536, &text, &len);
+	char *line, *end;
+
+	if (err < 0)
+		return MB_E_NOT_STORE;
+	line = strstr((char *)text, "state=");
+	end = line ? strchr(line, '\n') : NULL;
+	if (!end || line[6] != '/')
+		return MB_E_NOT_STORE;
+	*end = 0;
+	store_fd = open(line + 6, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = store_fd < 0 ? MB_E_NOT_STORE : config_read(store_fd, &c);
+	if (err >= 0 && (!c.mail || strcmp(c.mail, maildir) != 0))
+		err = MB_E_NOT_STORE; /* a copy of the tree, or it was moved */
+	config_release(&c);
+	if (err >= 0)
+		*ret_dir = mb_xstrdup(line + 6);
+	return err;
+}
+
+int store_locate(const char *path, char **ret_dir)
+{
+	MB_AUTO_FREE char *abs = absolute(path);
+	MB_AUTO_CLOSE int fd = -1;
+	struct store_config c = {0};
+	int err;
+
+	if (!abs)
+		return -errno;
+	fd = open(abs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOTDIR ? MB_E_NOT_STORE : -errno;
+	err = config_read(fd, &c);
+	config_release(&c);
+	if (err == MB_E_NOT_STORE)
+		return locate_by_root_file(fd, abs, ret_dir);
+	if (err < 0)
+		return err;
+	*ret_dir = MB_TAKE(abs);
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static int check_safe(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((geteuid() != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
+		return MB_E_UNSAFE;
+	return 0;
+}
+
+static int open_sub(struct store *s, const char *name, int *ret_fd)
+{
+	int err = at_open(s->dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
+
+	if (err == -ENOENT && s->mode == STORE_WRITE) {
+		err = io_mkdirat(s->dir_fd, name, 0700);
+		if (err >= 0)
+			err = at_open(s->dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
+	}
+	*ret_fd = err;
+	return err < 0 ? err : 0;
+}
+
+static int open_mail(struct store *s, const struct store_config *c)
+{
+	s->mail_path = c->mail ? mb_xstrdup(c->mail) : mb_xasprintf("%s/mail", s->dir);
+	s->mail_fd = open(s->mail_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->mail_fd < 0 ? -errno : 0;
+}
+
+static int open_dirs(struct store *s)
+{
+	struct store_config c = {0};
+	int err;
+
+	s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? MB_E_NOT_STORE : -errno;
+	err = config_read(s->dir_fd, &c);
+	if (err >= 0)
+		err = check_safe(s->dir_fd);
+	if (err >= 0)
+		err = open_mail(s, &c);
+	s->layout = c.layout;
+	s->id = c.id;
+	config_release(&c);
+	if (err >= 0)
+		err = open_sub(s, "log", &s->log_fd);
+	if (err >= 0)
+		err = open_sub(s, "deleted", &s->deleted_fd);
+	if (err >= 0)
+		err = open_sub(s, "staging", &s->staging_fd);
+	return err;
+}
+
+static int take_lock(struct store *s)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char text[64];
+
+	s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return -errno;
+	if (fcntl(s->lock_fd, F_OFD_SETLK, &l) < 0)
+		return errno == EAGAIN || errno == EACCES ? MB_E_LOCKED : -errno;
+	snprintf(text, sizeof(text), "pid=%d\n", (int)getpid());
+	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, text, strlen(text), 0) < 0)
+		return -errno; /* for people; a full disk shows here early */
+	return 0;
+}
+
+static int load_identity(struct store *s)
+{
+	struct index_txn *tx;
+	uint64_t clock = 0;
+	int err = index_begin(s->index, false, &tx);
+
+	if (err < 0)
+		return err;
+	err = index_meta_get(tx, "replica", &s->replica, sizeof(s->replica));
+	if (err == 0) {
+		index_meta_get(tx, "clock", &clock, sizeof(clock));
+		index_meta_get(tx, "ordinal", &s->ordinal, sizeof(s->ordinal));
+	}
+	index_abort(tx);
+	s->clock = (struct hlc){.last = clock, .replica = s->replica};
+	return err;
+}
+
+/* A store whose identity is nowhere (new, or its log was lost) gets one. */
+static int ensure_identity(struct store *s)
+{
+	int err = load_identity(s);
+
+	if (err != -ENOENT)
+		return err;
+	s->replica = random_u64() | 1;
+	s->clock.replica = s->replica;
+	return log_birth(s);
+}
+
+static int open_reader(struct store *s)
+{
+	MB_AUTO_FREE char *path = mb_xasprintf("%s/index", s->dir);
+	int err = index_open(path, false, &s->index);
+
+	if (err >= 0)
+		err = log_open(s->log_fd, &s->id, &s->log);
+	return err < 0 ? err : load_identity(s);
+}
+
+static int ensure_inbox(struct store *s)
+{
+	struct stat st;
+
+	if (at_stat(s->mail_fd, "cur", &st) == 0 && at_stat(s->mail_fd, "new", &st) == 0)
+		return 0;
+	struct scan_report r;
+	struct index_txn *tx;
+	struct mailbox_local local = {0};
+	uint32_t n = 0;
+	int err = index_begin(s->index, false, &tx);
+
+	(void)r;
+	if (err < 0)
+		return err;
+	if (index_get_mailbox(tx, &GUID_INBOX, NULL, &local) == 0)
+		n = local.n_live;
+	mailbox_local_release(&local);
+	index_abort(tx);
+	return n > GUARD_WHOLE ? 0 : mailbox_make_dirs(s, "");
+}
+
+static int open_writer(struct store *s)
+{
+	struct store_state st = {0};
+	uint8_t boot[16];
+	struct scan_report report;
+	bool same_boot;
+	int err = take_lock(s);
+
+	if (err < 0)
+		return err;
+	err = state_read(s->dir_fd, &st);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	clock_boot_id(boot);
+	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0;
+	s->was_clean = st.clean || same_boot || err == -ENOENT;
+	err = log_open(s->log_fd, &s->id, &s->log);
+	if (err >= 0)
+		err = log_begin(s->log, st.clean, &st.end);
+	s->dirty = !st.clean;
+	if (err >= 0)
+		err = recover_index(s, st.clean || same_boot);
+	if (err >= 0)
+		err = ensure_identity(s);
+	if (err >= 0)
+		err = recover_staging(s);
+	if (err >= 0)
+		err = mailboxes_finish(s);
+	if (err >= 0)
+		err = ensure_inbox(s);
+	return err < 0 ? err : store_scan(s, false, &report);
+}
+
+static struct store *store_new(const char *dir, enum store_mode mode)
+{
+	struct store *s = mb_xcalloc(1, sizeof(*s));
+
+	s->dir = absolute(dir);
+	if (!s->dir)
+		s->dir = mb_xstrdup(dir);
+	s->mode = mode;
+	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd = -1;
+	s->events_tail = &s->events;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->event_lock, NULL);
+	pthread_mutex_init(&s->queue_lock, NULL);
+	return s;
+}
+
+static void store_free(struct store *s)
+{
+	int *fds[] = {&s->dir_fd, &s->mail_fd, &s->log_fd, &s->deleted_fd, &s->staging_fd,
+		      &s->lock_fd};
+
+	index_close(s->index);
+	log_close(s->log);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	while (s->links) {
+		struct recent_link *l = s->links;
+
+		s->links = l->next;
+		free(l->path);
+		free(l);
+	}
+	while (s->expected) {
+		struct expected *e = s->expected;
+
+		s->expected = e->next;
+		expected_free(e);
+	}
+	while (s->edits) {
+		struct edit *e = s->edits;
+
+		s->edits = e->next;
+		free(e->kept);
+		free(e);
+	}
+	free(s->dir);
+	free(s->mail_path);
+	free(s);
+}
+
+int store_open(const char *dir, enum store_mode mode, struct store **ret)
+{
+	struct store *s = store_new(dir, mode);
+	int err = open_dirs(s);
+
+	if (err >= 0)
+		err = mode == STORE_WRITE ? open_writer(s) : open_reader(s);
+	if (err < 0) {
+		store_free(s);
+		return err;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Flushes everything and says that the stop was clean.  What fails here is recovered next time. */
+static int stop_cleanly(struct store *s)
+{
+	struct store_state st = {.clean = true};
+	struct scan_report report;
+	int err = 0;
+
+	if (s->watched || s->rescan) {
+		s->watched = false;
+		err = scan_locked(s, false, &report);
+	}
+	if (!s->dirty)
+		return err;
+	if (err >= 0 && s->behind)
+		err = index_catch_up(s);
+	if (err >= 0)
+		err = log_flush(s->log);
+	if (err >= 0)
+		err = index_sync(s->index);
+	if (err >= 0)
+		err = log_end(s->log, &st.end);
+	clock_boot_id(st.boot);
+	if (err >= 0)
+		err = state_write(s->dir_fd, &st);
+	return err;
+}
+
+void store_close(struct store *s)
+{
+	int err = 0;
+
+	if (!s)
+		return;
+	if (s->mode == STORE_WRITE) {
+		store_lock(s);
+		err = stop_cleanly(s);
+		store_unlock(s);
+	}
+	if (err < 0)
+		mb_msg(MB_WARNING, "store not closed cleanly: %s store=%s", mb_err_str(err), s->dir);
+	store_free(s);
+}
+
+/* ---- small things ---- */
+
+const char *store_dir(const struct store *s)
+{
+	return s->dir;
+}
+
+const char *store_mail_path(const struct store *s)
+{
+	return s->mail_path;
+}
+
+int store_mail_fd(const struct store *s)
+{
+	return s->mail_fd;
+}
+
+int store_staging_fd(const struct store *s)
+{
+	return s->staging_fd;
+}
+
+enum layout store_layout(const struct store *s)
+{
+	return s->layout;
+}
+
+uint64_t store_replica(const struct store *s)
+{
+	return s->replica;
+}
+
+struct guid store_id(const struct store *s)
+{
+	return s->id;
+}
+
+struct index *store_index(struct store *s)
+{
+	return s->index;
+}
+
+struct log *store_log(struct store *s)
+{
+	return s->log;
+}
+
+struct stamp store_now(struct store *s)
+{
+	struct stamp now;
+
+	store_lock(s);
+	now = hlc_now(&s->clock);
+	store_unlock(s);
+	return now;
+}
+
+int store_flush(struct store *s)
+{
+	int err = log_flush(s->log);
+
+	if (err != MB_E_LOG_DEAD)
+		return err;
+	store_lock(s);
+	err = log_rotate(s->log);
+	store_unlock(s);
+	return err;
+}
