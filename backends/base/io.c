@@ -33,7 +33,7 @@ static struct {
 } control;
 
 #define RETRY(call)                                                                                \
-	({                                                                                         \
+	__extension__({                                                                            \
 		__auto_type retry_result_ = (call);                                                \
 		while (retry_result_ < 0 && errno == EINTR)                                        \
 			retry_result_ = (call);                                                    \

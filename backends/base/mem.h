@@ -24,13 +24,13 @@ char *mb_xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Hands a pointer or fd over: gives its value and forgets it, so that cleanup does nothing. */
 #define MB_TAKE(p)                                                                                 \
-	({                                                                                         \
+	__extension__({                                                                            \
 		__auto_type mb_take_ = (p);                                                        \
 		(p) = NULL;                                                                        \
 		mb_take_;                                                                          \
 	})
 #define MB_TAKE_FD(fd)                                                                             \
-	({                                                                                         \
+	__extension__({                                                                            \
 		int mb_take_ = (fd);                                                               \
 		(fd) = -1;                                                                         \
 		mb_take_;                                                                          \
