@@ -1,5 +1,5 @@
 /*
- * backend.c - what all wearers of the seam share.
+ * backend.c - what the seam's values need, whoever wears it.
  */
 #include "backends/backend.h"
 #include <stdlib.h>
