@@ -22,11 +22,14 @@ struct fname {
 	uint8_t flags;	   /* FLAG_MASK bits from the capitals D F P R S T */
 	uint32_t keywords; /* bit n: letter 'a'+n */
 	uint32_t others;   /* bit n: other capital 'A'+n */
-	bool canonical; /* letters sorted, none twice, no extra: writing it again gives the same name */
+	bool canonical; /* letters sorted, none twice, no extra: writing it again gives the same name;
+			       false without an info part */
 	const char *extra; /* points at ",extra" inside the name, or NULL */
 };
 
-/* Reads `name`.  The last info part counts when there are several (":2,:2,S"). */
+/* Reads `name`.  The last info part counts when there are several in a row (":2,:2,S"); the base ends
+ * before the first of them.  ":1,anything" at the end counts as an info part without letters.  `extra`
+ * is everything after the letters, also when it does not begin with a comma. */
 void fname_parse(const char *name, struct fname *ret);
 
 /* false for names that are never messages: empty, ".", "..", leading dot, over 255 bytes, with '/'. */

@@ -10,7 +10,7 @@
  *
  * What a directory cannot hold is escaped as \hh (lower-case hex), reversibly, as Dovecot's
  * listescape does it: '.' in maildir++, '/' inside a part, control bytes, a leading '~' or '.',
- * reserved names in fs (cur new tmp maildirfolder dovecot… subscriptions .mailbraid…) by escaping their first
+ * reserved names in fs (cur new tmp maildirfolder, Dovecot's files, subscriptions, .mailbraid…) by escaping their first
  * byte, and a backslash that would read as an escape.
  */
 #ifndef MB_MAIL_LAYOUT_H

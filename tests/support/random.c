@@ -144,6 +144,7 @@ static void random_entry(struct prng *p, struct peer_entry *e)
 	for (int i = 0; i < 4; i++)
 		e->mtimes[i] = (int64_t)prng_next(p);
 	e->digest.b[0] = (uint8_t)prng_below(p, 2);
+	e->placed_at = random_stamp(p);
 }
 
 void random_record(struct prng *p, struct record *r)

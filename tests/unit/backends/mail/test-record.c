@@ -39,6 +39,7 @@ static void same_entry(const struct peer_entry *a, const struct peer_entry *b)
 	assert_true(a->size == b->size && a->state == b->state);
 	assert_memory_equal(a->mtimes, b->mtimes, sizeof(a->mtimes));
 	assert_true(digest_equal(&a->digest, &b->digest));
+	assert_int_equal(stamp_compare(&a->placed_at, &b->placed_at), 0);
 }
 
 static void same_record(const struct record *a, const struct record *b)
