@@ -93,7 +93,6 @@ static int find_other(struct peer_state *p, void *arg)
 	    p->replica != f->peer->replica && !guid_is_zero(&p->store) &&
 	    !guid_equal(&p->store, &f->peer->store))
 		f->other = p->replica;
-	peer_state_release(p);
 	return 0;
 }
 
@@ -131,7 +130,7 @@ static int ask_peer(struct session *s)
 
 	if (!has_log(s, 1))
 		return 0;
-	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, s->info[0].destination, &theirs);
+	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, NULL, &theirs);
 	if (err == -ENOENT || (err >= 0 && theirs.replica != s->info[0].replica)) {
 		s->known = false;
 		err = 0;
@@ -424,7 +423,7 @@ static int put_state(struct session *s, int side)
 		return 0; /* its map is its memory */
 	/* Who comes to it does not become a destination of the peer. */
 	const char *destination = side ? s->home : peer->destination;
-	char *own MB_AUTO_FREE = destination && *destination ? mb_xstrdup(destination) : NULL;
+	char *own MB_AUTO_FREE = mb_xstrdup(destination ? destination : "");
 	r.peer.destination = own;
 	r.origin.replica = s->info[side].replica;
 	int err = b->ops->begin(b, peer->replica, false);

@@ -56,8 +56,8 @@ static int keep_peer(struct peer_state *p, void *arg)
 	struct peers *all = arg;
 
 	MB_GROW(all->list, all->cap, all->n + 1);
-	all->list[all->n++] = *p;
-	memset(p, 0, sizeof(*p));
+	all->list[all->n] = *p;
+	all->list[all->n++].destination = mb_xstrdup(p->destination ? p->destination : "");
 	return 0;
 }
 
