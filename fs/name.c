@@ -1,0 +1,153 @@
+/*
+ * name.c - what the handlers of (directory, name) share.
+ *
+ * The kernel holds the directory's lock for each of them (shared for lookups and listings, exclusive for changes), so
+ * that within one directory only changes made elsewhere race with them.
+ * Locks: table_lock, for a moment.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/mem.h"
+#include "fs/folder.h"
+#include "fs/fs.h"
+#include "fs/settle.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int spot_find(struct mailfs *fs, struct node *dir, const char *name, struct spot *ret)
+{
+	size_t len = strlen(name);
+	const struct alias *a = NULL;
+	int err;
+
+	if (len > NAME_MAX)
+		return -ENAMETOOLONG;
+	table_lock(fs);
+	if (fs->aliases.n && !node_find_name(&fs->nodes, dir, name))
+		a = alias_find(&fs->aliases, dir, name, clock_mono_ns());
+	ret->alias = a != NULL;
+	ret->dir = a ? a->to_dir : dir;
+	if (a)
+		strcpy(ret->name, a->to_name);
+	else
+		memcpy(ret->name, name, len + 1);
+	err = node_path(ret->dir, ret->name, ret->path);
+	if (!err)
+		node_ref(ret->dir);
+	table_unlock(fs);
+	return err;
+}
+
+void spot_release(struct mailfs *fs, struct spot *p)
+{
+	table_lock(fs);
+	node_unref(&fs->nodes, p->dir);
+	table_unlock(fs);
+}
+
+bool fs_hidden(const struct mailfs *fs, const struct node *dir, const char *name)
+{
+	return dir == fs->nodes.root &&
+	       strncmp(name, STORE_TOKEN_PREFIX, strlen(STORE_TOKEN_PREFIX)) == 0;
+}
+
+struct node *fs_known(struct mailfs *fs, const struct node *dir, const char *name)
+{
+	struct link *l;
+
+	table_lock(fs);
+	l = node_find_name(&fs->nodes, dir, name);
+	table_unlock(fs);
+	return l ? l->node : NULL;
+}
+
+bool fs_only_name(struct mailfs *fs, const struct node *n)
+{
+	bool only;
+
+	table_lock(fs);
+	only = n->links && !n->links->next;
+	table_unlock(fs);
+	return only;
+}
+
+void fs_let_go(struct mailfs *fs, struct node *n, int keep)
+{
+	settle_cancel(fs, n);
+	if (keep >= 0)
+		n->kept_fd = keep;
+	fdcache_drop(fs->fds, &n->slot);
+}
+
+void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char *path,
+	      const struct stat *st, struct fuse_entry_param *ret)
+{
+	struct node *n;
+
+	table_lock(fs);
+	n = node_bind(&fs->nodes, dir, name, st);
+	n->nlookup++;
+	table_unlock(fs);
+	*ret = (struct fuse_entry_param){
+		.ino = fs_ino(fs, n),
+		.attr = *st,
+		.attr_timeout = FS_TIMEOUT_S,
+		.entry_timeout = FS_TIMEOUT_S,
+	};
+	if (n->dir)
+		fs_kind(fs, n, path);
+	attr_show(fs, n, path, &ret->attr);
+}
+
+void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const struct stat *st)
+{
+	alias_shadowed(&fs->aliases, dir, name);
+	if (dir->dir->folder)
+		folder_add(dir->dir->folder, name, (unsigned char)(st->st_mode >> 12), st->st_ino);
+	attr_changed(dir);
+}
+
+void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name)
+{
+	struct link *l = node_find_name(&fs->nodes, dir, name);
+
+	if (l)
+		node_drop_name(&fs->nodes, l);
+	if (dir->dir->folder)
+		folder_remove(dir->dir->folder, name);
+	alias_follow(&fs->aliases, dir, name, NULL, NULL);
+	attr_changed(dir);
+}
+
+/* In a set-gid directory the group is the directory's already. */
+static bool inherits_group(struct mailfs *fs, const char *dir_path)
+{
+	struct stat st;
+
+	return at_stat(fs->root_fd, dir_path, &st) == 0 && st.st_mode & S_ISGID;
+}
+
+int fs_give(struct mailfs *fs, fuse_req_t req, int fd, const char *dir_path, mode_t mode)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	gid_t gid = ctx->gid;
+	char proc[64];
+
+	if (!fs->chown || (ctx->uid == 0 && ctx->gid == 0))
+		return 0;
+	if (inherits_group(fs, dir_path))
+		gid = (gid_t)-1;
+	if (fchownat(fd, "", ctx->uid, gid, AT_EMPTY_PATH))
+		return -errno;
+	if (!(mode & (S_ISUID | S_ISGID)) || !S_ISREG(mode))
+		return 0;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd); /* chown took the bits away */
+	return chmod(proc, mode & 07777) ? -errno : 0;
+}
+
+void fs_kinds_changed(struct mailfs *fs)
+{
+	atomic_fetch_add(&fs->kind_age, 1);
+}

@@ -1,0 +1,362 @@
+/*
+ * ops-dir.c - OPENDIR, READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR.
+ *
+ * A listing walks the folder (folder.c) by cookie; the kernel keeps what it got and asks again only
+ * after a change.  Its cached part and our cookies live and die together: a folder is dropped
+ * only after the kernel was told to forget its part, and if nobody has read it since.
+ *
+ * A READDIR takes some entries under table_lock, and looks at their files without it.  A name that
+ * a change made elsewhere has meanwhile renamed is looked up again by its cookie, so that the listing
+ * does not miss it.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "fs/folder.h"
+#include "fs/fs.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BATCH 32
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mailfs *fs = fs_of(req);
+
+	count(COUNT_OPENDIR);
+	table_lock(fs);
+	fs_node(fs, ino)->dir->streams++;
+	table_unlock(fs);
+	fi->cache_readdir = 1;
+	fi->keep_cache = 1;
+	if (fuse_reply_open(req, fi)) {
+		table_lock(fs);
+		fs_node(fs, ino)->dir->streams--;
+		table_unlock(fs);
+	}
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mailfs *fs = fs_of(req);
+	struct dir *d = fs_node(fs, ino)->dir;
+
+	count(COUNT_RELEASEDIR);
+	table_lock(fs);
+	d->streams--;
+	d->used_ns = clock_mono_ns();
+	table_unlock(fs);
+	fuse_reply_err(req, 0);
+}
+
+struct loading {
+	struct mailfs *fs;
+	struct node *dir;
+};
+
+static int load_name(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct loading *l = arg;
+
+	if (fs_hidden(l->fs, l->dir, name))
+		return 0;
+	table_lock(l->fs);
+	folder_load(l->dir->dir->folder, name, type, ino);
+	table_unlock(l->fs);
+	return 0;
+}
+
+/* table_lock held. */
+static void set_folder(struct mailfs *fs, struct node *dir, struct folder *folder)
+{
+	dir->dir->folder = folder;
+	MB_GROW(fs->loaded_dirs, fs->loaded_cap, fs->n_loaded + 1);
+	fs->loaded_dirs[fs->n_loaded++] = dir;
+}
+
+/* table_lock held. */
+static void unset_folder(struct mailfs *fs, struct node *dir)
+{
+	struct dir *d = dir->dir;
+
+	d->next_cookie = folder_next_cookie(d->folder);
+	folder_free(d->folder);
+	d->folder = NULL;
+	for (size_t i = 0; i < fs->n_loaded; i++)
+		if (fs->loaded_dirs[i] == dir)
+			fs->loaded_dirs[i] = fs->loaded_dirs[--fs->n_loaded];
+}
+
+void fs_drop_folder(struct mailfs *fs, struct node *dir)
+{
+	struct dir *d = dir->dir;
+
+	table_lock(fs);
+	if (d->folder && !d->loading && d->streams == 0 &&
+	    d->used_ns + FS_FOLDER_IDLE_NS < clock_mono_ns())
+		unset_folder(fs, dir);
+	table_unlock(fs);
+}
+
+static int read_backing(struct mailfs *fs, struct node *dir)
+{
+	struct loading l = {fs, dir};
+	MB_AUTO_CLOSE int fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
+
+	if (fd < 0 && dir->kept_fd >= 0)
+		return 0; /* removed: empty */
+	return fd < 0 ? fd : at_list(fd, load_name, &l);
+}
+
+/* Makes sure that dir has a folder.  The caller has a stream of it, so that it stays. */
+static int load(struct mailfs *fs, struct node *dir)
+{
+	struct dir *d = dir->dir;
+	int err;
+
+	table_lock(fs);
+	while (d->loading)
+		pthread_cond_wait(&fs->loaded, &fs->table_lock);
+	if (d->folder) {
+		table_unlock(fs);
+		return 0;
+	}
+	set_folder(fs, dir, folder_new(d->next_cookie));
+	folder_begin_load(d->folder);
+	d->loading = true;
+	table_unlock(fs);
+
+	err = read_backing(fs, dir);
+
+	table_lock(fs);
+	folder_end_load(d->folder);
+	d->loading = false;
+	if (err < 0)
+		unset_folder(fs, dir);
+	pthread_cond_broadcast(&fs->loaded);
+	table_unlock(fs);
+	return err;
+}
+
+struct listed {
+	uint64_t cookie, ino;
+	unsigned char type;
+	char name[NAME_MAX + 1];
+};
+
+static void copy_entry(struct listed *to, const struct folder_entry *e)
+{
+	*to = (struct listed){.cookie = e->cookie, .ino = e->ino, .type = e->type};
+	strcpy(to->name, e->name);
+}
+
+/* Up to BATCH entries after `cookie`. */
+static size_t take_batch(struct mailfs *fs, struct node *dir, uint64_t cookie,
+			 struct listed out[BATCH])
+{
+	const struct folder_entry *e;
+	size_t n = 0;
+
+	table_lock(fs);
+	while (n < BATCH && (e = folder_after(dir->dir->folder, cookie))) {
+		copy_entry(&out[n++], e);
+		cookie = e->cookie;
+	}
+	table_unlock(fs);
+	return n;
+}
+
+/* The name that the entry has now; false when it is gone or still the same. */
+static bool renamed_since(struct mailfs *fs, struct node *dir, struct listed *entry)
+{
+	const struct folder_entry *e;
+	bool other;
+
+	table_lock(fs);
+	e = folder_after(dir->dir->folder, entry->cookie - 1);
+	other = e && e->cookie == entry->cookie && strcmp(e->name, entry->name) != 0;
+	if (other)
+		copy_entry(entry, e);
+	table_unlock(fs);
+	return other;
+}
+
+struct reply {
+	fuse_req_t req;
+	struct mailfs *fs;
+	struct node *dir;
+	bool plus;
+	int dir_fd; /* for stats; -1: not opened */
+	char dir_path[PATH_MAX];
+	char *buffer;
+	size_t size, used;
+};
+
+/* One entry without a node.  false: no room. */
+static bool put_bare(struct reply *r, const char *name, uint64_t ino, unsigned char type,
+		     uint64_t cookie)
+{
+	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = (mode_t)type << 12}};
+	size_t left = r->size - r->used, need;
+
+	if (r->plus)
+		need = fuse_add_direntry_plus(r->req, r->buffer + r->used, left, name, &e,
+					      (off_t)cookie);
+	else
+		need = fuse_add_direntry(r->req, r->buffer + r->used, left, name, &e.attr,
+					 (off_t)cookie);
+	if (need > left)
+		return false;
+	r->used += need;
+	return true;
+}
+
+static bool join(const char *dir, const char *name, char out[PATH_MAX])
+{
+	size_t len = strlen(dir), name_len = strlen(name);
+
+	if (len + 1 + name_len >= PATH_MAX)
+		return false;
+	memcpy(out, dir, len);
+	if (len)
+		out[len++] = '/';
+	memcpy(out + len, name, name_len + 1);
+	return true;
+}
+
+/* One entry with its node, or bare when the file is not there at the moment. */
+static bool put_entry(struct reply *r, struct listed *l)
+{
+	struct fuse_entry_param e;
+	char path[PATH_MAX];
+	size_t left, need;
+	struct stat st;
+	int res;
+
+	do
+		res = fstatat(r->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW);
+	while (res && errno == ENOENT && renamed_since(r->fs, r->dir, l));
+	if (res || !join(r->dir_path, l->name, path))
+		return put_bare(r, l->name, l->ino, l->type, l->cookie);
+	left = r->size - r->used;
+	if (r->plus && fuse_add_direntry_plus(r->req, NULL, 0, l->name, NULL, 0) > left)
+		return false;
+	fs_entry(r->fs, r->dir, l->name, path, &st, &e);
+	if (r->plus) {
+		need = fuse_add_direntry_plus(r->req, r->buffer + r->used, left, l->name, &e,
+					      (off_t)l->cookie);
+		r->used += need;
+		return true;
+	}
+	table_lock(r->fs); /* plain listings give the kernel no node */
+	node_forget(&r->fs->nodes, fs_node(r->fs, e.ino), 1);
+	table_unlock(r->fs);
+	need = fuse_add_direntry(r->req, r->buffer + r->used, left, l->name, &e.attr,
+				 (off_t)l->cookie);
+	r->used += need <= left ? need : 0;
+	return need <= left;
+}
+
+static bool put_dots(struct reply *r, uint64_t *cookie)
+{
+	struct node *up;
+
+	table_lock(r->fs);
+	up = r->dir->links ? r->dir->links->parent : r->dir;
+	table_unlock(r->fs);
+	if (*cookie < 1 && !put_bare(r, ".", r->dir->ino, DT_DIR, 1))
+		return false;
+	if (*cookie < 2 && !put_bare(r, "..", up->ino, DT_DIR, 2))
+		return false;
+	if (*cookie < 2)
+		*cookie = 2;
+	return true;
+}
+
+static int fill(struct reply *r, uint64_t cookie)
+{
+	struct listed batch[BATCH];
+	size_t n;
+
+	if (!put_dots(r, &cookie))
+		return 0;
+	r->dir_fd = fs_open_node(r->fs, r->dir, O_PATH | O_DIRECTORY);
+	if (r->dir_fd < 0 && r->dir->kept_fd < 0)
+		return r->dir_fd;
+	while (r->dir_fd >= 0 && (n = take_batch(r->fs, r->dir, cookie, batch)) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			if (!put_entry(r, &batch[i]))
+				return 0;
+			cookie = batch[i].cookie;
+		}
+	}
+	return 0;
+}
+
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct mailfs *fs = fs_of(req);
+	struct reply r = {
+		.req = req,
+		.fs = fs,
+		.dir = fs_node(fs, ino),
+		.plus = plus,
+		.dir_fd = -1,
+		.size = size,
+	};
+	int err = load(fs, r.dir);
+
+	if (err >= 0)
+		err = fs_path(fs, r.dir, NULL, r.dir_path);
+	if (err == -ENOENT && r.dir->kept_fd >= 0) {
+		fuse_reply_buf(req, NULL, 0); /* removed, but open */
+		return;
+	}
+	if (err >= 0)
+		fs_kind(fs, r.dir, r.dir_path);
+	r.buffer = mb_xmalloc(size);
+	if (err >= 0)
+		err = fill(&r, (uint64_t)off);
+	if (err < 0)
+		fuse_reply_err(req, mb_err_errno(err));
+	else
+		fuse_reply_buf(req, r.buffer, r.used);
+	if (r.dir_fd >= 0)
+		close(r.dir_fd);
+	free(r.buffer);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	count(COUNT_READDIR);
+	read_dir(req, ino, size, off, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	count(COUNT_READDIRPLUS);
+	read_dir(req, ino, size, off, true);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct mailfs *fs = fs_of(req);
+	struct node *dir = fs_node(fs, ino);
+	MB_AUTO_CLOSE int fd = -1;
+	char path[PATH_MAX];
+	int err;
+
+	count(COUNT_FSYNCDIR);
+	err = fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
+	if (err >= 0)
+		err = io_fsync(fd);
+	if (err >= 0 && fs_path(fs, dir, NULL, path) == 0)
+		err = store_sync_path(fs->store, path);
+	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
+}

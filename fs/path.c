@@ -1,0 +1,253 @@
+/*
+ * path.c - from a node to its file.
+ *
+ * A request that names a node only (READ, GETATTR …) may find the path that its names give out of
+ * date: a rename is under way, or a change behind our back has not been told yet.  So the file is
+ * opened, compared with the node's inode, and when it is another or none, tried again: first
+ * after the rename under way has ended (its locks are taken and let go), then some milliseconds on.
+ * Locks: none may be held by the caller of the functions that retry.
+ */
+#include "backends/base/at.h"
+#include "backends/base/mem.h"
+#include "fs/fs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TRIES 30
+
+static size_t stripe_of(const struct node *n)
+{
+	return ((uintptr_t)n >> 6) % FS_STRIPES;
+}
+
+void stripe_lock(struct mailfs *fs, const struct node *n)
+{
+	pthread_mutex_lock(&fs->stripes[stripe_of(n)]);
+}
+
+void stripe_unlock(struct mailfs *fs, const struct node *n)
+{
+	pthread_mutex_unlock(&fs->stripes[stripe_of(n)]);
+}
+
+void stripe_lock2(struct mailfs *fs, const struct node *a, const struct node *b)
+{
+	if (a && b && stripe_of(b) < stripe_of(a)) {
+		const struct node *swap = a;
+
+		a = b;
+		b = swap;
+	}
+	if (a)
+		stripe_lock(fs, a);
+	if (b && (!a || stripe_of(a) != stripe_of(b)))
+		stripe_lock(fs, b);
+}
+
+void stripe_unlock2(struct mailfs *fs, const struct node *a, const struct node *b)
+{
+	if (a)
+		stripe_unlock(fs, a);
+	if (b && (!a || stripe_of(a) != stripe_of(b)))
+		stripe_unlock(fs, b);
+}
+
+int fs_path(struct mailfs *fs, const struct node *dir, const char *name, char out[PATH_MAX])
+{
+	int err;
+
+	table_lock(fs);
+	err = node_path(dir, name, out);
+	table_unlock(fs);
+	return err;
+}
+
+typedef int path_fn(struct mailfs *fs, struct node *n, const char *path, void *arg);
+
+/* Lets a rename under way end, or a change made elsewhere be told. */
+static void let_pass(struct mailfs *fs, const struct node *n, int try)
+{
+	if (try == 0) {
+		pthread_rwlock_rdlock(&fs->rename_lock);
+		stripe_lock(fs, n);
+		stripe_unlock(fs, n);
+		pthread_rwlock_unlock(&fs->rename_lock);
+	} else {
+		usleep(1000);
+	}
+}
+
+/* Calls fn with a path of n until it gives something else than -ENOENT and -ESTALE. */
+static int try_paths(struct mailfs *fs, struct node *n, path_fn *fn, void *arg)
+{
+	char path[PATH_MAX];
+	int err = -ENOENT;
+
+	for (int try = 0; try < TRIES; try++) {
+		table_lock(fs);
+		err = n->token ? -ENOENT : node_any_path(n, path);
+		table_unlock(fs);
+		if (!err)
+			err = fn(fs, n, path, arg);
+		if (err != -ENOENT && err != -ENOTDIR && err != -ESTALE)
+			return err;
+		if (n->kept_fd >= 0 || !n->links)
+			break;
+		let_pass(fs, n, try);
+	}
+	return -ESTALE;
+}
+
+static bool is_file_of(const struct node *n, const struct stat *st)
+{
+	return n->ino == st->st_ino && n->dev == st->st_dev;
+}
+
+struct open_args {
+	int flags, fd;
+};
+
+/* A file that only its owner's reader may open, as delivered by a program that made it 0400: as its
+ * owner we may change that, for the time of the open. */
+static int open_protected(struct mailfs *fs, const char *path, int flags)
+{
+	MB_AUTO_CLOSE int at = at_open(fs->root_fd, path, O_PATH | O_NOFOLLOW, 0);
+	char proc[64];
+	struct stat st;
+	int fd, err;
+
+	if (at < 0 || fstat(at, &st) || st.st_uid != geteuid() || !S_ISREG(st.st_mode))
+		return -EACCES;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", at);
+	if (chmod(proc, (st.st_mode & 07777) | S_IRUSR | S_IWUSR))
+		return -errno;
+	fd = open(proc, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+	err = errno;
+	if (chmod(proc, st.st_mode & 07777) && fd >= 0) {
+		err = errno;
+		close(fd);
+		fd = -1;
+	}
+	return fd < 0 ? -err : fd;
+}
+
+static int open_one(struct mailfs *fs, struct node *n, const char *path, void *arg)
+{
+	struct open_args *a = arg;
+	int fd = at_open(fs->root_fd, path, a->flags | O_NOFOLLOW, 0);
+	struct stat st;
+
+	if (fd == -EACCES && n->type == S_IFREG)
+		fd = open_protected(fs, path, a->flags);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) || !is_file_of(n, &st)) {
+		close(fd);
+		return -ESTALE;
+	}
+	a->fd = fd;
+	return 0;
+}
+
+/* The kept descriptor again, as a new one. */
+static int open_kept(struct node *n, int flags)
+{
+	char proc[64];
+	int fd;
+
+	if (n->ordinal && (flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS; /* its bytes stay in deleted/: nobody may write to them there */
+	if (flags & O_PATH || n->type != S_IFREG) {
+		fd = fcntl(n->kept_fd, F_DUPFD_CLOEXEC, 0);
+	} else {
+		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", n->kept_fd);
+		fd = open(proc, flags | O_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int fs_open_node(struct mailfs *fs, struct node *n, int flags)
+{
+	struct open_args a = {flags, -1};
+	int err = n->kept_fd < 0 ? try_paths(fs, n, open_one, &a) : 0;
+
+	if (a.fd < 0 && n->kept_fd >= 0)
+		return open_kept(n, flags);
+	return err < 0 ? err : a.fd;
+}
+
+static int stat_one(struct mailfs *fs, struct node *n, const char *path, void *arg)
+{
+	struct stat st;
+	int err = at_stat(fs->root_fd, path, &st);
+
+	if (err < 0)
+		return err;
+	if (!is_file_of(n, &st))
+		return -ESTALE;
+	*(struct stat *)arg = st;
+	return 0;
+}
+
+int fs_stat_node(struct mailfs *fs, struct node *n, struct stat *ret)
+{
+	int err = n->kept_fd < 0 ? try_paths(fs, n, stat_one, ret) : -ENOENT;
+
+	if (err < 0 && n->kept_fd >= 0)
+		return fstat(n->kept_fd, ret) ? -errno : 0;
+	return err;
+}
+
+int fs_content(struct mailfs *fs, struct node *n, bool write, struct fdcache_slot **ret)
+{
+	bool writable = true;
+	int fd;
+
+	*ret = fdcache_find(fs->fds, &n->slot, write);
+	if (*ret)
+		return 0;
+	fd = fs_open_node(fs, n, O_RDWR);
+	if (!write && (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY || fd == -EPERM)) {
+		writable = false;
+		fd = fs_open_node(fs, n, O_RDONLY);
+	}
+	if (fd < 0)
+		return fd;
+	*ret = fdcache_add(fs->fds, &n->slot, fd, writable);
+	return 0;
+}
+
+int fs_keep_open(struct mailfs *fs, struct node *n, const char *path)
+{
+	int flags = n->type == S_IFREG && !n->ordinal ? O_RDWR : O_RDONLY;
+	struct stat st;
+	int fd;
+
+	if (n->nlookup == 0 || n->kept_fd >= 0)
+		return -1;
+	if (n->type != S_IFREG)
+		flags = O_PATH;
+	fd = at_open(fs->root_fd, path, flags | O_NOFOLLOW, 0);
+	if (fd == -EACCES && flags == O_RDWR)
+		fd = at_open(fs->root_fd, path, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd >= 0 && (fstat(fd, &st) || !is_file_of(n, &st))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd < 0 ? -1 : fd;
+}
+
+void fs_follow_inode(struct mailfs *fs, struct node *n, const char *path)
+{
+	struct stat st;
+
+	if (at_stat(fs->root_fd, path, &st) < 0)
+		return;
+	table_lock(fs);
+	if (!is_file_of(n, &st) && n->hashed)
+		node_rekey(&fs->nodes, n, &st);
+	table_unlock(fs);
+}

@@ -1,0 +1,303 @@
+/*
+ * settle.c - the list of messages being written, and the thread that looks for quiet ones.
+ *
+ * Locks: node->writing and what is in it belong to the node's stripe; the list to its own lock,
+ * innermost.  An entry is in the list exactly as long as node->writing points at it, and holds a
+ * reference on the node, taken and let go under table_lock.
+ */
+#include "fs/settle.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "fs/inval.h"
+#include <errno.h>
+#include <string.h>
+
+#define LOOK_MS 250
+#define TRY_AGAIN 5 /* times that a failed settling is tried again */
+
+struct writing {
+	struct writing *next, **prev;
+	struct node *node;
+	struct origin origin; /* of the first write */
+	unsigned writers;     /* in the middle of a write */
+	unsigned failures;
+	int64_t last_ns;
+};
+
+struct settle {
+	struct mailfs *fs;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct writing *list;
+	bool stopping;
+};
+
+static void add(struct mailfs *fs, struct node *n, const struct origin *origin)
+{
+	struct settle *s = fs->settle;
+	struct writing *w = mb_xcalloc(1, sizeof(*w));
+
+	w->node = n;
+	w->origin = *origin;
+	w->last_ns = clock_mono_ns();
+	n->writing = w;
+	table_lock(fs);
+	node_ref(n);
+	table_unlock(fs);
+	pthread_mutex_lock(&s->lock);
+	w->next = s->list;
+	w->prev = &s->list;
+	if (w->next)
+		w->next->prev = &w->next;
+	s->list = w;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Off the list and freed; the node may be freed by it, unless the caller holds it. */
+static void drop(struct mailfs *fs, struct writing *w)
+{
+	struct settle *s = fs->settle;
+	struct node *n = w->node;
+
+	pthread_mutex_lock(&s->lock);
+	*w->prev = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	pthread_mutex_unlock(&s->lock);
+	n->writing = NULL;
+	free(w);
+	table_lock(fs);
+	node_unref(&fs->nodes, n);
+	table_unlock(fs);
+}
+
+/* Path of n by its name in cur or new.  -ENOENT: it is no message. */
+static int message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
+{
+	const struct link *l;
+	int err = -ENOENT;
+
+	table_lock(fs);
+	l = node_message_name(n);
+	if (l)
+		err = node_path(l->parent, l->name, path);
+	table_unlock(fs);
+	return err;
+}
+
+/* The store gave the message a file of its own: names that stayed with the old one leave the node. */
+static void split_names(struct mailfs *fs, struct node *n, const char *path)
+{
+	fdcache_drop(fs->fds, &n->slot);
+	fs_follow_inode(fs, n, path);
+	table_lock(fs);
+	for (struct link *l = n->links, *next; l && n->links->next; l = next) {
+		char other[PATH_MAX];
+
+		next = l->next;
+		if (node_path(l->parent, l->name, other) || strcmp(other, path) == 0)
+			continue;
+		inval_name(fs, l->parent, l->name);
+		node_drop_name(&fs->nodes, l);
+	}
+	table_unlock(fs);
+}
+
+static int begin(fuse_req_t req, struct node *n, bool truncate)
+{
+	struct mailfs *fs = fs_of(req);
+	struct origin origin;
+	char path[PATH_MAX];
+	uint64_t ino = n->ino;
+	int err = message_path(fs, n, path);
+
+	if (err)
+		return 0; /* it left the mailbox meanwhile */
+	err = store_before_write(fs->store, path, truncate);
+	if (err < 0)
+		return err;
+	fs_follow_inode(fs, n, path);
+	if (n->ino != ino)
+		split_names(fs, n, path);
+	origin_of(fs, req, &origin);
+	add(fs, n, &origin);
+	return 0;
+}
+
+int settle_begin(fuse_req_t req, struct node *n, bool truncate)
+{
+	struct mailfs *fs = fs_of(req);
+	bool message;
+	int err = 0;
+
+	table_lock(fs);
+	message = node_message_name(n) != NULL;
+	table_unlock(fs);
+	if (!message)
+		return 0;
+	stripe_lock(fs, n);
+	if (!n->writing)
+		err = begin(req, n, truncate);
+	if (!err && n->writing)
+		n->writing->writers++;
+	stripe_unlock(fs, n);
+	return err;
+}
+
+void settle_end(struct mailfs *fs, struct node *n)
+{
+	if (!n->writing)
+		return;
+	stripe_lock(fs, n);
+	if (n->writing && n->writing->writers > 0) {
+		n->writing->writers--;
+		n->writing->last_ns = clock_mono_ns();
+	}
+	stripe_unlock(fs, n);
+}
+
+void settle_created(struct mailfs *fs, struct node *n, const struct origin *origin)
+{
+	stripe_lock(fs, n);
+	if (!n->writing)
+		add(fs, n, origin);
+	stripe_unlock(fs, n);
+}
+
+int settle_now(struct mailfs *fs, struct node *n)
+{
+	struct writing *w = n->writing;
+	char path[PATH_MAX];
+	int err;
+
+	if (!w || w->writers > 0)
+		return 0;
+	err = message_path(fs, n, path);
+	if (!err)
+		err = store_settled(fs->store, path, &w->origin);
+	if (err < 0 && err != -ENOENT && ++w->failures < TRY_AGAIN) {
+		w->last_ns = clock_mono_ns();
+		return err;
+	}
+	if (err < 0 && err != -ENOENT)
+		mb_msg(MB_ERROR, "a changed message could not be logged: %s", mb_err_str(err));
+	table_lock(fs);
+	n->ordinal = 0; /* an edit is another message */
+	inval_attr(fs, n);
+	table_unlock(fs);
+	drop(fs, w);
+	return err == -ENOENT ? 0 : err;
+}
+
+void settle_cancel(struct mailfs *fs, struct node *n)
+{
+	if (n->writing)
+		drop(fs, n->writing);
+}
+
+/* A node of the list that has been quiet long enough, with a reference; NULL when there is none. */
+static struct node *find_quiet(struct settle *s, bool all)
+{
+	struct mailfs *fs = s->fs;
+	int64_t before = clock_mono_ns() - FS_SETTLE_NS;
+	struct node *n = NULL;
+
+	table_lock(fs);
+	pthread_mutex_lock(&s->lock);
+	for (struct writing *w = s->list; w && !n; w = w->next)
+		if (all || w->last_ns <= before)
+			n = w->node;
+	if (n)
+		node_ref(n);
+	pthread_mutex_unlock(&s->lock);
+	table_unlock(fs);
+	return n;
+}
+
+static void settle_quiet(struct settle *s, bool all)
+{
+	struct mailfs *fs = s->fs;
+	struct node *n;
+
+	while ((n = find_quiet(s, all))) {
+		pthread_rwlock_rdlock(&fs->rename_lock);
+		stripe_lock(fs, n);
+		if (n->writing)
+			n->writing->last_ns = clock_mono_ns();
+		if (n->writing && all)
+			n->writing->writers = 0;
+		settle_now(fs, n);
+		stripe_unlock(fs, n);
+		pthread_rwlock_unlock(&fs->rename_lock);
+		table_lock(fs);
+		node_unref(&fs->nodes, n);
+		table_unlock(fs);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct settle *s = arg;
+	struct timespec until;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->stopping) {
+		if (!s->list) {
+			pthread_cond_wait(&s->wake, &s->lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += LOOK_MS * 1000000l;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&s->wake, &s->lock, &until);
+		pthread_mutex_unlock(&s->lock);
+		settle_quiet(s, false);
+		pthread_mutex_lock(&s->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+int settle_start(struct mailfs *fs)
+{
+	struct settle *s = mb_xcalloc(1, sizeof(*s));
+	pthread_condattr_t attr;
+	int err;
+
+	s->fs = fs;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	fs->settle = s;
+	err = pthread_create(&s->thread, NULL, run, s);
+	if (err) {
+		fs->settle = NULL;
+		free(s);
+	}
+	return -err;
+}
+
+void settle_stop(struct mailfs *fs)
+{
+	struct settle *s = fs->settle;
+
+	if (!s)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	settle_quiet(s, true);
+	fs->settle = NULL;
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
