@@ -1,0 +1,413 @@
+/*
+ * judge.c - what it means that a file is there that was not, or is not that was.
+ *
+ * Only after every mailbox was listed: a file that is missing in one and found in another has moved
+ * (same inode, size and mtime, or the same digest); what then is new is an arrival; what then is
+ * missing was expunged, unless the local side says so already.  Absence of many is held back by the
+ * guard (rule 9) until it is allowed.  A file with other content under its old name is a new message,
+ * and the old one is expunged; a shorter one is damaged and left alone.
+ */
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/maildir/list.h"
+#include "backends/maildir/maildir.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Files that are missing, by size. */
+struct missing {
+	struct md_file **files; /* owned */
+	size_t n, cap;
+};
+
+static int order_size(const void *a, const void *b)
+{
+	const struct md_file *x = *(struct md_file *const *)a, *y = *(struct md_file *const *)b;
+
+	return (x->size > y->size) - (x->size < y->size);
+}
+
+typedef int file_fn(struct maildir *m, struct md_file *f, void *arg);
+
+/* fn may drop the file. */
+static int each_file(struct maildir *m, file_fn *fn, void *arg)
+{
+	struct md_message *msg, *next_msg;
+
+	HASH_ITER (hh, m->messages, msg, next_msg) {
+		struct md_file *f, *next;
+
+		for (f = msg->files; f; f = next) {
+			int err;
+
+			next = f->next;
+			err = fn(m, f, arg);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- Content ---------------------------------------------------------------------------------- */
+
+static bool learn_stat(struct maildir *m, struct md_file *f)
+{
+	struct stat st;
+
+	if (md_stat_file(m, f, &st) < 0)
+		return false;
+	f->ino = st.st_ino;
+	f->size = (uint64_t)st.st_size;
+	f->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	return true;
+}
+
+static bool has_digest(struct maildir *m, struct md_file *f, const struct digest *d)
+{
+	struct digest now;
+
+	return md_digest_file(m, f, &now) == 0 && digest_equal(&now, d);
+}
+
+static void add_fresh(struct maildir *m, struct md_file *f)
+{
+	MB_GROW(m->fresh, m->cap_fresh, m->n_fresh + 1);
+	m->fresh[m->n_fresh++] = f;
+}
+
+/* Other content under the same name: that is another message. */
+static void replaced(struct maildir *m, struct md_file *f)
+{
+	struct md_file *y = mb_xcalloc(1, sizeof(*y));
+
+	y->box = f->box;
+	y->key = mb_xstrdup(f->key);
+	y->name = MB_TAKE(f->name);
+	y->in_new = f->in_new;
+	f->seen = false;
+	f->missing = true;
+	add_fresh(m, y);
+}
+
+static int check_content(struct maildir *m, struct md_file *f, void *arg)
+{
+	struct md_file was = *f;
+
+	(void)arg;
+	if (!f->seen || !f->check || !learn_stat(m, f))
+		return 0;
+	if (f->ino == was.ino && f->size == was.size && f->mtime_ns == was.mtime_ns)
+		return 0;
+	if (f->size == was.size && (f->mtime_ns == was.mtime_ns || !digest_known(&f->digest) ||
+				    has_digest(m, f, &f->digest))) {
+		f->dirty = true;
+		return 0;
+	}
+	if (f->size < was.size) {
+		mb_msg(MB_WARNING,
+		       "a file of the Maildir is shorter than it was and is left alone; name=%s",
+		       f->name);
+		*f = was;
+		return 0;
+	}
+	f->size = was.size;
+	f->ino = was.ino;
+	f->mtime_ns = was.mtime_ns;
+	replaced(m, f);
+	return 0;
+}
+
+/* ---- Moves ------------------------------------------------------------------------------------ */
+
+/* An arrival that we only meant to make, and a flag change of something that is gone. */
+static bool drop_unmade(struct maildir *m, struct md_file *f)
+{
+	if (!f->out || !f->fresh)
+		return false;
+	md_file_drop(m, f);
+	return true;
+}
+
+static int collect_missing(struct maildir *m, struct md_file *f, void *arg)
+{
+	struct missing *l = arg;
+
+	if (!f->missing || drop_unmade(m, f))
+		return 0;
+	MB_GROW(l->files, l->cap, l->n + 1);
+	l->files[l->n++] = f;
+	return 0;
+}
+
+static bool is_same(struct maildir *m, const struct md_file *gone, struct md_file *here)
+{
+	if (gone->ino && gone->ino == here->ino && gone->mtime_ns == here->mtime_ns)
+		return true;
+	return digest_known(&gone->digest) && has_digest(m, here, &gone->digest);
+}
+
+static struct md_file *find_same(struct maildir *m, const struct missing *l, struct md_file *here)
+{
+	size_t low = 0, high = l->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (l->files[mid]->size < here->size)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < l->n && l->files[low]->size == here->size; low++)
+		if (l->files[low]->missing && is_same(m, l->files[low], here))
+			return l->files[low];
+	return NULL;
+}
+
+/* `f` was missing, and is what is here now. */
+static void found_again(struct maildir *m, struct md_file *f, struct md_file *here)
+{
+	bool moved = f->box != here->box;
+
+	f->missing = false;
+	f->seen = true;
+	f->ino = here->ino;
+	f->mtime_ns = here->mtime_ns;
+	md_set_name(f, here->name, here->in_new);
+	if (moved && !guid_equal(&f->agreed_box, &f->box->guid))
+		md_entry_gone(m, &f->box->guid, &f->guid, f->id);
+	md_file_move(f, here->box, here->name);
+	md_set_now(f);
+	if (moved)
+		f->placed_at = md_now(m);
+	if (moved || md_is_news(f)) {
+		f->changed_at = moved ? f->placed_at : md_now(m);
+		m->must_write = true;
+	}
+	md_file_free(here);
+}
+
+static void arrived(struct maildir *m, struct md_file *f)
+{
+	f->guid = guid_new();
+	f->placed_at = f->changed_at = md_now(m);
+	f->seen = f->dirty = m->must_write = true;
+	md_set_now(f);
+	md_file_add(m, f);
+}
+
+static void settle_fresh(struct maildir *m, const struct missing *l)
+{
+	for (size_t i = 0; i < m->n_fresh; i++) {
+		struct md_file *here = m->fresh[i];
+		struct md_file *was;
+
+		if (!learn_stat(m, here)) {
+			md_file_free(here);
+			continue;
+		}
+		was = find_same(m, l, here);
+		if (was)
+			found_again(m, was, here);
+		else
+			arrived(m, here);
+	}
+	m->n_fresh = 0;
+}
+
+/* ---- Absence ---------------------------------------------------------------------------------- */
+
+/* What changed at the local side since both were in step: all that is not in it, this side has seen
+ * as it is there. */
+static bool local_changed(struct maildir *m, const struct guid *g, bool mailbox)
+{
+	struct peer_state p = {0};
+	const struct change_set *c = &m->local_news;
+
+	if (!m->local_asked) {
+		m->local_asked = true;
+		int err = m->local->ops->peer(m->local, m->replica, m->destination, &p);
+		if (err >= 0)
+			err = m->local->ops->changes(m->local, &p.local, m->replica,
+						     &m->local_news);
+		m->local_told = err >= 0;
+		peer_state_release(&p);
+	}
+	if (!m->local_told)
+		return true;
+	for (size_t i = 0; i < (mailbox ? c->n_mailboxes : c->n_messages); i++)
+		if (guid_equal(mailbox ? &c->mailboxes[i] : &c->messages[i], g))
+			return true;
+	return false;
+}
+
+static struct copy *local_copy(struct maildir *m, const struct md_file *f, struct message *msg)
+{
+	if (m->local->ops->message(m->local, &f->guid, msg) < 0)
+		return NULL;
+	return guid_equal(&msg->guid, &f->guid) ? message_find(msg, f->id) : NULL;
+}
+
+/* The local side expunged it, moved it away, or never took it: nothing to tell. */
+static bool is_no_news(const struct md_file *f, const struct copy *c)
+{
+	if (!c)
+		return !f->agreed;
+	return !copy_alive(c);
+}
+
+static void tell_dead(struct maildir *m, struct md_file *f, const struct copy *c)
+{
+	f->dead = f->placed_at;
+	if (c && guid_equal(&c->place.mailbox, &f->agreed_box) &&
+	    stamp_compare(&c->place.at, &f->dead) > 0 && !local_changed(m, &f->guid, false))
+		f->placed_at = f->dead = c->place.at;
+	f->dead_at = md_now(m);
+	if (f->box->gone) {
+		f->via = f->box->guid;
+		f->via_seen = f->box->named_at;
+	}
+}
+
+static int sort_out_missing(struct maildir *m, struct missing *l)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct md_file *f = l->files[i];
+		struct message msg = {0};
+
+		if (!f->missing)
+			continue;
+		if (is_no_news(f, local_copy(m, f, &msg)))
+			md_file_drop(m, f);
+		else
+			l->files[kept++] = f;
+		message_release(&msg);
+	}
+	l->n = kept;
+	return 0;
+}
+
+static int order_box(const void *a, const void *b)
+{
+	const struct md_file *x = *(struct md_file *const *)a, *y = *(struct md_file *const *)b;
+
+	return guid_compare(&x->box->guid, &y->box->guid);
+}
+
+static bool guard_holds(const struct maildir *m, size_t missing, size_t all)
+{
+	if (m->allow)
+		return false;
+	if (missing > GUARD_COUNT && missing * 100 > all * GUARD_PERCENT)
+		return true;
+	return missing >= all && all > GUARD_WHOLE;
+}
+
+static void judge_box(struct maildir *m, struct md_file **files, size_t n)
+{
+	struct md_box *box = files[0]->box;
+	bool hold = guard_holds(m, n, HASH_CNT(hb, box->files));
+
+	if (hold && !m->scan_error)
+		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s", n,
+		       box->dir);
+	for (size_t i = 0; i < n; i++) {
+		struct message msg = {0};
+
+		files[i]->held = hold || m->scan_error;
+		if (!files[i]->held)
+			tell_dead(m, files[i], local_copy(m, files[i], &msg));
+		message_release(&msg);
+	}
+	if (hold && !m->scan_error)
+		m->held += n;
+	if (hold || m->scan_error)
+		memset(box->times, 0, sizeof(box->times));
+	box->held = box->gone && (hold || m->scan_error);
+}
+
+static void judge_missing(struct maildir *m, struct missing *l)
+{
+	if (l->n)
+		qsort(l->files, l->n, sizeof(*l->files), order_box);
+	for (size_t i = 0, n; i < l->n; i += n) {
+		for (n = 1; i + n < l->n && l->files[i + n]->box == l->files[i]->box; n++)
+			;
+		judge_box(m, l->files + i, n);
+	}
+}
+
+static void judge_gone_box(struct maildir *m, struct md_box *box, const struct tree *local)
+{
+	const struct mailbox *there = tree_find(local, &box->guid);
+	struct mailbox *node = md_node(m, box);
+
+	if (m->scan_error)
+		box->held = true;
+	if (box->held)
+		return;
+	if (there && !mailbox_alive(there) && !box->files) {
+		md_box_drop(m, box);
+		return;
+	}
+	if (there && !local_changed(m, &box->guid, true))
+		box->named_at = stamp_max(box->named_at, mailbox_seen(there));
+	node->named_at = node->dead = box->named_at;
+	node->dead_at = md_now(m);
+	for (struct md_file *f = box->files; f; f = f->hb.next)
+		f->via_seen = box->named_at;
+}
+
+static int judge_boxes(struct maildir *m)
+{
+	struct md_box *box, *next;
+	struct tree local = {0};
+	bool any = false;
+	int err = 0;
+
+	HASH_ITER (hh, m->boxes, box, next)
+		any = any || box->gone;
+	if (any)
+		err = m->local->ops->tree(m->local, &local);
+	if (err < 0)
+		return err;
+	HASH_ITER (hh, m->boxes, box, next) {
+		if (box->gone)
+			judge_gone_box(m, box, &local);
+	}
+	tree_release(&local);
+	return 0;
+}
+
+/* ---- The whole -------------------------------------------------------------------------------- */
+
+int md_judge(struct maildir *m)
+{
+	struct missing l = {0};
+	int err = each_file(m, check_content, NULL);
+
+	if (!err)
+		err = each_file(m, collect_missing, &l);
+	if (!err) {
+		if (l.n)
+			qsort(l.files, l.n, sizeof(*l.files), order_size);
+		settle_fresh(m, &l);
+		err = sort_out_missing(m, &l);
+	}
+	if (!err) {
+		judge_missing(m, &l);
+		err = judge_boxes(m);
+	}
+	free(l.files);
+	if (!err)
+		err = md_confirm_all(m);
+	if (!err && (m->must_write || m->listed > LISTED_MANY))
+		err = md_write(m);
+	return err;
+}

@@ -1,0 +1,310 @@
+/*
+ * list.c - which files the mailboxes that changed have now.
+ *
+ * A mailbox is listed when mtime or ctime of its cur or new is not what the map has, or when the map
+ * has none: a directory that changed within the last two seconds is never noted, because another
+ * change in the same tick of the clock would not show.  `new` is read before `cur`: a file that moves
+ * on meanwhile is then seen twice rather than never.
+ */
+#include "backends/maildir/list.h"
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static int64_t stat_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+struct listing {
+	struct maildir *m;
+	struct md_box *box;
+	const char *sub;
+	int dir;	 /* fd of box/sub */
+	bool names_only; /* set the names of known files, nothing else */
+};
+
+void md_set_name(struct md_file *f, const char *name, bool in_new)
+{
+	char *copy = mb_xstrdup(name);
+
+	free(f->name);
+	f->name = copy;
+	f->in_new = in_new;
+}
+
+/* Per flag: where our own intent changed it either value may be there; what else differs is news. */
+static struct letters settle_intent(const struct md_file *f, const struct letters *now)
+{
+	uint8_t flags = f->before.flags ^ f->planned.flags;
+	uint32_t letters = f->before.keywords ^ f->planned.keywords;
+
+	return (struct letters){
+		.flags = (uint8_t)((f->planned.flags & ~flags) | (now->flags & flags)),
+		.keywords = (f->planned.keywords & ~letters) | (now->keywords & letters),
+	};
+}
+
+void md_set_now(struct md_file *f)
+{
+	struct fname n;
+
+	fname_parse(f->name, &n);
+	f->now = (struct letters){.flags = n.flags, .keywords = n.keywords};
+	if (f->out) {
+		f->before = settle_intent(f, &f->now);
+		f->agreed = true;
+		f->agreed_box = f->box->guid;
+		f->out = f->fresh = false;
+		f->dirty = true;
+	}
+	if (!f->agreed)
+		f->before = f->now;
+}
+
+static bool same_letters(const struct letters *a, const struct letters *b)
+{
+	return a->flags == b->flags && a->keywords == b->keywords;
+}
+
+/* A known file under the name that it has now. */
+static void see(struct listing *l, struct md_file *f, const char *name, uint64_t ino)
+{
+	struct letters told = f->planned;
+
+	md_set_name(f, name, l->sub[0] == 'n');
+	if (l->names_only)
+		return;
+	f->seen = true;
+	md_set_now(f);
+	f->check = f->ino && f->ino != ino;
+	if (!f->ino)
+		f->ino = ino;
+	if (!md_is_news(f))
+		return;
+	/* News that was found before keeps its stamp, so that telling it again changes nothing. */
+	if (stamp_is_none(&f->changed_at) || !same_letters(&told, &f->now)) {
+		f->changed_at = md_now(l->m);
+		f->dirty = l->m->must_write = true;
+	}
+}
+
+static void add_fresh(struct listing *l, const char *key, const char *name, uint64_t ino)
+{
+	struct maildir *m = l->m;
+	struct md_file *f = mb_xcalloc(1, sizeof(*f));
+
+	f->box = l->box;
+	f->key = mb_xstrdup(key);
+	f->ino = ino;
+	md_set_name(f, name, l->sub[0] == 'n');
+	MB_GROW(m->fresh, m->cap_fresh, m->n_fresh + 1);
+	m->fresh[m->n_fresh++] = f;
+}
+
+static bool is_regular(struct listing *l, const char *name, unsigned char type)
+{
+	struct stat st;
+
+	if (type != DT_UNKNOWN)
+		return type == DT_REG;
+	return fstatat(l->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+static int list_file(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct listing *l = arg;
+	MB_AUTO_FREE char *key = NULL;
+	struct md_file *f;
+
+	if (!fname_is_message(name) || !is_regular(l, name, type))
+		return 0;
+	l->m->listed++;
+	key = md_key(name);
+	HASH_FIND(hb, l->box->files, key, strlen(key), f);
+	/* Twice: the same file on its way from new to cur, or another one: that has its whole name
+	 * as its key. */
+	if (f && f->seen && f->ino != ino) {
+		free(key);
+		key = mb_xstrdup(name);
+		HASH_FIND(hb, l->box->files, key, strlen(key), f);
+	}
+	if (f)
+		see(l, f, name, ino);
+	else if (!l->names_only)
+		add_fresh(l, key, name, ino);
+	return 0;
+}
+
+/* A missing new or tmp is made good by whoever needs it; it holds nothing. */
+static int list_sub(struct listing *l, const char *sub)
+{
+	MB_AUTO_FREE char *path = md_sub_path(l->box, sub, "");
+	MB_AUTO_CLOSE int fd = at_open(l->m->root, path, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	l->sub = sub;
+	l->dir = fd;
+	return at_list(fd, list_file, l);
+}
+
+static int list_box(struct listing *l)
+{
+	int err = list_sub(l, "new");
+
+	return err ? err : list_sub(l, "cur");
+}
+
+int md_names(struct maildir *m, struct md_box *box)
+{
+	struct listing l = {.m = m, .box = box, .names_only = true};
+	int err = box->named || !box->dir ? 0 : list_box(&l);
+
+	box->named = !err;
+	return err;
+}
+
+/* ---- What changed ----------------------------------------------------------------------------- */
+
+static int sub_times(struct maildir *m, const struct md_box *box, const char *sub, int64_t ret[2])
+{
+	MB_AUTO_FREE char *path = md_sub_path(box, sub, "");
+	struct stat st;
+	int err = at_stat(m->root, path, &st);
+
+	ret[0] = ret[1] = 0;
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	ret[0] = stat_ns(&st.st_mtim);
+	ret[1] = stat_ns(&st.st_ctim);
+	return 0;
+}
+
+static void forget_young(int64_t t[4])
+{
+	int64_t now = clock_wall_ns();
+	bool young = false;
+
+	for (int i = 0; i < 4; i++)
+		young = young || t[i] > now - YOUNG_NS;
+	if (young)
+		memset(t, 0, 4 * sizeof(*t));
+}
+
+static bool has_intent(const struct md_box *box)
+{
+	const struct md_file *f;
+
+	for (f = box->files; f; f = f->hb.next)
+		if (f->out || !f->agreed || !same_letters(&f->before, &f->now))
+			return true;
+	return false;
+}
+
+/* Times are taken before the names are read: what changes in between shows the next time. */
+static int look_at_box(struct maildir *m, struct md_box *box, bool full)
+{
+	int64_t t[4];
+	int err = sub_times(m, box, "cur", t);
+
+	if (!err)
+		err = sub_times(m, box, "new", t + 2);
+	if (err)
+		return err;
+	box->compare =
+		full || !box->times[0] || memcmp(t, box->times, sizeof(t)) != 0 || has_intent(box);
+	if (!box->compare)
+		return 0;
+	forget_young(t);
+	if (memcmp(t, box->times, sizeof(t)) != 0)
+		box->dirty = true;
+	memcpy(box->times, t, sizeof(t));
+	return 0;
+}
+
+static int compare_box(struct maildir *m, struct md_box *box, bool full)
+{
+	struct listing l = {.m = m, .box = box};
+	struct md_file *f;
+	int err = list_box(&l);
+
+	if (err)
+		return err;
+	box->named = true;
+	for (f = box->files; f; f = f->hb.next) {
+		f->missing = !f->seen;
+		f->check = f->check || (f->seen && full);
+	}
+	return 0;
+}
+
+static void report(struct maildir *m, struct md_box *box, int err)
+{
+	m->scan_error = true;
+	memset(box->times, 0, sizeof(box->times));
+	mb_msg(MB_WARNING,
+	       "a mailbox of the Maildir cannot be read, no absence is judged: %s; dir=%s",
+	       mb_err_str(err), box->dir);
+}
+
+int md_list_changed(struct maildir *m, bool full)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		struct md_file *f;
+		int err = 0;
+
+		if (box->found)
+			err = look_at_box(m, box, full);
+		if (!err && box->found && box->compare)
+			err = compare_box(m, box, full);
+		if (err)
+			report(m, box, err);
+		if (box->gone)
+			for (f = box->files; f; f = f->hb.next)
+				f->missing = true;
+	}
+	return 0;
+}
+
+/* ---- A directory that may be a mailbox under another name -------------------------------------- */
+
+struct share {
+	const struct md_box *box;
+	bool found;
+};
+
+static int share_file(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct share *s = arg;
+	MB_AUTO_FREE char *key = md_key(name);
+	struct md_file *f;
+
+	(void)type, (void)ino;
+	HASH_FIND(hb, s->box->files, key, strlen(key), f);
+	s->found = f != NULL;
+	return s->found;
+}
+
+bool md_shares_file(struct maildir *m, const struct md_box *box, const char *dir)
+{
+	struct share s = {.box = box};
+
+	for (int i = 0; i < 2 && !s.found; i++) {
+		MB_AUTO_FREE char *path =
+			mb_xasprintf("%s%s%s", dir, *dir ? "/" : "", i ? "new" : "cur");
+		MB_AUTO_CLOSE int fd = at_open(m->root, path, O_RDONLY | O_DIRECTORY, 0);
+
+		if (fd >= 0)
+			at_list(fd, share_file, &s);
+	}
+	return s.found;
+}

@@ -1,0 +1,301 @@
+/*
+ * maildir.c - a foreign plain Maildir as a peer: the verbs of the seam.
+ *
+ * It has no log, no stamps, no UIDs and no GUIDs of its own: all that lies in the map which the local
+ * store keeps for it (maildir.h).  Nothing but mail is written into the tree.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/maildir/maildir.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define WATCH_MASK                                                                                 \
+	(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR |       \
+	 IN_DONT_FOLLOW | IN_EXCL_UNLINK)
+
+struct stamp md_now(struct maildir *m)
+{
+	struct stamp seen = STAMP_NONE, now = STAMP_NONE;
+
+	m->local->ops->now(m->local, &seen, &now);
+	return now;
+}
+
+static void verb_close(struct backend *b)
+{
+	struct maildir *m = maildir_of(b);
+
+	for (size_t i = 0; i < m->n_ops; i++) {
+		free(m->ops[i].name);
+		free(m->ops[i].tmp);
+	}
+	md_unload(m);
+	if (m->root >= 0)
+		close(m->root);
+	if (m->inotify >= 0)
+		close(m->inotify);
+	free(m->ops);
+	free(m->fresh);
+	free(m->gone);
+	free(m->path);
+	free(m->destination);
+	free(m);
+}
+
+static int verb_info(struct backend *b, struct backend_info *ret)
+{
+	struct maildir *m = maildir_of(b);
+
+	*ret = (struct backend_info){.replica = m->replica, .destination = m->destination};
+	return 0;
+}
+
+static int verb_refresh(struct backend *b, bool full)
+{
+	struct maildir *m = maildir_of(b);
+	int err = md_scan(m, full);
+
+	if (err < 0)
+		return err;
+	return (int)(m->held > INT_MAX ? INT_MAX : m->held);
+}
+
+static int verb_position(struct backend *b, struct position *ret)
+{
+	(void)b;
+	*ret = (struct position){0};
+	return 0;
+}
+
+static int verb_by_uid(struct backend *b, const struct guid *mailbox, uint32_t uid,
+		       struct guid *ret)
+{
+	(void)b, (void)mailbox, (void)uid, (void)ret;
+	return -ENOENT;
+}
+
+static int verb_digest(struct backend *b, const struct guid *guid, uint64_t id, struct digest *ret)
+{
+	struct md_file *f = md_find(maildir_of(b), guid, id);
+
+	return f && !f->missing ? md_digest_file(maildir_of(b), f, ret) : -ENOENT;
+}
+
+static int verb_by_digest(struct backend *b, const struct digest *d,
+			  int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg)
+{
+	struct md_message *msg, *next;
+
+	if (!digest_known(d))
+		return 0;
+	HASH_ITER (hh, maildir_of(b)->messages, msg, next) {
+		for (struct md_file *f = msg->files, *after; f; f = after) {
+			int err = 0;
+
+			after = f->next;
+			if (!f->missing && !f->queued && digest_equal(&f->digest, d))
+				err = fn(&f->guid, f->id, arg);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static int verb_body(struct backend *b, const struct guid *guid, uint64_t id)
+{
+	struct maildir *m = maildir_of(b);
+	struct md_file *f = md_find(m, guid, id);
+	int err = f && f->queued ? md_flush(m) : 0;
+
+	if (err)
+		return err;
+	f = md_find(m, guid, id);
+	return f && !f->missing ? md_open_file(m, f) : -ENOENT;
+}
+
+static int verb_begin(struct backend *b, uint64_t from, bool many)
+{
+	struct maildir *m = maildir_of(b);
+
+	(void)from;
+	m->many = many;
+	return 0;
+}
+
+static int verb_put(struct backend *b, const struct record *want, int body)
+{
+	struct maildir *m = maildir_of(b);
+
+	if (want->type == REC_PEER)
+		return md_confirm_all(m);
+	if (want->type == REC_ALIAS)
+		return md_put_alias(m, want);
+	if (want->type >= REC_PEER)
+		return 0;
+	return want->type < REC_ARRIVE ? md_put_mailbox(m, want) : md_put_copy(m, want, body);
+}
+
+static int verb_commit(struct backend *b)
+{
+	return md_commit(maildir_of(b));
+}
+
+static int verb_now(struct backend *b, const struct stamp *seen, struct stamp *ret)
+{
+	struct backend *local = maildir_of(b)->local;
+
+	return local->ops->now(local, seen, ret);
+}
+
+static int verb_peer(struct backend *b, uint64_t replica, const char *destination,
+		     struct peer_state *ret)
+{
+	(void)b, (void)replica, (void)destination, (void)ret;
+	return -ENOENT;
+}
+
+static int verb_each_peer(struct backend *b, int (*fn)(struct peer_state *p, void *arg), void *arg)
+{
+	(void)b, (void)fn, (void)arg;
+	return 0;
+}
+
+static int verb_each_entry(struct backend *b, uint64_t peer,
+			   int (*fn)(struct peer_entry *e, void *arg), void *arg)
+{
+	(void)b, (void)peer, (void)fn, (void)arg;
+	return 0;
+}
+
+/* ---- Waiting ---------------------------------------------------------------------------------- */
+
+static void watch_path(struct maildir *m, const char *dir, const char *sub)
+{
+	MB_AUTO_FREE char *path =
+		mb_xasprintf("/proc/self/fd/%d/%s%s%s", m->root, dir, *dir && *sub ? "/" : "", sub);
+
+	inotify_add_watch(m->inotify, path, WATCH_MASK);
+}
+
+static void watch_all(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	watch_path(m, "", "");
+	HASH_ITER (hh, m->boxes, box, next) {
+		if (!box->dir || box->structural || box->gone)
+			continue;
+		watch_path(m, box->dir, "cur");
+		watch_path(m, box->dir, "new");
+		if (m->layout == LAYOUT_FS)
+			watch_path(m, box->dir, "");
+	}
+}
+
+static int verb_watch_fd(struct backend *b)
+{
+	struct maildir *m = maildir_of(b);
+
+	if (m->inotify < 0)
+		m->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (m->inotify >= 0 && m->root >= 0)
+		watch_all(m);
+	return m->inotify;
+}
+
+static int verb_woken(struct backend *b)
+{
+	struct maildir *m = maildir_of(b);
+	char data[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool any = false;
+
+	while (m->inotify >= 0 && read(m->inotify, data, sizeof(data)) > 0)
+		any = true;
+	if (any)
+		watch_all(m); /* there may be new folders */
+	return any;
+}
+
+static void verb_allow_mass_expunge(struct backend *b, bool allow)
+{
+	maildir_of(b)->allow = allow;
+}
+
+static const struct backend_ops MAILDIR_OPS = {
+	.name = "maildir",
+	.close = verb_close,
+	.info = verb_info,
+	.refresh = verb_refresh,
+	.position = verb_position,
+	.changes = md_changes,
+	.tree = md_tree,
+	.message = md_message_verb,
+	.each_message = md_each_message,
+	.by_uid = verb_by_uid,
+	.digest = verb_digest,
+	.by_digest = verb_by_digest,
+	.body = verb_body,
+	.begin = verb_begin,
+	.put = verb_put,
+	.commit = verb_commit,
+	.now = verb_now,
+	.peer = verb_peer,
+	.each_peer = verb_each_peer,
+	.each_entry = verb_each_entry,
+	.watch_fd = verb_watch_fd,
+	.woken = verb_woken,
+	.allow_mass_expunge = verb_allow_mass_expunge,
+};
+
+/* Our id for this Maildir: from the local sync state, or a new one. */
+static int find_identity(struct maildir *m)
+{
+	struct peer_state p = {0};
+	struct backend_info info;
+	int err = m->local->ops->info(m->local, &info);
+
+	if (err < 0)
+		return err;
+	m->local_replica = info.replica;
+	err = m->local->ops->peer(m->local, 0, m->destination, &p);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	m->registered = err >= 0;
+	do
+		m->replica = err >= 0 ? p.replica : random_u64();
+	while (!m->replica);
+	peer_state_release(&p);
+	return 0;
+}
+
+int backend_open_maildir(const char *path, int layout, struct backend *local, struct backend **ret)
+{
+	struct maildir *m = mb_xcalloc(1, sizeof(*m));
+	bool empty = false;
+	int err;
+
+	m->base.ops = &MAILDIR_OPS;
+	m->path = mb_xstrdup(path);
+	m->layout = (enum layout)layout;
+	m->destination =
+		mb_xasprintf("maildir:%s%s", path, layout == LAYOUT_FS ? ":LAYOUT=fs" : "");
+	m->local = local;
+	m->root = m->inotify = -1;
+	m->token = random_u64();
+	err = md_open_root(m, &empty);
+	if (!err)
+		err = find_identity(m);
+	if (err) {
+		verb_close(&m->base);
+		return err;
+	}
+	*ret = &m->base;
+	return 0;
+}

@@ -1,0 +1,240 @@
+/*
+ * maildir.h - what the files of this folder share: a foreign plain Maildir as a peer.
+ *
+ * The Maildir has no log and nothing of ours is written into it.  What both sides had at the last
+ * agreement is a map, kept by the local store: one peer_entry for each mailbox (message GUID zero)
+ * and for each message.  News is what differs from the map.
+ *
+ * An entry is in one of three states:
+ *   agreed      both sides had it so
+ *   intent out  we are about to change the Maildir so; the next run looks whether it happened
+ *   intent in   a change was found here that the local side may not have taken yet; the GUID and the
+ *               stamp that it got are in the entry, so that telling it again tells the same
+ *
+ * Fields of peer_entry beyond record.h, for a message: mtimes[0] is the file's mtime, mtimes[1] the
+ * kind and, for an intent, flags and letters before it (KIND_*), mtimes[2..3] the stamp of an intent
+ * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
+ *
+ * map.c loads and writes the map; scan.c looks at the directories; judge.c tells moves, arrivals and
+ * absence apart; state.c answers with states; put.c and box.c change the Maildir.
+ * One thread.
+ */
+#ifndef MB_MAILDIR_MAILDIR_H
+#define MB_MAILDIR_MAILDIR_H
+
+#include "backends/backend.h"
+#include "backends/base/hash.h"
+#include "backends/mail/fname.h"
+#include "backends/mail/layout.h"
+#include <sys/stat.h>
+#define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
+#include <uthash.h>
+
+#define KIND_SHIFT 40
+#define KIND_IN 1    /* intent in, else out */
+#define KIND_FRESH 2 /* there was nothing agreed in this place before */
+
+#define BOX_STRUCTURAL 1 /* only a parent of others */
+#define BOX_IN 2	 /* intent in, else out */
+
+#define GUARD_COUNT 50
+#define GUARD_PERCENT 25
+#define GUARD_WHOLE 10
+#define YOUNG_NS 2000000000ll /* a directory younger than this may change within one tick */
+#define OPS_MAX 512	      /* changes that share one commit of their intents */
+#define LISTED_MANY 1000      /* files listed for nothing: worth writing new times */
+#define LETTERS 26
+
+struct md_box;
+
+struct letters {
+	uint8_t flags;	   /* FLAG_MASK bits */
+	uint32_t keywords; /* bit n: 'a' + n */
+};
+
+struct md_file {
+	struct guid guid;
+	uint64_t id;
+	struct md_box *box; /* where it is, or was last */
+	char *key;	    /* owned: key in box->files, see md_key() */
+	char *name;	    /* owned: whole file name, NULL: not looked up yet */
+	bool in_new;
+	struct letters now; /* in the file's name */
+
+	/* the map's view */
+	bool agreed;		 /* the local side has it; else found here and not taken yet */
+	struct letters before;	 /* agreed flags: those that differ from `now` are news */
+	struct guid agreed_box;	 /* where it was agreed to be; zero: nowhere */
+	struct stamp placed_at;	 /* of its place */
+	struct stamp changed_at; /* of flags that are news */
+
+	bool out;		/* an intent of ours, to be looked after */
+	bool fresh;		/* out: there was nothing in this place before */
+	struct letters planned; /* of an intent: flags as they were to be, or were seen */
+
+	bool seen;		    /* its file was found in this refresh */
+	bool missing;		    /* it was looked for and not found */
+	bool held;		    /* missing, but the guard keeps the news back */
+	bool check;		    /* another file has its name now: is the content the same? */
+	struct stamp dead, dead_at; /* missing and told so */
+	struct guid via;
+	struct stamp via_seen;
+
+	uint64_t ino, size;
+	int64_t mtime_ns;
+	struct digest digest;
+	bool dirty;	      /* the map does not say this yet */
+	bool queued;	      /* an op is waiting */
+	struct md_file *next; /* copies of the same message */
+	UT_hash_handle hb;    /* in box->files, by key */
+};
+
+struct md_message {
+	struct guid guid;
+	struct md_file *files; /* owned */
+	UT_hash_handle hh;
+};
+
+struct md_box {
+	struct guid guid;
+	char *dir; /* owned: relative to the root, "" = INBOX; NULL: it has none */
+	uint64_t ino;
+	int64_t times[4]; /* of cur and new when they were last compared; zeros: compare */
+	bool structural;
+	bool agreed;	       /* the local side has it as it is named here */
+	bool intent;	       /* as loaded: an intent, in or out */
+	struct stamp named_at; /* of its name */
+	bool gone;	       /* its directory is missing */
+	bool held;
+	bool found;	/* directory seen in this refresh */
+	bool compare;	/* its files are to be listed */
+	bool named;	/* names of its files are known */
+	bool misplaced; /* its directory has a name that only we gave, for a while */
+	bool dirty;
+	bool touched; /* changed by us since the last commit */
+	bool tmp_cleaned;
+	bool letters_read;
+	char *letters[LETTERS]; /* owned: keyword of each letter, from dovecot-keywords */
+	struct md_file *files;	/* hash by key; the messages own them */
+	UT_hash_handle hh;
+};
+
+enum md_op_kind { OP_ARRIVE, OP_CHANGE, OP_EXPUNGE };
+
+struct md_op {
+	enum md_op_kind kind;
+	struct md_file *file;
+	struct md_box *to;
+	char *name; /* owned: final file name */
+	char *tmp;  /* owned: name in to/tmp, of an arrival */
+	bool in_new;
+	struct stamp placed_at;
+};
+
+struct maildir {
+	struct backend base;	  /* first */
+	char *path, *destination; /* owned */
+	enum layout layout;
+	struct backend *local; /* borrowed */
+	uint64_t local_replica, replica;
+	bool registered;  /* the local side has a sync state with our id */
+	int root;	  /* fd, -1 = not open */
+	struct tree tree; /* owned: nodes of boxes */
+	struct md_box *boxes;
+	struct md_message *messages;
+	struct md_file *
+		*fresh; /* owned; files without an entry, during a refresh; not owned: the files
+				   are freed or become messages */
+	size_t n_fresh, cap_fresh;
+	struct peer_entry *gone; /* owned: entries to take out of the map */
+	size_t n_gone, cap_gone;
+	struct md_op *ops; /* owned */
+	size_t n_ops, cap_ops;
+	uint64_t held, listed;
+	bool scan_error;     /* this refresh judges no absence */
+	bool must_write;     /* the map has to be written before the news is told */
+	bool allow, guarded; /* guarded: the whole root is doubtful */
+	bool many, unsynced;
+	bool unsettled; /* some directory is not where its node says */
+	int deferred;	/* first error of an op that was answered already */
+	uint64_t token; /* of this backend, in names under tmp/ */
+	int inotify;
+	/* what changed at the local side since the last agreement */
+	bool local_asked, local_told;
+	struct change_set local_news;
+};
+
+static inline struct maildir *maildir_of(struct backend *b)
+{
+	return (struct maildir *)b;
+}
+
+/* map.c */
+int md_load(struct maildir *m);
+void md_unload(struct maildir *m);
+int md_write(struct maildir *m); /* everything that is dirty; nothing to do: nothing is written */
+/* Writes the entries of `files` as intents out, durable when it returns. */
+int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n);
+int md_write_box_intent(struct maildir *m, const struct md_box *box, const char *dir);
+struct md_box *md_box_find(struct maildir *m, const struct guid *g);
+struct md_box *md_box_at(struct maildir *m, const char *dir); /* a live one */
+struct md_box *md_box_add(struct maildir *m, const struct guid *g);
+void md_box_drop(struct maildir *m, struct md_box *box); /* and its entry */
+struct mailbox *md_node(struct maildir *m, const struct md_box *box);
+struct md_file *md_find(struct maildir *m, const struct guid *g, uint64_t id);
+/* Makes the file one of its message and of its box. */
+void md_file_add(struct maildir *m, struct md_file *f);
+void md_file_drop(struct maildir *m, struct md_file *f); /* and its entries */
+void md_file_free(struct md_file *f);
+void md_file_move(struct md_file *f, struct md_box *to, const char *name);
+void md_file_rekey(struct maildir *m, struct md_file *f, const struct guid *g, uint64_t id);
+void md_entry_gone(struct maildir *m, const struct guid *mailbox, const struct guid *g,
+		   uint64_t id);
+/* The part of a file name that names the message in its folder, owned. */
+char *md_key(const char *name);
+struct stamp md_now(struct maildir *m);
+bool md_is_news(const struct md_file *f);
+
+/* confirm.c: is what we told of it known to the local side by now?  Then it is agreed. */
+int md_confirm(struct maildir *m, struct md_file *f);
+int md_confirm_all(struct maildir *m);
+
+/* scan.c */
+int md_open_root(struct maildir *m, bool *ret_empty);
+int md_scan(struct maildir *m, bool full);
+int md_names(struct maildir *m, struct md_box *box); /* file names of a box that was not compared */
+int md_stat_file(struct maildir *m, struct md_file *f, struct stat *ret);
+int md_open_file(struct maildir *m, struct md_file *f); /* fd; looks its name up when it must */
+int md_digest_file(struct maildir *m, struct md_file *f, struct digest *ret);
+char *md_file_path(struct maildir *m, struct md_file *f, int *err);		/* owned */
+char *md_sub_path(const struct md_box *box, const char *sub, const char *name); /* owned */
+void md_set_name(struct md_file *f, const char *name, bool in_new);
+
+/* judge.c */
+int md_judge(struct maildir *m);
+
+/* state.c */
+int md_tree(struct backend *b, struct tree *ret);
+int md_message_verb(struct backend *b, const struct guid *guid, struct message *ret);
+int md_changes(struct backend *b, const struct position *since, uint64_t except,
+	       struct change_set *ret);
+int md_each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg);
+
+/* keywords.c */
+void md_letters_read(struct maildir *m, struct md_box *box);
+void md_letters_release(struct md_box *box);
+/* Letters that these keywords have in `to`: known names as wanted, others as `old` has them. */
+uint32_t md_letters(struct maildir *m, struct md_box *to, const struct flags *want, uint32_t old);
+
+/* put.c */
+int md_put_copy(struct maildir *m, const struct record *want, int body);
+int md_put_alias(struct maildir *m, const struct record *want);
+int md_flush(struct maildir *m); /* does what is queued */
+int md_commit(struct maildir *m);
+
+/* box.c */
+int md_put_mailbox(struct maildir *m, const struct record *want);
+int md_settle(struct maildir *m, bool force);	     /* directories follow the tree */
+int md_box_make(struct maildir *m, const char *dir); /* cur, new, tmp */
+
+#endif

@@ -1,0 +1,643 @@
+/*
+ * map.c - the map of a foreign Maildir: read from the local store, held in memory, written back.
+ *
+ * It is read anew at each refresh: another process may have synced the same Maildir meanwhile.
+ * Writing is one batch of REC_PEER_ENTRY put to the local store.  Entries of changes that are only
+ * nice to know (times, digests) wait for the next batch that has to be written.
+ */
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/maildir/maildir.h"
+#include <errno.h>
+#include <string.h>
+
+/* ---- Mailboxes -------------------------------------------------------------------------------- */
+
+struct md_box *md_box_find(struct maildir *m, const struct guid *g)
+{
+	struct md_box *box;
+
+	HASH_FIND(hh, m->boxes, g, sizeof(*g), box);
+	return box;
+}
+
+struct md_box *md_box_at(struct maildir *m, const char *dir)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		if (box->dir && !box->gone && strcmp(box->dir, dir) == 0)
+			return box;
+	}
+	return NULL;
+}
+
+struct md_box *md_box_add(struct maildir *m, const struct guid *g)
+{
+	struct md_box *box = mb_xcalloc(1, sizeof(*box));
+	struct mailbox node = {.guid = *g, .selectable = true};
+
+	box->guid = *g;
+	HASH_ADD(hh, m->boxes, guid, sizeof(box->guid), box);
+	if (!tree_find(&m->tree, g))
+		tree_put(&m->tree, &node);
+	return box;
+}
+
+struct mailbox *md_node(struct maildir *m, const struct md_box *box)
+{
+	return tree_find(&m->tree, &box->guid);
+}
+
+static void box_free(struct md_box *box)
+{
+	md_letters_release(box);
+	free(box->dir);
+	free(box);
+}
+
+static void tree_drop(struct tree *t, const struct guid *g)
+{
+	struct mailbox *node = tree_find(t, g);
+
+	if (!node)
+		return;
+	mailbox_release(node);
+	memmove(node, node + 1, (size_t)(t->nodes + t->n - node - 1) * sizeof(*node));
+	t->n--;
+}
+
+void md_box_drop(struct maildir *m, struct md_box *box)
+{
+	md_entry_gone(m, &box->guid, &GUID_ZERO, 0);
+	tree_drop(&m->tree, &box->guid);
+	HASH_DEL(m->boxes, box);
+	box_free(box);
+}
+
+/* ---- Files ------------------------------------------------------------------------------------ */
+
+char *md_key(const char *name)
+{
+	struct fname f;
+
+	fname_parse(name, &f);
+	return mb_xstrndup(name, f.unique_len ? f.unique_len : strlen(name));
+}
+
+struct md_file *md_find(struct maildir *m, const struct guid *g, uint64_t id)
+{
+	struct md_message *msg;
+
+	HASH_FIND(hh, m->messages, g, sizeof(*g), msg);
+	for (struct md_file *f = msg ? msg->files : NULL; f; f = f->next)
+		if (f->id == id)
+			return f;
+	return NULL;
+}
+
+/* Another file took its name: it gets a key that no file has, and so will be found missing. */
+static void displace(struct md_file *f)
+{
+	char guid[GUID_TEXT];
+	char *key = mb_xasprintf("%s/%s", f->key, guid_text(&f->guid, guid));
+
+	free(f->key);
+	f->key = key;
+}
+
+/* Of two under one name the one that is not agreed yet came later: the name is its. */
+static void box_add_file(struct md_box *box, struct md_file *f)
+{
+	struct md_file *other;
+
+	f->box = box;
+	HASH_FIND(hb, box->files, f->key, strlen(f->key), other);
+	if (other && other->agreed && !f->agreed) {
+		HASH_DELETE(hb, box->files, other);
+		displace(other);
+		HASH_ADD_KEYPTR(hb, box->files, other->key, strlen(other->key), other);
+	} else if (other) {
+		displace(f);
+	}
+	HASH_ADD_KEYPTR(hb, box->files, f->key, strlen(f->key), f);
+}
+
+static void box_del_file(struct md_file *f)
+{
+	struct md_file *there = NULL;
+
+	if (f->box)
+		HASH_FIND(hb, f->box->files, f->key, strlen(f->key), there);
+	if (there == f)
+		HASH_DELETE(hb, f->box->files, f);
+}
+
+static void link_message(struct maildir *m, struct md_file *f)
+{
+	struct md_message *msg;
+
+	HASH_FIND(hh, m->messages, &f->guid, sizeof(f->guid), msg);
+	if (!msg) {
+		msg = mb_xcalloc(1, sizeof(*msg));
+		msg->guid = f->guid;
+		HASH_ADD(hh, m->messages, guid, sizeof(msg->guid), msg);
+	}
+	f->next = msg->files;
+	msg->files = f;
+}
+
+static void unlink_message(struct maildir *m, struct md_file *f)
+{
+	struct md_message *msg;
+	struct md_file **p;
+
+	HASH_FIND(hh, m->messages, &f->guid, sizeof(f->guid), msg);
+	for (p = msg ? &msg->files : NULL; p && *p; p = &(*p)->next) {
+		if (*p == f) {
+			*p = f->next;
+			break;
+		}
+	}
+	if (msg && !msg->files) {
+		HASH_DEL(m->messages, msg);
+		free(msg);
+	}
+}
+
+void md_file_add(struct maildir *m, struct md_file *f)
+{
+	link_message(m, f);
+	box_add_file(f->box, f);
+}
+
+void md_file_free(struct md_file *f)
+{
+	free(f->key);
+	free(f->name);
+	free(f);
+}
+
+void md_entry_gone(struct maildir *m, const struct guid *mailbox, const struct guid *g, uint64_t id)
+{
+	if (guid_is_zero(mailbox))
+		return;
+	MB_GROW(m->gone, m->cap_gone, m->n_gone + 1);
+	m->gone[m->n_gone++] = (struct peer_entry){.mailbox = *mailbox, .guid = *g, .id = id};
+}
+
+void md_file_drop(struct maildir *m, struct md_file *f)
+{
+	md_entry_gone(m, &f->box->guid, &f->guid, f->id);
+	if (!guid_equal(&f->agreed_box, &f->box->guid))
+		md_entry_gone(m, &f->agreed_box, &f->guid, f->id);
+	box_del_file(f);
+	unlink_message(m, f);
+	md_file_free(f);
+}
+
+/* Puts it into another mailbox, or under another name, in memory. */
+void md_file_move(struct md_file *f, struct md_box *to, const char *name)
+{
+	char *key = md_key(name);
+
+	box_del_file(f);
+	free(f->key);
+	f->key = key;
+	box_add_file(to, f);
+	f->dirty = true;
+}
+
+void md_file_rekey(struct maildir *m, struct md_file *f, const struct guid *g, uint64_t id)
+{
+	md_entry_gone(m, &f->box->guid, &f->guid, f->id);
+	if (!guid_equal(&f->agreed_box, &f->box->guid))
+		md_entry_gone(m, &f->agreed_box, &f->guid, f->id);
+	unlink_message(m, f);
+	f->guid = *g;
+	f->id = id;
+	link_message(m, f);
+	f->dirty = true;
+}
+
+bool md_is_news(const struct md_file *f)
+{
+	if (f->missing)
+		return !f->held && !stamp_is_none(&f->dead);
+	return !f->agreed || f->before.flags != f->now.flags ||
+	       f->before.keywords != f->now.keywords || !guid_equal(&f->agreed_box, &f->box->guid);
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------- */
+
+static struct md_box *box_of(struct maildir *m, const struct guid *g)
+{
+	struct md_box *box = md_box_find(m, g);
+
+	return box ? box : md_box_add(m, g);
+}
+
+static void load_box(struct maildir *m, struct peer_entry *e)
+{
+	struct md_box *box = box_of(m, &e->mailbox);
+
+	free(box->dir);
+	box->dir = MB_TAKE(e->path);
+	box->ino = e->ino;
+	box->named_at = e->placed_at;
+	box->structural = e->flags & BOX_STRUCTURAL;
+	box->intent = e->state == PEER_ENTRY_INTENT;
+	box->agreed = !box->intent || !(e->flags & BOX_IN);
+	if (!box->intent)
+		memcpy(box->times, e->mtimes, sizeof(box->times));
+}
+
+static struct letters letters_of(uint64_t packed)
+{
+	return (struct letters){.flags = (uint8_t)packed & FLAG_ALL,
+				.keywords = (uint32_t)(packed >> 8)};
+}
+
+static uint64_t letters_pack(const struct letters *l)
+{
+	return l->flags | (uint64_t)l->keywords << 8;
+}
+
+static void load_intent(struct md_file *f, const struct peer_entry *e)
+{
+	unsigned kind = (unsigned)((uint64_t)e->mtimes[1] >> KIND_SHIFT);
+
+	f->before = letters_of((uint64_t)e->mtimes[1]);
+	f->fresh = kind & KIND_FRESH;
+	f->out = !(kind & KIND_IN);
+	f->agreed = !f->fresh;
+	if (f->fresh)
+		f->agreed_box = GUID_ZERO;
+	if (kind & KIND_IN) {
+		f->changed_at.time = (uint64_t)e->mtimes[2];
+		f->changed_at.replica = (uint64_t)e->mtimes[3];
+	}
+}
+
+/* A message that was cut in the middle of a move has two entries: the intent tells where it goes,
+ * the agreed one where it was. */
+static bool load_second(struct maildir *m, struct md_file *f, struct md_file *old)
+{
+	struct md_file *agreed = f->agreed ? f : old, *intent = f->agreed ? old : f;
+
+	if (f->agreed == old->agreed || intent->out)
+		return false;
+	intent->agreed = true;
+	intent->agreed_box = agreed->box->guid;
+	if (old == agreed) {
+		box_del_file(old);
+		unlink_message(m, old);
+		md_file_free(old);
+		return false;
+	}
+	md_file_free(f);
+	return true;
+}
+
+static void load_file(struct maildir *m, struct peer_entry *e)
+{
+	struct md_file *f = mb_xcalloc(1, sizeof(*f));
+	struct md_file *old = md_find(m, &e->guid, e->id);
+
+	f->guid = e->guid;
+	f->id = e->id;
+	f->box = box_of(m, &e->mailbox);
+	f->key = mb_xstrdup(e->path);
+	f->now = f->before = f->planned =
+		(struct letters){.flags = e->flags, .keywords = e->keywords};
+	f->agreed = true;
+	f->agreed_box = e->mailbox;
+	f->placed_at = e->placed_at;
+	f->ino = e->ino;
+	f->size = e->size;
+	f->mtime_ns = e->mtimes[0];
+	f->digest = e->digest;
+	if (e->state == PEER_ENTRY_INTENT)
+		load_intent(f, e);
+	if (!old || !load_second(m, f, old))
+		md_file_add(m, f);
+}
+
+static int load_entry(struct peer_entry *e, void *arg)
+{
+	struct maildir *m = arg;
+
+	if (!e->path)
+		return 0;
+	if (guid_is_zero(&e->guid))
+		load_box(m, e);
+	else
+		load_file(m, e);
+	return 0;
+}
+
+/* An intent of a place that has no mailbox entry came from a cut: it is looked for as any other. */
+int md_load(struct maildir *m)
+{
+	md_unload(m);
+	return m->local->ops->each_entry(m->local, m->replica, load_entry, m);
+}
+
+static void free_messages(struct maildir *m)
+{
+	struct md_message *msg, *next;
+
+	HASH_ITER (hh, m->messages, msg, next) {
+		while (msg->files) {
+			struct md_file *f = msg->files;
+
+			msg->files = f->next;
+			md_file_free(f);
+		}
+		HASH_DEL(m->messages, msg);
+		free(msg);
+	}
+}
+
+void md_unload(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		HASH_CLEAR(hb, box->files);
+		HASH_DEL(m->boxes, box);
+		box_free(box);
+	}
+	free_messages(m);
+	tree_release(&m->tree);
+	m->tree = (struct tree){0};
+	m->n_gone = m->n_fresh = 0;
+	m->must_write = false;
+	if (m->local_asked)
+		change_set_release(&m->local_news);
+	m->local_asked = m->local_told = false;
+}
+
+/* ---- Writing ---------------------------------------------------------------------------------- */
+
+static int put_entry(struct maildir *m, struct peer_entry *e)
+{
+	struct record r = {.type = REC_PEER_ENTRY, .origin = {.replica = m->local_replica}};
+	int ret;
+
+	e->peer = m->replica;
+	r.entry = *e; /* borrows */
+	ret = m->local->ops->put(m->local, &r, -1);
+	return ret < 0 ? ret : 0;
+}
+
+/* The sync state comes before the first entry: without it the id that the entries are kept under
+ * would be forgotten by a cut. */
+static int register_peer(struct maildir *m)
+{
+	struct record r = {.type = REC_PEER, .origin = {.replica = m->local_replica}};
+	int ret;
+
+	if (m->registered)
+		return 0;
+	r.peer.replica = m->replica;
+	r.peer.destination = m->destination;
+	ret = m->local->ops->put(m->local, &r, -1);
+	if (ret < 0)
+		return ret;
+	m->registered = true;
+	return 0;
+}
+
+static int begin(struct maildir *m)
+{
+	int err = m->local->ops->begin(m->local, m->local_replica, m->many);
+
+	return err < 0 ? err : register_peer(m);
+}
+
+static int end(struct maildir *m, int err)
+{
+	int err2 = m->local->ops->commit(m->local);
+
+	return err < 0 ? err : err2 < 0 ? err2 : 0;
+}
+
+static int put_box(struct maildir *m, struct md_box *box)
+{
+	struct peer_entry e = {.mailbox = box->guid,
+			       .path = box->dir,
+			       .ino = box->ino,
+			       .placed_at = box->misplaced ? STAMP_NONE : box->named_at,
+			       .state = PEER_ENTRY_AGREED};
+
+	if (!box->dir)
+		return 0;
+	if (box->structural)
+		e.flags |= BOX_STRUCTURAL;
+	if (!box->agreed || box->misplaced) {
+		e.state = PEER_ENTRY_INTENT;
+		e.flags |= box->misplaced ? 0 : BOX_IN;
+	} else {
+		memcpy(e.mtimes, box->times, sizeof(e.mtimes));
+	}
+	return put_entry(m, &e);
+}
+
+static void fill_entry(const struct md_file *f, struct peer_entry *e)
+{
+	*e = (struct peer_entry){.mailbox = f->box->guid,
+				 .guid = f->guid,
+				 .id = f->id,
+				 .path = f->key,
+				 .flags = f->now.flags,
+				 .keywords = f->now.keywords,
+				 .ino = f->ino,
+				 .size = f->size,
+				 .placed_at = f->placed_at,
+				 .state = PEER_ENTRY_AGREED,
+				 .digest = f->digest};
+	e->mtimes[0] = f->mtime_ns;
+}
+
+static void as_intent(struct peer_entry *e, uint64_t kind, const struct letters *before)
+{
+	e->state = PEER_ENTRY_INTENT;
+	e->mtimes[1] = (int64_t)(kind << KIND_SHIFT | letters_pack(before));
+}
+
+static int put_file(struct maildir *m, struct md_file *f)
+{
+	bool moved = !guid_equal(&f->agreed_box, &f->box->guid);
+	struct peer_entry e;
+
+	fill_entry(f, &e);
+	if (md_is_news(f) && !f->missing) {
+		as_intent(&e, KIND_IN | (!f->agreed || moved ? KIND_FRESH : 0), &f->before);
+		e.mtimes[2] = (int64_t)f->changed_at.time;
+		e.mtimes[3] = (int64_t)f->changed_at.replica;
+	}
+	return put_entry(m, &e);
+}
+
+static int put_dirty_files(struct maildir *m)
+{
+	struct md_message *msg, *next;
+
+	HASH_ITER (hh, m->messages, msg, next) {
+		for (struct md_file *f = msg->files; f; f = f->next) {
+			int err = f->dirty && !f->queued && !f->missing ? put_file(m, f) : 0;
+
+			if (err)
+				return err;
+			f->dirty = f->dirty && (f->queued || f->missing);
+		}
+	}
+	return 0;
+}
+
+static int put_dirty_boxes(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		int err = box->dirty ? put_box(m, box) : 0;
+
+		if (err)
+			return err;
+		box->dirty = false;
+	}
+	return 0;
+}
+
+/* An entry of the same key may have come again since it went. */
+static bool is_used(struct maildir *m, const struct peer_entry *e)
+{
+	struct md_file *f;
+
+	if (guid_is_zero(&e->guid))
+		return md_box_find(m, &e->mailbox) != NULL;
+	f = md_find(m, &e->guid, e->id);
+	return f &&
+	       (guid_equal(&f->box->guid, &e->mailbox) || guid_equal(&f->agreed_box, &e->mailbox));
+}
+
+static int put_gone(struct maildir *m)
+{
+	for (size_t i = 0; i < m->n_gone; i++) {
+		struct peer_entry *e = &m->gone[i];
+		int err = 0;
+
+		e->state = PEER_ENTRY_GONE;
+		if (!is_used(m, e))
+			err = put_entry(m, e);
+		if (err)
+			return err;
+	}
+	m->n_gone = 0;
+	return 0;
+}
+
+static bool anything_dirty(struct maildir *m)
+{
+	struct md_message *msg, *next;
+	struct md_box *box, *next_box;
+
+	if (m->n_gone || m->must_write)
+		return true;
+	HASH_ITER (hh, m->boxes, box, next_box) {
+		if (box->dirty)
+			return true;
+	}
+	HASH_ITER (hh, m->messages, msg, next) {
+		for (struct md_file *f = msg->files; f; f = f->next)
+			if (f->dirty && !f->queued && !f->missing)
+				return true;
+	}
+	return false;
+}
+
+/* What is there is written before what is gone is taken out: a cut in between leaves too much, which
+ * the next look puts right. */
+int md_write(struct maildir *m)
+{
+	int err;
+
+	if (!anything_dirty(m))
+		return 0;
+	err = begin(m);
+	if (err < 0)
+		return err;
+	err = put_dirty_boxes(m);
+	if (!err)
+		err = put_dirty_files(m);
+	if (!err)
+		err = put_gone(m);
+	err = end(m, err);
+	if (!err)
+		m->must_write = false;
+	return err;
+}
+
+static int put_intent(struct maildir *m, const struct md_op *op)
+{
+	const struct md_file *f = op->file;
+	bool fresh = op->kind == OP_ARRIVE || op->to != f->box;
+	MB_AUTO_FREE char *key = md_key(op->name);
+	struct peer_entry e;
+	struct fname n;
+
+	fname_parse(op->name, &n);
+	fill_entry(f, &e);
+	e.mailbox = op->to->guid;
+	e.path = key;
+	e.flags = n.flags;
+	e.keywords = n.keywords;
+	e.placed_at = op->placed_at;
+	as_intent(&e, fresh ? KIND_FRESH : 0, &f->now);
+	return put_entry(m, &e);
+}
+
+/* A file whose own news is still under way keeps its intent in: that one must not be forgotten. */
+static bool needs_intent(const struct md_op *op)
+{
+	return op->kind == OP_ARRIVE ||
+	       (op->kind == OP_CHANGE && (op->to != op->file->box || !md_is_news(op->file)));
+}
+
+int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n)
+{
+	bool any = false;
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any = any || needs_intent(&ops[i]);
+	if (!any)
+		return 0;
+	err = begin(m);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; !err && i < n; i++)
+		if (needs_intent(&ops[i]))
+			err = put_intent(m, &ops[i]);
+	return end(m, err);
+}
+
+int md_write_box_intent(struct maildir *m, const struct md_box *box, const char *dir)
+{
+	struct peer_entry e = {.mailbox = box->guid,
+			       .path = mb_xstrdup(dir),
+			       .ino = box->ino,
+			       .placed_at = box->named_at,
+			       .state = PEER_ENTRY_INTENT};
+	int err;
+
+	e.flags = box->structural ? BOX_STRUCTURAL : 0;
+	err = begin(m);
+	if (err >= 0) {
+		err = put_entry(m, &e);
+		err = end(m, err);
+	}
+	free(e.path);
+	return err;
+}

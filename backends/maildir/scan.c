@@ -1,0 +1,498 @@
+/*
+ * scan.c - which mailboxes the foreign Maildir has now.
+ *
+ * Directories are matched with the map by inode and name: same name and inode first; then an inode
+ * that is found under another name, with a message that was in it, is a rename; then a known name
+ * with another inode is the same mailbox, put there anew (a restored backup, a copied tree).  What is
+ * left is new here: it gets the GUID of the local mailbox of that name, if the map does not have that
+ * one already, so that folders that both sides have are one from the start.
+ */
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/maildir/list.h"
+#include "backends/maildir/maildir.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+struct found_dir {
+	char *dir; /* owned */
+	uint64_t ino;
+	struct md_box *box;
+};
+
+struct dirs {
+	struct maildir *m;
+	struct found_dir *items; /* owned */
+	size_t n, cap;
+	const char *parent; /* directory being listed */
+	int depth, err;
+};
+
+char *md_sub_path(const struct md_box *box, const char *sub, const char *name)
+{
+	const char *parts[3] = {box->dir, sub, name};
+	BUF_AUTO struct buf b = BUF_INIT;
+
+	for (int i = 0; i < 3; i++)
+		if (*parts[i])
+			buf_printf(&b, "%s%s", b.len ? "/" : "", parts[i]);
+	return mb_xstrdup(buf_cstr(&b));
+}
+
+/* ---- Directories ------------------------------------------------------------------------------ */
+
+static bool has_cur(struct maildir *m, const char *dir)
+{
+	MB_AUTO_FREE char *cur = mb_xasprintf("%s%scur", dir, *dir ? "/" : "");
+	struct stat st;
+
+	return at_stat(m->root, cur, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool is_mailbox_name(struct maildir *m, const char *dir)
+{
+	char **parts = NULL;
+	size_t n;
+
+	if (layout_parts(m->layout, dir, &parts, &n) < 0)
+		return false;
+	layout_parts_free(parts);
+	return n > 0 && n <= MAILBOX_DEPTH_MAX;
+}
+
+static void add_dir(struct dirs *d, const char *dir, uint64_t ino)
+{
+	MB_GROW(d->items, d->cap, d->n + 1);
+	d->items[d->n++] = (struct found_dir){.dir = mb_xstrdup(dir), .ino = ino};
+}
+
+static int list_dir(struct dirs *d, const char *dir);
+
+static int dir_entry(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct dirs *d = arg;
+	bool dotted = name[0] == '.';
+	MB_AUTO_FREE char *path = NULL;
+
+	if ((type != DT_DIR && type != DT_UNKNOWN) || dotted != (d->m->layout == LAYOUT_MAILDIRPP))
+		return 0;
+	path = mb_xasprintf("%s%s%s", d->parent, *d->parent ? "/" : "", name);
+	if (!at_path_ok(path) || !is_mailbox_name(d->m, path))
+		return 0;
+	if (has_cur(d->m, path))
+		add_dir(d, path, ino);
+	return d->m->layout == LAYOUT_FS ? list_dir(d, path) : 0;
+}
+
+/* The root of a Maildir++ tree; in LAYOUT=fs every directory beneath as well. */
+static int list_dir(struct dirs *d, const char *dir)
+{
+	const char *parent = d->parent;
+	MB_AUTO_CLOSE int fd = at_open(d->m->root, dir, O_RDONLY | O_DIRECTORY, 0);
+	int err;
+
+	if (fd < 0)
+		return fd == -ENOTDIR ? 0 : fd;
+	if (d->depth > MAILBOX_DEPTH_MAX)
+		return 0;
+	d->parent = dir;
+	d->depth++;
+	err = at_list(fd, dir_entry, d);
+	d->depth--;
+	d->parent = parent;
+	return err;
+}
+
+static int find_dirs(struct dirs *d)
+{
+	struct stat st;
+
+	if (fstat(d->m->root, &st) < 0)
+		return -errno;
+	add_dir(d, "", st.st_ino);
+	d->parent = "";
+	return list_dir(d, "");
+}
+
+static void dirs_release(struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		free(d->items[i].dir);
+	free(d->items);
+}
+
+/* ---- Matching --------------------------------------------------------------------------------- */
+
+static bool is_temporary(const char *dir)
+{
+	const char *name = strrchr(dir, '/');
+
+	name = name ? name + 1 : dir;
+	name += *name == '.';
+	return strncmp(name, MD_ASIDE, strlen(MD_ASIDE)) == 0;
+}
+
+static void match(struct found_dir *f, struct md_box *box)
+{
+	bool elsewhere = !box->dir || strcmp(box->dir, f->dir) != 0;
+
+	f->box = box;
+	/* An intent of ours: it happened when the directory is where it was to be. */
+	box->misplaced = is_temporary(f->dir) || stamp_is_none(&box->named_at) ||
+			 (box->intent && box->agreed && elsewhere);
+	if (elsewhere) {
+		free(box->dir);
+		box->dir = mb_xstrdup(f->dir);
+		box->dirty = true;
+	}
+	if (box->intent && box->agreed)
+		box->dirty = true;
+	if (box->ino != f->ino)
+		box->dirty = true;
+	box->ino = f->ino;
+	box->found = true;
+	box->gone = false;
+}
+
+static void match_same(struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		struct md_box *box = md_box_at(d->m, d->items[i].dir);
+
+		if (box && !box->found && (!*d->items[i].dir || box->ino == d->items[i].ino))
+			match(&d->items[i], box);
+	}
+}
+
+/* A directory's number may be given again after it was removed: what was in it tells. */
+static bool is_same_box(struct maildir *m, const struct md_box *box, const char *dir)
+{
+	return !box->files || md_shares_file(m, box, dir);
+}
+
+static void match_renamed(struct dirs *d)
+{
+	struct md_box *box, *next;
+
+	for (size_t i = 0; i < d->n; i++) {
+		struct found_dir *f = &d->items[i];
+
+		if (f->box)
+			continue;
+		HASH_ITER (hh, d->m->boxes, box, next) {
+			if (!box->found && !box->structural && box->ino == f->ino &&
+			    is_same_box(d->m, box, f->dir)) {
+				match(f, box);
+				break;
+			}
+		}
+	}
+}
+
+static void match_replaced(struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		struct md_box *box = d->items[i].box ? NULL : md_box_at(d->m, d->items[i].dir);
+
+		if (box && !box->found)
+			match(&d->items[i], box);
+	}
+}
+
+/* ---- Names ------------------------------------------------------------------------------------ */
+
+struct naming {
+	struct maildir *m;
+	struct tree local; /* the local side's mailboxes, when they were asked for */
+	bool asked;
+	bool changed;
+};
+
+/* The live local mailbox with these parts, unless the map has it under another name. */
+static bool local_guid(struct naming *c, char **parts, size_t n, struct guid *ret,
+		       struct stamp *ret_at)
+{
+	const struct mailbox *node = NULL;
+	struct guid parent = GUID_ZERO;
+
+	if (!c->asked && c->m->local->ops->tree(c->m->local, &c->local) < 0)
+		return false;
+	c->asked = true;
+	for (size_t i = 0; i < n; i++) {
+		node = tree_child(&c->local, &parent, parts[i]);
+		if (!node)
+			return false;
+		parent = node->guid;
+	}
+	if (!node || !mailbox_alive(node) || md_box_find(c->m, &node->guid))
+		return false;
+	*ret = node->guid;
+	*ret_at = mailbox_seen(node);
+	return true;
+}
+
+static struct md_box *new_box(struct naming *c, const char *dir, char **parts, size_t n)
+{
+	struct guid g = guid_new();
+	struct stamp at = STAMP_NONE;
+	struct md_box *box;
+	bool known;
+
+	if (n == 0) {
+		g = GUID_INBOX;
+		at = (struct stamp){.time = 1, .replica = c->m->replica};
+	}
+	known = n > 0 && local_guid(c, parts, n, &g, &at);
+	box = md_box_add(c->m, &g);
+	box->dir = mb_xstrdup(dir);
+	box->named_at = stamp_is_none(&at) ? md_now(c->m) : at;
+	box->agreed = known || n == 0;
+	box->dirty = true;
+	c->m->must_write = c->m->must_write || !box->agreed;
+	return box;
+}
+
+static int name_box(struct naming *c, struct md_box *box);
+
+/* The node above: made as a mere parent when there is no such directory. */
+static int parent_of(struct naming *c, char **parts, size_t n, struct guid *ret)
+{
+	BUF_AUTO struct buf dir = BUF_INIT;
+	struct md_box *box;
+	int err = 0;
+
+	*ret = GUID_ZERO;
+	if (n == 0)
+		return 0;
+	err = layout_dir(c->m->layout, (const char *const *)parts, n, &dir);
+	if (err)
+		return err;
+	box = md_box_at(c->m, buf_cstr(&dir));
+	if (!box) {
+		box = new_box(c, buf_cstr(&dir), parts, n);
+		box->structural = true;
+		err = name_box(c, box);
+	}
+	*ret = box->guid;
+	return err;
+}
+
+static void set_node_name(struct mailbox *node, const struct guid *parent, const char *part)
+{
+	char *copy = mb_xstrdup(part);
+
+	free(node->part);
+	node->part = copy;
+	node->parent = *parent;
+}
+
+static void rename_node(struct naming *c, struct md_box *box, struct mailbox *node,
+			const struct guid *parent, const char *part)
+{
+	free(node->old_part);
+	node->old_part = MB_TAKE(node->part);
+	node->old_parent = node->parent;
+	set_node_name(node, parent, part);
+	box->named_at = md_now(c->m);
+	box->agreed = false;
+	box->dirty = true;
+	c->m->must_write = true;
+}
+
+/* Gives the node of a box the name that its directory says. */
+static int name_box(struct naming *c, struct md_box *box)
+{
+	struct mailbox *node;
+	struct guid parent;
+	char **parts = NULL;
+	size_t n;
+	int err = layout_parts(c->m->layout, box->dir, &parts, &n);
+
+	if (err)
+		return err;
+	err = parent_of(c, parts, n ? n - 1 : 0, &parent);
+	const char *part = n ? parts[n - 1] : "INBOX";
+	node = md_node(c->m, box); /* parent_of() may have moved it */
+	if (err)
+		;
+	else if (!node->part)
+		set_node_name(node, &parent, part);
+	else if (c->changed && box->misplaced)
+		set_node_name(node, &parent, part);
+	else if (c->changed &&
+		 (!guid_equal(&node->parent, &parent) || strcmp(node->part, part) != 0))
+		rename_node(c, box, node, &parent, part);
+	layout_parts_free(parts);
+	return err;
+}
+
+static void fill_node(struct maildir *m, struct md_box *box)
+{
+	struct mailbox *node = md_node(m, box);
+
+	node->named_at = box->misplaced ? STAMP_NONE : box->named_at;
+	/* Without a name of its own it still lives. */
+	if (box->misplaced)
+		node->revived = (struct stamp){.time = 1, .replica = m->replica};
+	node->born = node->named_at;
+	node->selectable = !box->structural;
+}
+
+static int name_all(struct naming *c)
+{
+	struct md_box *box, *next;
+	int err;
+
+	HASH_ITER (hh, c->m->boxes, box, next) {
+		err = box->dir && !box->gone ? name_box(c, box) : 0;
+		if (err && err != MB_E_NAME)
+			return err;
+	}
+	return 0;
+}
+
+static int add_new_dirs(struct naming *c, struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		char **parts = NULL;
+		size_t n;
+
+		if (d->items[i].box)
+			continue;
+		int err = layout_parts(c->m->layout, d->items[i].dir, &parts, &n);
+		if (err)
+			continue;
+		match(&d->items[i], new_box(c, d->items[i].dir, parts, n));
+		layout_parts_free(parts);
+	}
+	return 0;
+}
+
+/* A parent that got a directory of its own, or an intent to make a mailbox that came to nothing. */
+static void look_after(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		if (box->found && box->structural) {
+			box->structural = false;
+			md_node(m, box)->selectable_at = md_now(m);
+			box->agreed = false;
+			box->dirty = m->must_write = true;
+		}
+		if (box->found || box->structural)
+			continue;
+		if (!box->dir || (box->intent && (!box->agreed || !box->ino)))
+			md_box_drop(m, box);
+		else
+			box->gone = true;
+	}
+}
+
+static int scan_dirs(struct maildir *m)
+{
+	struct naming names = {.m = m};
+	struct dirs d = {.m = m};
+	struct md_box *box, *next;
+	int err = name_all(&names); /* as the map says */
+
+	if (!err)
+		err = find_dirs(&d);
+	if (!err) {
+		match_same(&d);
+		match_renamed(&d);
+		match_replaced(&d);
+		names.changed = true;
+		err = add_new_dirs(&names, &d);
+	}
+	if (!err) {
+		look_after(m);
+		err = name_all(&names);
+	}
+	HASH_ITER (hh, m->boxes, box, next)
+		fill_node(m, box);
+	tree_release(&names.local);
+	dirs_release(&d);
+	return err;
+}
+
+/* ---- The root --------------------------------------------------------------------------------- */
+
+static int count_entry(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	(void)name, (void)type, (void)ino, (void)arg;
+	return 1;
+}
+
+int md_open_root(struct maildir *m, bool *ret_empty)
+{
+	int fd = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? MB_E_NOT_MAILDIR : -errno;
+	if (m->root >= 0)
+		close(m->root);
+	m->root = fd;
+	*ret_empty = false;
+	if (has_cur(m, ""))
+		return 0;
+	*ret_empty = at_list(fd, count_entry, NULL) == 0;
+	return *ret_empty ? 0 : MB_E_NOT_MAILDIR;
+}
+
+static void guard_root(struct maildir *m)
+{
+	struct md_message *msg, *next;
+
+	HASH_ITER (hh, m->messages, msg, next) {
+		for (struct md_file *f = msg->files; f; f = f->next)
+			m->held++;
+	}
+	m->guarded = true;
+	mb_msg(MB_NOTICE,
+	       "the Maildir is empty where it was not: nothing is expunged, nothing is put; "
+	       "path=%s",
+	       m->path);
+}
+
+static int name_from_map(struct maildir *m)
+{
+	struct naming names = {.m = m};
+	struct md_box *box, *next;
+	int err = name_all(&names);
+
+	HASH_ITER (hh, m->boxes, box, next)
+		fill_node(m, box);
+	tree_release(&names.local);
+	return err;
+}
+
+int md_scan(struct maildir *m, bool full)
+{
+	bool empty = false;
+	int err = md_open_root(m, &empty);
+
+	if (!err)
+		err = md_load(m);
+	if (err)
+		return err;
+	m->held = m->listed = 0;
+	m->guarded = m->scan_error = false;
+	if (empty && m->messages && !m->allow) {
+		guard_root(m);
+		return name_from_map(m);
+	}
+	if (empty)
+		err = md_box_make(m, "");
+	if (!err)
+		err = scan_dirs(m);
+	if (!err)
+		err = md_list_changed(m, full);
+	if (!err)
+		err = md_judge(m);
+	return err;
+}
