@@ -1,0 +1,377 @@
+/*
+ * link.c - see link.h.
+ */
+#include "tests/support/link.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include <errno.h>
+#include <string.h>
+
+/* ---- gather ---- */
+
+struct keys {
+	struct guid *items; /* owned; sorted */
+	size_t n, cap;
+};
+
+static size_t key_index(const struct keys *k, const struct guid *g)
+{
+	size_t low = 0, high = k->n;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (guid_compare(&k->items[mid], g) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool key_add(struct keys *k, const struct guid *g)
+{
+	size_t i = key_index(k, g);
+	if (i < k->n && guid_equal(&k->items[i], g))
+		return false;
+	MB_GROW(k->items, k->cap, k->n + 1);
+	memmove(k->items + i + 1, k->items + i, (k->n - i) * sizeof(*k->items));
+	k->items[i] = *g;
+	k->n++;
+	return true;
+}
+
+static int add_key(const struct guid *g, void *arg)
+{
+	key_add(arg, g);
+	return 0;
+}
+
+static void add_neighbours(struct backend *of, struct backend *other, const struct guid *g,
+			   struct keys *keys)
+{
+	struct message msg;
+	struct guid found;
+	of->ops->message(of, g, &msg);
+	for (size_t i = 0; i < msg.n; i++)
+		if (copy_alive(&msg.copies[i]) &&
+		    other->ops->by_uid(other, &msg.copies[i].place.mailbox, msg.copies[i].place.uid,
+				       &found) == 0)
+			key_add(keys, &found);
+	message_release(&msg);
+}
+
+/* Tells `b` every copy of what it calls `from`. */
+static bool put_aliases(struct backend *b, const struct guid *from, const struct guid *to)
+{
+	struct message msg;
+	bool changed = false;
+	b->ops->message(b, from, &msg);
+	for (size_t i = 0; guid_equal(&msg.guid, from) && i < msg.n; i++) {
+		struct record r = {
+			.type = REC_ALIAS,
+			.copy = {.guid = *to, .id = msg.copies[i].id},
+			.old_guid = *from,
+			.old_id = msg.copies[i].id,
+		};
+		changed |= b->ops->put(b, &r, -1) > 0;
+	}
+	message_release(&msg);
+	return changed;
+}
+
+/* What one side knows under another GUID, the other side learns. */
+static bool exchange_aliases(struct link *l, const struct keys *keys)
+{
+	bool changed = false;
+	for (size_t i = 0; i < keys->n; i++)
+		for (int side = 0; side < 2; side++) {
+			struct message msg;
+			l->b[side]->ops->message(l->b[side], &keys->items[i], &msg);
+			if (!guid_equal(&msg.guid, &keys->items[i]))
+				changed |= put_aliases(l->b[!side], &keys->items[i], &msg.guid);
+			message_release(&msg);
+		}
+	return changed;
+}
+
+static void find_keys(struct link *l, struct keys *keys)
+{
+	for (int side = 0; side < 2; side++) {
+		struct backend *b = l->b[side];
+		struct backend_info info;
+		struct change_set set;
+		l->b[!side]->ops->info(l->b[!side], &info);
+		if (l->full || !l->known ||
+		    b->ops->changes(b, &l->since[side], info.replica, &set) < 0) {
+			b->ops->each_message(b, add_key, keys);
+			continue;
+		}
+		for (size_t i = 0; i < set.n_messages; i++)
+			key_add(keys, &set.messages[i]);
+		for (size_t i = 0; i < set.n_aliases; i++)
+			key_add(keys, &set.aliases[i].from);
+		change_set_release(&set);
+	}
+	for (size_t i = 0; i < keys->n; i++) {
+		struct guid g = keys->items[i];
+		size_t before = keys->n;
+		add_neighbours(l->b[0], l->b[1], &g, keys);
+		add_neighbours(l->b[1], l->b[0], &g, keys);
+		if (keys->n != before)
+			i = (size_t)-1; /* again from the start */
+	}
+}
+
+static void read_side(struct link *l, int side, const struct keys *keys, struct merge_side *s)
+{
+	struct backend *b = l->b[side];
+	struct backend_info info;
+	b->ops->info(b, &info);
+	b->ops->tree(b, &s->tree);
+	s->caps = info.caps;
+	s->replica = info.replica;
+	s->case_insensitive = side == 1 && l->case_insensitive;
+	s->messages = mb_xcalloc(keys->n, sizeof(*s->messages));
+	for (size_t i = 0; i < keys->n; i++) {
+		struct message *msg = &s->messages[s->n_messages];
+		b->ops->message(b, &keys->items[i], msg);
+		if (msg->n && guid_equal(&msg->guid, &keys->items[i]))
+			s->n_messages++;
+		else
+			message_release(msg);
+	}
+}
+
+static void gather(struct link *l, struct merge_input *in)
+{
+	struct keys keys = {0};
+	do {
+		keys.n = 0;
+		find_keys(l, &keys);
+	} while (exchange_aliases(l, &keys));
+	read_side(l, 0, &keys, &in->side[0]);
+	read_side(l, 1, &keys, &in->side[1]);
+	in->keep_twins = l->keep_twins;
+	in->agreed = l->agreed;
+	free(keys.items);
+}
+
+static void input_release(struct merge_input *in)
+{
+	merge_side_release(&in->side[0]);
+	merge_side_release(&in->side[1]);
+}
+
+/* ---- the sides exchanged ---- */
+
+static bool same_plan(const struct plan *a, const struct plan *b)
+{
+	bool same = a->n == b->n;
+	for (size_t i = 0; same && i < a->n; i++) {
+		BUF_AUTO struct buf x = BUF_INIT, y = BUF_INIT;
+		record_encode(&a->items[i], &x);
+		record_encode(&b->items[i], &y);
+		same = x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+	}
+	return same;
+}
+
+static bool same_notices(const struct merge_result *a, const struct merge_result *b)
+{
+	bool same = a->n_notices == b->n_notices;
+	for (size_t i = 0; same && i < a->n_notices; i++) {
+		const struct notice *x = &a->notices[i], *y = &b->notices[i];
+		same = x->kind == y->kind && strcmp(x->text, y->text) == 0 &&
+		       guid_equal(&x->mailbox, &y->mailbox) && guid_equal(&x->message, &y->message);
+	}
+	return same;
+}
+
+static const char *check_mirror(const struct merge_input *in, const struct merge_result *r)
+{
+	struct merge_input mirrored = *in; /* borrows all */
+	struct merge_result m;
+	const char *wrong = NULL;
+	mirrored.side[0] = in->side[1];
+	mirrored.side[1] = in->side[0];
+	merge(&mirrored, &m);
+	if (!same_plan(&r->plan[0], &m.plan[1]) || !same_plan(&r->plan[1], &m.plan[0]))
+		wrong = "the plans depend on which side is 0";
+	else if (!same_notices(r, &m))
+		wrong = "the notices depend on which side is 0";
+	merge_result_release(&m);
+	return wrong;
+}
+
+/* ---- apply ---- */
+
+static int open_body(struct link *l, int giver, const struct copy *want)
+{
+	struct backend *b = l->b[giver];
+	struct message msg;
+	int fd = -ENOENT;
+	b->ops->message(b, &want->guid, &msg);
+	for (size_t i = 0; i < msg.n && fd < 0; i++)
+		fd = b->ops->body(b, &msg.guid, msg.copies[i].id);
+	message_release(&msg);
+	l->bodies += fd >= 0;
+	return fd;
+}
+
+static const char *put_item(struct link *l, int side, const struct record *item)
+{
+	struct backend *b = l->b[side];
+	int r = b->ops->put(b, item, -1);
+	if (r == -ENOENT) {
+		MB_AUTO_CLOSE int fd = open_body(l, !side, &item->copy);
+		r = fd < 0 ? fd : b->ops->put(b, item, fd);
+	}
+	return r < 0 ? mb_err_str(r) : NULL;
+}
+
+static const char *put_plan(struct link *l, int side, const struct plan *plan)
+{
+	struct backend *b = l->b[side];
+	struct backend_info other;
+	const char *wrong = NULL;
+	l->b[!side]->ops->info(l->b[!side], &other);
+	b->ops->begin(b, other.replica, false);
+	for (size_t i = 0; i < plan->n && !wrong; i++)
+		wrong = put_item(l, side, &plan->items[i]);
+	int r = b->ops->commit(b);
+	return wrong ? wrong : r < 0 ? mb_err_str(r) : NULL;
+}
+
+static const char *apply(struct link *l, const struct merge_result *r)
+{
+	const char *wrong = NULL;
+	/* Side 1 first: by then side 0 still has every body under the GUID it gave. */
+	for (int side = 1; side >= 0 && !wrong; side--) {
+		l->n_items[side] = r->plan[side].n;
+		wrong = put_plan(l, side, &r->plan[side]);
+	}
+	l->notices = 0;
+	for (size_t i = 0; i < r->n_notices; i++)
+		l->notices |= 1u << r->notices[i].kind;
+	return wrong;
+}
+
+/* ---- one sync ---- */
+
+static const char *check_done(struct link *l, const struct merge_input *in,
+			      const struct merge_result *r)
+{
+	if (r->plan[0].n || r->plan[1].n)
+		return "a second sync has something to do";
+	if (r->n_notices)
+		return "a second sync has something to say";
+	return NULL;
+}
+
+static const char *merge_once(struct link *l,
+			      const char *(*then)(struct link *l, const struct merge_input *in,
+						  const struct merge_result *r))
+{
+	struct merge_input in = {0};
+	struct merge_result r;
+	gather(l, &in);
+	merge(&in, &r);
+	const char *wrong = check_mirror(&in, &r);
+	if (!wrong)
+		wrong = then(l, &in, &r);
+	merge_result_release(&r);
+	input_release(&in);
+	return wrong;
+}
+
+static const char *apply_result(struct link *l, const struct merge_input *in,
+				const struct merge_result *r)
+{
+	return apply(l, r);
+}
+
+static void exchange_clocks(struct link *l)
+{
+	struct stamp seen = STAMP_NONE;
+	for (int i = 0; i < 3; i++)
+		l->b[i % 2]->ops->now(l->b[i % 2], &seen, &seen);
+	l->agreed = seen.time;
+	for (int side = 0; side < 2; side++)
+		l->b[side]->ops->position(l->b[side], &l->since[side]);
+	l->known = true;
+}
+
+const char *link_sync(struct link *l)
+{
+	const char *wrong = merge_once(l, apply_result);
+	if (!wrong)
+		wrong = merge_once(l, check_done);
+	if (!wrong)
+		exchange_clocks(l);
+	return wrong;
+}
+
+/* ---- compare ---- */
+
+static const char *compare_messages(const struct message *x, const struct message *y)
+{
+	if (x->n != y->n)
+		return "a message has not the same copies on both sides";
+	for (size_t i = 0; i < x->n; i++) {
+		const struct copy *c = message_find(y, x->copies[i].id);
+		if (!c || !copy_equal(&x->copies[i], c))
+			return "a copy differs";
+	}
+	return NULL;
+}
+
+struct comparison {
+	struct backend *with;
+	const struct backend *of;
+	const char *wrong;
+	size_t n;
+};
+
+static int compare_one(const struct guid *g, void *arg)
+{
+	struct comparison *c = arg;
+	struct backend *of = (struct backend *)(uintptr_t)c->of;
+	struct message x, y;
+	of->ops->message(of, g, &x);
+	c->with->ops->message(c->with, g, &y);
+	if (!c->wrong)
+		c->wrong = compare_messages(&x, &y);
+	c->n++;
+	message_release(&x);
+	message_release(&y);
+	return 0;
+}
+
+static int count_one(const struct guid *g, void *arg)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
+static const char *compare_trees(struct backend *a, struct backend *b)
+{
+	struct tree x, y;
+	a->ops->tree(a, &x);
+	b->ops->tree(b, &y);
+	const char *wrong = x.n != y.n ? "one side knows more mailboxes" : NULL;
+	for (size_t i = 0; !wrong && i < x.n; i++)
+		if (!mailbox_equal(&x.nodes[i], &y.nodes[i]))
+			wrong = "a mailbox differs";
+	tree_release(&x);
+	tree_release(&y);
+	return wrong;
+}
+
+const char *link_compare(struct backend *a, struct backend *b)
+{
+	struct comparison c = {.with = b, .of = a};
+	size_t n = 0;
+	c.wrong = compare_trees(a, b);
+	a->ops->each_message(a, compare_one, &c);
+	b->ops->each_message(b, count_one, &n);
+	return !c.wrong && c.n != n ? "one side knows more messages" : c.wrong;
+}

@@ -1,0 +1,36 @@
+/*
+ * link.h - a sync in one page: two backends, merge(), both plans put.
+ *
+ * For tests of the merge alone: no retries, no sync state on the backends.  Each sync also merges
+ * with the sides exchanged, which must give the same plans, and merges again after both plans are
+ * put, which must give empty ones.
+ */
+#ifndef MB_TESTS_LINK_H
+#define MB_TESTS_LINK_H
+
+#include "backends/backend.h"
+#include "sync/merge.h"
+
+struct link {
+	struct backend *b[2]; /* borrowed */
+	bool full;	      /* compare everything each time */
+	bool keep_twins;
+	bool case_insensitive; /* side 1 is */
+	/* kept by link_sync() */
+	bool known;
+	struct position since[2];
+	uint64_t agreed;
+	/* about the last sync */
+	size_t n_items[2];
+	unsigned notices; /* 1 << enum notice_kind */
+	/* since the start */
+	size_t bodies; /* that travelled */
+};
+
+/* NULL, or what is wrong: a static sentence. */
+const char *link_sync(struct link *l);
+
+/* Both sides are the same: trees and the states of every message.  NULL, or what differs. */
+const char *link_compare(struct backend *a, struct backend *b);
+
+#endif
