@@ -472,6 +472,7 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	const struct mailbox *m = tree_find(&p->tree, &p->guid);
 	struct record r = {.type = what_happened(p, m), .origin = want->origin};
 	struct tree now = {0};
+	MB_AUTO_FREE char *old_dir = NULL;
 	int err = 0;
 
 	if (!p->changed)
@@ -481,6 +482,10 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	if (p->known && index_tree(p->tx, &now) >= 0)
 		r.old_name = tree_name(&now, &p->guid);
 	err = change_record(p->s, p->tx, &r);
+	if (err >= 0 && now.n)
+		mailbox_wanted_dir(p->s, &now, &p->guid, &old_dir);
+	if (err >= 0)
+		err = subscriptions_put(p->s, p->tx, &p->tree, m, old_dir);
 	tree_release(&now);
 	record_release(&r);
 	return err < 0 ? err : 1;

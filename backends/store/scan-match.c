@@ -44,6 +44,11 @@ static int by_name(const void *a, const void *b)
 
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
+	struct stat st;
+
+	/* its own inode is how a rename by hand is known later */
+	if (at_stat(sc->s->mail_fd, b->dir, &st) == 0)
+		b->ino = st.st_ino;
 	for (int in_new = 0; in_new < 2; in_new++) {
 		MB_AUTO_FREE char *path = path_join(b->dir, in_new ? "new" : "cur", NULL);
 		MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);

@@ -47,6 +47,7 @@ struct scan {
 	struct origin origin;
 	struct scan_report *report;
 	bool full;
+	bool subscriptions; /* the file was replaced */
 	int64_t now_ns;
 	struct scan_box *boxes;
 	size_t n_boxes, cap_boxes;

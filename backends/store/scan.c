@@ -91,6 +91,8 @@ static int scan_changed(struct scan *sc)
 		err = scan_match_across(sc);
 	if (err >= 0 && sc->report->errors == 0)
 		err = scan_judge_missing(sc);
+	if (err >= 0 && sc->subscriptions)
+		err = subscriptions_read(sc->s, sc->tx, &sc->origin);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
 		if (sc->boxes[i].was_read && sc->report->errors == 0)
 			err = note_box(sc, &sc->boxes[i]);
@@ -102,7 +104,7 @@ static bool anything_to_do(const struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		if (sc->boxes[i].changed || sc->boxes[i].gone)
 			return true;
-	return sc->n_dirs > 0;
+	return sc->n_dirs > 0 || sc->subscriptions;
 }
 
 int scan_locked(struct store *s, bool full, struct scan_report *ret)
@@ -119,6 +121,7 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 		return err;
 	sc.full = full || s->rescan;
 	err = scan_tree(&sc);
+	sc.subscriptions = subscriptions_changed(s, sc.tx);
 	index_abort(MB_TAKE(sc.tx));
 	sc.full = full;
 	if (err >= 0 && anything_to_do(&sc)) {

@@ -271,6 +271,8 @@ int store_settled(struct store *s, const char *path, const struct origin *origin
 		return -EINVAL;
 	store_lock(s);
 	err = settle_locked(s, path, origin);
+	if (err >= 0)
+		err = subscriptions_noticed(s, path, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : 0;
 }

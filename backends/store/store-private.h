@@ -189,6 +189,15 @@ struct expected *expected_take(struct store *s, uint32_t pid, int op, const char
 void expected_free(struct expected *e);
 int expected_run(struct store *s, struct expected *e);
 
+/* subscribe.c: Dovecot's file `subscriptions` */
+int subscriptions_read(struct store *s, struct index_txn *tx, const struct origin *origin);
+bool subscriptions_changed(struct store *s, struct index_txn *tx); /* since it was last read */
+/* A program has replaced or written the file at `path`, if it is that one. */
+int subscriptions_noticed(struct store *s, const char *path, const struct origin *origin);
+/* The register of m was changed by a peer; old_dir: the directory of its name before, or NULL. */
+int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *t,
+		      const struct mailbox *m, const char *old_dir);
+
 /* scan.c, recover.c */
 int scan_locked(struct store *s, bool full, struct scan_report *ret);
 int recover_index(struct store *s, bool clean);

@@ -75,8 +75,6 @@ static int log_birth(struct store *s)
 		m.mailbox.part = mb_xstrdup("INBOX");
 		m.mailbox.born = m.mailbox.named_at = m.mailbox.selectable_at = m.at;
 		m.mailbox.selectable = true;
-		m.mailbox.subscribed = true;
-		m.mailbox.subscribed_at = m.at;
 		m.mailbox.uid_validity = (uint32_t)(stamp_ms(&m.at) / 1000);
 		m.mailbox.uid_next = 1;
 		m.new_name = mb_xstrdup("INBOX");

@@ -1,0 +1,173 @@
+/*
+ * subscribe.c - keeps the tree's `subscribed` registers and Dovecot's file `subscriptions` in step.
+ *
+ * A file that a program replaced is read: what differs from the registers is a change of now.  A
+ * register that a peer changed is written into the file, which is made when there is none.
+ */
+#include "backends/mail/subscriptions.h"
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/scan-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define FILE_NAME "subscriptions"
+
+static int read_file(struct store *s, struct subscriptions *ret)
+{
+	MB_AUTO_FREE uint8_t *text = NULL;
+	size_t len;
+	int err = io_read_file(s->mail_fd, FILE_NAME, SUBSCRIPTIONS_FILE_MAX, &text, &len);
+
+	if (err < 0)
+		return err;
+	subscriptions_parse(s->layout, (char *)text, len, ret);
+	return 0;
+}
+
+static int file_stamp(struct store *s, struct dir_stamp *ret)
+{
+	struct stat st;
+	int err = at_stat(s->mail_fd, FILE_NAME, &st);
+
+	if (err < 0)
+		return err;
+	*ret = (struct dir_stamp){
+		.ino = st.st_ino,
+		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+		.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+	};
+	return 0;
+}
+
+static int log_subscribed(struct store *s, struct index_txn *tx, const struct tree *t,
+			  const struct mailbox *m, bool subscribed, const struct origin *origin)
+{
+	struct record r = {.type = REC_MAILBOX_SUBSCRIBE, .origin = *origin};
+	int err;
+
+	r.at = hlc_now(&s->clock);
+	mailbox_clone(&r.mailbox, m);
+	r.mailbox.subscribed = subscribed;
+	r.mailbox.subscribed_at = r.at;
+	r.new_name = tree_name(t, &m->guid);
+	err = change_record(s, tx, &r);
+	record_release(&r);
+	return err;
+}
+
+/* Logs what the file says otherwise than the registers. */
+static int log_differences(struct store *s, struct index_txn *tx, const struct subscriptions *subs,
+			   const struct origin *origin)
+{
+	struct tree t = {0};
+	int err = index_tree(tx, &t);
+
+	for (size_t i = 0; i < t.n && err >= 0; i++) {
+		MB_AUTO_FREE char *dir = NULL;
+		bool in_file;
+
+		if (!mailbox_alive(&t.nodes[i]) ||
+		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &dir) < 0)
+			continue;
+		in_file = subscriptions_has(subs, dir);
+		if (in_file != t.nodes[i].subscribed)
+			err = log_subscribed(s, tx, &t, &t.nodes[i], in_file, origin);
+	}
+	tree_release(&t);
+	return err;
+}
+
+int subscriptions_read(struct store *s, struct index_txn *tx, const struct origin *origin)
+{
+	struct subscriptions subs = {0};
+	struct dir_stamp stamp;
+	int err = file_stamp(s, &stamp);
+
+	if (err == 0)
+		err = read_file(s, &subs);
+	if (err == 0)
+		err = log_differences(s, tx, &subs, origin);
+	if (err >= 0)
+		err = index_meta_put(tx, FILE_NAME, &stamp, sizeof(stamp));
+	subscriptions_release(&subs);
+	return err == -ENOENT || err == -EINVAL || err == -EFBIG ? 0 : err;
+}
+
+bool subscriptions_changed(struct store *s, struct index_txn *tx)
+{
+	struct dir_stamp now, noted;
+
+	return file_stamp(s, &now) == 0 &&
+	       (index_meta_get(tx, FILE_NAME, &noted, sizeof(noted)) != 0 ||
+		!scan_stamp_equal(&now, &noted));
+}
+
+int subscriptions_noticed(struct store *s, const char *path, const struct origin *origin)
+{
+	struct index_txn *tx;
+	int err;
+
+	if (strcmp(path, FILE_NAME) != 0)
+		return 0;
+	err = change_begin(s, &tx);
+	return err < 0 ? err : change_end(s, tx, subscriptions_read(s, tx, origin));
+}
+
+/* Brings one mailbox's line to what the register says; `old_dir`: the name it had, or NULL. */
+static bool update(struct subscriptions *subs, const struct mailbox *m, const char *dir,
+		   const char *old_dir)
+{
+	bool want = mailbox_alive(m) && m->subscribed, changed = false;
+
+	if (old_dir && strcmp(old_dir, dir) != 0 && subscriptions_has(subs, old_dir)) {
+		subscriptions_remove(subs, old_dir);
+		changed = true;
+	}
+	if (want != subscriptions_has(subs, dir)) {
+		if (want)
+			subscriptions_add(subs, dir);
+		else
+			subscriptions_remove(subs, dir);
+		changed = true;
+	}
+	return changed;
+}
+
+static int replace_file(struct store *s, struct index_txn *tx, const struct subscriptions *subs)
+{
+	BUF_AUTO struct buf text = BUF_INIT;
+	struct dir_stamp stamp;
+	int err;
+
+	subscriptions_write(subs, s->layout, &text);
+	err = io_replace_file(s->mail_fd, FILE_NAME, text.data, text.len, 0600);
+	if (err >= 0)
+		err = file_stamp(s, &stamp);
+	if (err >= 0)
+		err = index_meta_put(tx, FILE_NAME, &stamp, sizeof(stamp));
+	if (err >= 0)
+		change_event(s, EVENT_CHANGED, FILE_NAME, NULL, false);
+	return err;
+}
+
+int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *t,
+		      const struct mailbox *m, const char *old_dir)
+{
+	struct subscriptions subs = {0};
+	MB_AUTO_FREE char *dir = NULL;
+	int err = read_file(s, &subs);
+
+	if (err < 0 && err != -ENOENT)
+		return 0; /* not a file of Dovecot's: none of our business */
+	if (err == -ENOENT && !m->subscribed)
+		return 0;
+	err = mailbox_wanted_dir(s, t, &m->guid, &dir);
+	if (err >= 0 && update(&subs, m, dir, old_dir))
+		err = replace_file(s, tx, &subs);
+	subscriptions_release(&subs);
+	return err == MB_E_NAME ? 0 : err;
+}
