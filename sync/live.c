@@ -31,7 +31,7 @@ struct live_peer {
 	char *destination; /* owned */
 	struct backend *b; /* owned; NULL: not open now */
 	uv_poll_t *poll;   /* its watch_fd, freed by its close; NULL: it has none */
-	int64_t due_ms, first_ms;
+	int64_t due_ms, first_ms, ended_ms;
 	unsigned failures;
 	bool backing_off; /* news does not hurry it: nobody is there */
 	int told;	  /* last error that was told */
@@ -92,7 +92,7 @@ static void news_for(struct live_peer *p)
 		return;
 	if (!p->first_ms)
 		p->first_ms = now;
-	p->due_ms = now + LIVE_QUIET_MS;
+	p->due_ms = now + (now - p->ended_ms > LIVE_REST_MS ? LIVE_FIRST_MS : LIVE_QUIET_MS);
 	if (p->due_ms > p->first_ms + LIVE_WAIT_MS)
 		p->due_ms = p->first_ms + LIVE_WAIT_MS;
 }
@@ -271,6 +271,7 @@ static bool local_is_gone(struct loop *l)
 static void after(struct live_peer *p, int err, const struct session_result *r)
 {
 	p->backing_off = false;
+	p->ended_ms = now_ms();
 	tell(p, err, r);
 	if (err == -EINTR) {
 		p->due_ms = now_ms();

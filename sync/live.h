@@ -15,7 +15,9 @@
 #include "backends/backend.h"
 #include <stddef.h>
 
-#define LIVE_QUIET_MS 10      /* no news for so long: go */
+#define LIVE_FIRST_MS 2	      /* from the first news after a rest to the sync */
+#define LIVE_REST_MS 500      /* what a rest is */
+#define LIVE_QUIET_MS 10      /* else: no news for so long: go */
 #define LIVE_WAIT_MS 100      /* go after this, quiet or not */
 #define LIVE_RESCAN_MS 300000 /* safety net */
 #define LIVE_BACKOFF_MS 500   /* first back-off, doubled each time */

@@ -3,17 +3,21 @@
  */
 #include "sync/run-dir.h"
 
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MESSAGES_MAX (1 << 20)
+#define WAIT_NS INT64_C(30000000000)
 
 static int open_in(const char *store, const char *name, int flags)
 {
@@ -67,6 +71,33 @@ int run_dir_supervisor(const char *store, pid_t *ret)
 	long pid = strtol(text, NULL, 10);
 	*ret = pid > 1 ? (pid_t)pid : 0;
 	return 0;
+}
+
+int run_dir_wait(const char *store)
+{
+	int64_t until = clock_mono_ns() + WAIT_NS;
+	pid_t pid;
+	int err;
+
+	while ((err = run_dir_supervisor(store, &pid)) == 0 && pid) {
+		const struct timespec t = {.tv_nsec = 10000000};
+		if (clock_mono_ns() > until)
+			return -ETIMEDOUT;
+		nanosleep(&t, NULL);
+	}
+	return err;
+}
+
+int run_dir_end(const char *store)
+{
+	pid_t pid;
+	int err = run_dir_supervisor(store, &pid);
+
+	if (err < 0)
+		return err;
+	if (!pid || kill(pid, SIGTERM) < 0)
+		return -ESRCH;
+	return run_dir_wait(store);
 }
 
 int run_dir_messages(const char *store)

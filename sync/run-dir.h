@@ -15,6 +15,10 @@ int run_dir_claim(const char *store, const char *mount);
 int run_dir_note(int fd, const char *mount);
 /* Pid of the supervisor, 0 when there is none, or an error. */
 int run_dir_supervisor(const char *store, pid_t *ret);
+/* Waits until it has ended; -ETIMEDOUT after 30 s. */
+int run_dir_wait(const char *store);
+/* Tells it to end (SIGTERM) and waits.  -ESRCH: there was none. */
+int run_dir_end(const char *store);
 /* Opens run/messages for appending; begins anew when it has grown over a mebibyte. */
 int run_dir_messages(const char *store);
 

@@ -33,7 +33,7 @@ struct options {
 struct mount {
 	const struct options *o;
 	char *store, *dir, *fs, *self; /* owned */
-	const char *fs_argv[10], *sync_argv[6 + 2 * PEERS_MAX];
+	const char *fs_argv[12], *sync_argv[6 + 2 * PEERS_MAX];
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -60,10 +60,7 @@ static void add_options(struct options *o, const char *list)
 	while ((word = strsep(&rest, ","))) {
 		if (!*word || ignored(word))
 			continue;
-		if (strcmp(word, "nonempty") == 0) {
-			o->nonempty = true;
-			continue;
-		}
+		o->nonempty |= strcmp(word, "nonempty") == 0;
 		char *more = o->mount_options ? mb_xasprintf("%s,%s", o->mount_options, word)
 					      : mb_xstrdup(word);
 		free(o->mount_options);
@@ -209,7 +206,9 @@ static void make_argv(struct mount *m)
 		m->fs_argv[n++] = "-o";
 		m->fs_argv[n++] = m->o->mount_options;
 	}
+	m->fs_argv[n++] = "--store";
 	m->fs_argv[n++] = m->store;
+	m->fs_argv[n++] = "--mount";
 	m->fs_argv[n++] = m->dir;
 
 	n = 0;

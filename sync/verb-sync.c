@@ -16,6 +16,7 @@ struct options {
 	struct session_options session;
 	bool verbose, json;
 	const char *destination;
+	struct tree names; /* of mailboxes, those of this run too */
 };
 
 static int parse(const struct verb *v, int argc, char **argv, struct options *o)
@@ -78,16 +79,18 @@ static const char *name_after(const struct record *item)
 static void show(int side, enum record_type what, const struct merge_side *to,
 		 const struct record *item, void *arg)
 {
-	const struct options *o = arg;
+	struct options *o = arg;
 	char guid[GUID_TEXT];
 
 	if (what == REC_NONE || (!o->verbose && !o->session.dry_run))
 		return;
 	bool mailbox = !guid_is_zero(&item->mailbox.guid);
 	const struct guid *g = mailbox ? &item->mailbox.guid : &item->copy.place.mailbox;
-	char *name MB_AUTO_FREE = mailbox && item->mailbox.part && !tree_find(&to->tree, g)
-					  ? mb_xstrdup(item->mailbox.part)
-					  : tree_name(&to->tree, g);
+	if (!o->names.n)
+		tree_clone(&o->names, &to->tree);
+	if (mailbox)
+		tree_put(&o->names, &item->mailbox);
+	char *name MB_AUTO_FREE = tree_name(&o->names, g);
 	fprintf(stderr, "%s %-8s %s%s%s%s%s\n", side ? "->" : "<-", record_type_name(what), name,
 		mailbox ? "" : " ", mailbox ? "" : guid_text(&item->copy.guid, guid),
 		*name_after(item) ? " " : "", name_after(item));
@@ -165,7 +168,7 @@ static int unreachable_exit(int err)
 	return mb_err_retry(err) != MB_RETRY_NEVER && code == CLI_FAILED ? CLI_AGAIN : code;
 }
 
-static int sync_one(const struct options *o, struct backend *local, const char *destination)
+static int sync_one(struct options *o, struct backend *local, const char *destination)
 {
 	struct backend *peer;
 	struct session_result r;
@@ -175,18 +178,19 @@ static int sync_one(const struct options *o, struct backend *local, const char *
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
 	session.show = show;
-	session.show_arg = (void *)(uintptr_t)o;
+	session.show_arg = o;
 	err = session_run_until_stable(local, peer, &session, &r);
 	int code = session_exit(err, &r);
 	if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
 	tell(o, destination, code, &r);
 	session_result_release(&r);
+	tree_release(&o->names);
 	backend_close(peer);
 	return code;
 }
 
-static int sync_all(const struct options *o, struct backend *local)
+static int sync_all(struct options *o, struct backend *local)
 {
 	struct peers peers;
 	int code = CLI_OK, n = 0;

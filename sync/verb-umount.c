@@ -17,7 +17,6 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_NS INT64_C(30000000000)
 #define LET_GO_NS INT64_C(3000000000)
 
 static void nap(void)
@@ -25,20 +24,6 @@ static void nap(void)
 	const struct timespec t = {.tv_nsec = 20000000};
 
 	nanosleep(&t, NULL);
-}
-
-/* Until the supervisor of `store` has ended.  false: it has not. */
-static bool wait_gone(const char *store)
-{
-	int64_t until = clock_mono_ns() + WAIT_NS;
-	pid_t pid;
-
-	while (run_dir_supervisor(store, &pid) == 0 && pid) {
-		if (clock_mono_ns() > until)
-			return false;
-		nap();
-	}
-	return true;
 }
 
 /* The reconciler keeps the mount busy: it lets go when the supervisor is asked. */
@@ -77,7 +62,7 @@ static int end(const char *dir, const char *store, bool lazy)
 				? "Some program has it open (fuser -vm DIR); end it, or use --lazy."
 				: "See \"findmnt -t fuse.mailbraid\".",
 			"cannot unmount %s", dir));
-	if (store && !wait_gone(store)) {
+	if (store && run_dir_wait(store) < 0) {
 		mb_fail_do(-ETIMEDOUT, "Look at STORE/run/messages.",
 			   "the mount's supervisor still runs");
 		return CLI_AGAIN;

@@ -11,6 +11,7 @@
 #include "backends/store/server.h"
 #include "backends/store/store.h"
 #include "sync/cli.h"
+#include "sync/run-dir.h"
 #include "sync/supervise.h"
 
 #include <errno.h>
@@ -22,18 +23,17 @@
 #define READY_FD 3
 
 struct options {
-	bool background, no_sync, serve;
+	bool background, no_sync, serve, stop;
 	const char *peers[PEERS_MAX];
 	size_t n_peers;
 };
 
 static int parse(const struct verb *v, int argc, char **argv, struct options *o)
 {
-	static const struct option names[] = {{"background", no_argument, NULL, 'b'},
-					      {"peer", required_argument, NULL, 'p'},
-					      {"no-sync", no_argument, NULL, 'n'},
-					      {"serve", no_argument, NULL, 'S'},
-					      {0}};
+	static const struct option names[] = {
+		{"background", no_argument, NULL, 'b'}, {"peer", required_argument, NULL, 'p'},
+		{"no-sync", no_argument, NULL, 'n'},	{"serve", no_argument, NULL, 'S'},
+		{"stop", no_argument, NULL, 'x'},	{0}};
 	int c;
 
 	while ((c = cli_getopt(v, argc, argv, ":b", names)) != -1) {
@@ -45,6 +45,8 @@ static int parse(const struct verb *v, int argc, char **argv, struct options *o)
 			o->no_sync = true;
 		else if (c == 'S')
 			o->serve = true;
+		else if (c == 'x')
+			o->stop = true;
 		else if (c == 'p' && o->n_peers == PEERS_MAX)
 			return cli_usage(v, "too many peers");
 		else if (c == 'p')
@@ -128,6 +130,16 @@ static int watch(const struct options *o, const char *dir)
 	return supervise_store(&s, !o->background);
 }
 
+static int stop(const char *dir)
+{
+	int err = run_dir_end(dir);
+
+	if (err == -ESRCH)
+		return mb_err_exit(mb_fail_do(err, "See \"mailbraid status\".",
+					      "nobody watches the store %s", dir));
+	return err < 0 ? mb_err_exit(mb_fail(err, "cannot end the watch of %s", dir)) : CLI_OK;
+}
+
 static int run(const struct cli *cli, const struct verb *v, int argc, char **argv)
 {
 	struct options o = {0};
@@ -138,16 +150,19 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 		code = cli_store(cli, v, &dir);
 	if (code)
 		return code;
+	if (o.stop)
+		return stop(dir);
 	return o.serve ? serve(dir) : watch(&o, dir);
 }
 
 const struct verb verb_watch = {
 	.name = "watch",
-	.args = "[-b] [--peer DESTINATION]... [--no-sync]",
+	.args = "[-b] [--peer DESTINATION]... [--no-sync] | --stop",
 	.what = "Keep the plain directory live and in step, without a mount",
-	.help = "  -b, --background    return when it works; it ends with SIGTERM\n"
+	.help = "  -b, --background    return when it works; --stop ends it\n"
 		"      --peer DESTINATION\n"
 		"                      keep in step with this one too\n"
-		"      --no-sync       log changes only\n",
+		"      --no-sync       log changes only\n"
+		"      --stop          end a watch in the background\n",
 	.run = run,
 };
