@@ -111,7 +111,7 @@ static int confirm_files(struct maildir *m)
 			int err = 0;
 
 			next = f->next;
-			if (md_is_news(f) && !f->queued)
+			if (md_is_news(f) && !f->queued && !f->out)
 				err = md_confirm(m, f);
 			if (err)
 				return err;

@@ -197,6 +197,7 @@ static void arrived(struct maildir *m, struct md_file *f)
 	f->placed_at = f->changed_at = md_now(m);
 	f->seen = f->dirty = m->must_write = true;
 	md_set_now(f);
+	f->before = f->now;
 	md_file_add(m, f);
 }
 
@@ -405,8 +406,6 @@ int md_judge(struct maildir *m)
 		err = judge_boxes(m);
 	}
 	free(l.files);
-	if (!err)
-		err = md_confirm_all(m);
 	if (!err && (m->must_write || m->listed > LISTED_MANY))
 		err = md_write(m);
 	return err;

@@ -64,8 +64,6 @@ void md_set_now(struct md_file *f)
 		f->out = f->fresh = false;
 		f->dirty = true;
 	}
-	if (!f->agreed)
-		f->before = f->now;
 }
 
 static bool same_letters(const struct letters *a, const struct letters *b)

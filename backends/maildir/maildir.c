@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -254,24 +255,38 @@ static const struct backend_ops MAILDIR_OPS = {
 	.allow_mass_expunge = verb_allow_mass_expunge,
 };
 
+struct identity {
+	const char *destination;
+	uint64_t replica;
+};
+
+static int match_peer(struct peer_state *p, void *arg)
+{
+	struct identity *id = arg;
+
+	if (p->destination && strcmp(p->destination, id->destination) == 0 &&
+	    guid_is_zero(&p->store))
+		id->replica = p->replica;
+	return 0;
+}
+
 /* Our id for this Maildir: from the local sync state, or a new one. */
 static int find_identity(struct maildir *m)
 {
-	struct peer_state p = {0};
+	struct identity id = {.destination = m->destination};
 	struct backend_info info;
 	int err = m->local->ops->info(m->local, &info);
 
 	if (err < 0)
 		return err;
 	m->local_replica = info.replica;
-	err = m->local->ops->peer(m->local, 0, m->destination, &p);
-	if (err < 0 && err != -ENOENT)
+	err = m->local->ops->each_peer(m->local, match_peer, &id);
+	if (err < 0)
 		return err;
-	m->registered = err >= 0;
-	do
-		m->replica = err >= 0 ? p.replica : random_u64();
-	while (!m->replica);
-	peer_state_release(&p);
+	m->registered = id.replica != 0;
+	while (!id.replica)
+		id.replica = random_u64();
+	m->replica = id.replica;
 	return 0;
 }
 

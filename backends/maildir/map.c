@@ -242,7 +242,7 @@ static void load_box(struct maildir *m, struct peer_entry *e)
 	struct md_box *box = box_of(m, &e->mailbox);
 
 	free(box->dir);
-	box->dir = MB_TAKE(e->path);
+	box->dir = mb_xstrdup(e->path);
 	box->ino = e->ino;
 	box->named_at = e->placed_at;
 	box->structural = e->flags & BOX_STRUCTURAL;

@@ -478,6 +478,8 @@ int md_scan(struct maildir *m, bool full)
 
 	if (!err)
 		err = md_load(m);
+	if (!err)
+		err = md_confirm_all(m); /* what was told before, as it was told */
 	if (err)
 		return err;
 	m->held = m->listed = 0;
