@@ -272,18 +272,34 @@ static bool *raise_uid_next(struct planner *p, struct pair **work, size_t n, uin
 	return grows;
 }
 
+/* A mailbox that becomes one which this side never heard of goes first: the other then begins in its
+ * place, directory and all, and no file has to move. */
+static bool hands_over(const struct planner *p, const struct mailbox *box)
+{
+	return !guid_is_zero(&box->merged_into) && !tree_find(&p->have->tree, &box->merged_into) &&
+	       tree_find(&p->have->tree, &box->guid);
+}
+
+static void plan_merged_mailboxes(struct planner *p, const struct node_order *order, bool first)
+{
+	for (size_t i = 0; i < p->m->tree->n; i++) {
+		const struct mailbox *box = order[i].box;
+		if (!guid_is_zero(&box->merged_into) && hands_over(p, box) == first)
+			plan_mailbox(p, box, box->uid_next);
+	}
+}
+
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
+	plan_merged_mailboxes(p, order, true);
 	for (size_t i = 0; i < p->m->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		if (mailbox_alive(box))
 			plan_mailbox(p, box, grows[index] ? before[index] : box->uid_next);
 	}
-	for (size_t i = 0; i < p->m->tree->n; i++)
-		if (!guid_is_zero(&order[i].box->merged_into))
-			plan_mailbox(p, order[i].box, order[i].box->uid_next);
+	plan_merged_mailboxes(p, order, false);
 }
 
 /* uid_next where arrivals alone do not raise it enough: UIDs that were given and are gone. */
