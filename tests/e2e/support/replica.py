@@ -1,0 +1,277 @@
+"""Replicas as a program outside sees them: directories, file names, one command.
+
+A replica is a store or a plain Maildir.  Its operations are what local mail programs do to files
+while nothing is mounted: rename, link, unlink, mkdir.  What is looked at is the tree and what the
+command prints, never the inside of the program.
+"""
+
+import collections
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+PROGRAM = os.environ.get("MAILBRAID", "mailbraid")
+KNOWN = "DFPRST"  # the flags that every Maildir program knows
+
+Result = collections.namedtuple("Result", "code out err")
+
+
+def run(*args, env=None, timeout=120):
+    """Runs the program; never fails by itself."""
+    full = dict(os.environ, **(env or {}))
+    done = subprocess.run(
+        [PROGRAM, *map(os.fspath, args)], env=full, capture_output=True, timeout=timeout, check=False
+    )
+    return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def body(text, size=0):
+    """A small message; equal texts give equal bytes."""
+    tag = hashlib.sha256(text.encode()).hexdigest()[:12]
+    lines = f"From: a@example.org\nSubject: {text}\nMessage-ID: <{tag}@example.org>\n\n{text}\n"
+    return lines.encode() + b"x" * size
+
+
+def split(name):
+    """(base name, flags) of a message file."""
+    base, colon, flags = name.partition(":2,")
+    return base, flags if colon else ""
+
+
+class Replica:
+    """One side; `plain`: a Maildir without a store."""
+
+    def __init__(self, path, plain=False, layout="maildir++"):
+        self.path = str(path)
+        self.plain = plain
+        self.layout = layout
+        self.mail = self.path if plain else os.path.join(self.path, "mail")
+        if plain:
+            for sub in ("cur", "new", "tmp"):
+                os.makedirs(os.path.join(self.path, sub))
+        else:
+            self.must("init", *(["--layout", "fs"] if layout == "fs" else []))
+
+    # ---- the program ----
+
+    @property
+    def destination(self):
+        if not self.plain:
+            return "store:" + self.path
+        return "maildir:" + self.path + (":LAYOUT=fs" if self.layout == "fs" else "")
+
+    def command(self, *args, **kw):
+        return run("--store", self.path, *args, **kw)
+
+    def must(self, *args, **kw):
+        result = self.command(*args, **kw)
+        assert result.code == 0, (args, result)
+        return result
+
+    def sync(self, other, *options, code=0, env=None):
+        """One sync started here; the printed object, with what went to stderr as "err"."""
+        result = self.command("sync", "--json", *options, other.destination, env=env)
+        assert result.code == code, result
+        answer = json.loads(result.out.splitlines()[-1]) if result.out.strip() else {}
+        answer["err"] = result.err
+        return answer
+
+    def log(self):
+        """All records that the log still holds."""
+        return [json.loads(line) for line in self.must("log", "--json", "--all", "-n", "0").out.splitlines()]
+
+    def status(self):
+        return json.loads(self.must("status", "--json").out)
+
+    def log_bytes(self):
+        """What changes when anything is logged."""
+        folder = os.path.join(self.path, "log")
+        return sorted((name, os.path.getsize(os.path.join(folder, name))) for name in os.listdir(folder))
+
+    def kept(self):
+        """Contents of what was expunged and can be restored."""
+        found = []
+        for folder, _, names in os.walk(os.path.join(self.path, "deleted")):
+            found += [open(os.path.join(folder, name), "rb").read() for name in names]
+        return found
+
+    # ---- folders ----
+
+    def folder(self, name):
+        if name == "INBOX":
+            return self.mail
+        return os.path.join(self.mail, name if self.layout == "fs" else "." + name.replace("/", "."))
+
+    def folders(self):
+        found = ["INBOX"]
+        if self.layout == "fs":
+            for folder, names, _ in os.walk(self.mail):
+                names[:] = [n for n in names if n not in ("cur", "new", "tmp")]
+                if folder != self.mail and os.path.isdir(os.path.join(folder, "cur")):
+                    found.append(os.path.relpath(folder, self.mail))
+            return sorted(found)
+        for name in os.listdir(self.mail):
+            if name.startswith(".") and os.path.isdir(os.path.join(self.mail, name, "cur")):
+                found.append(name[1:].replace(".", "/"))
+        return sorted(found)
+
+    def mkfolder(self, name):
+        for sub in ("tmp", "new", "cur"):
+            os.makedirs(os.path.join(self.folder(name), sub))
+
+    def mvfolder(self, old, new):
+        """With the folders beneath it, as Dovecot does it."""
+        moves = [(old, new)]
+        if self.layout != "fs":
+            moves += [(f, new + f[len(old) :]) for f in self.folders() if f.startswith(old + "/")]
+        for source, target in moves:
+            if os.path.isdir(self.folder(source)):
+                os.makedirs(os.path.dirname(self.folder(target)), exist_ok=True)
+                os.rename(self.folder(source), self.folder(target))
+
+    def rmfolder(self, name):
+        shutil.rmtree(self.folder(name))
+
+    def keywords(self, folder, *names):
+        """Writes dovecot-keywords: letter a is the first name."""
+        with open(os.path.join(self.folder(folder), "dovecot-keywords"), "w", encoding="utf-8") as f:
+            f.writelines(f"{i} {name}\n" for i, name in enumerate(names))
+
+    # ---- messages ----
+
+    def deliver(self, name, content=None, folder="INBOX", sub="new", mtime=None):
+        content = body(split(name)[0]) if content is None else content
+        final = os.path.join(self.folder(folder), sub, name)
+        temp = os.path.join(self.folder(folder), "tmp", name.partition(":")[0])
+        with open(temp, "wb") as f:
+            f.write(content)
+        if mtime is not None:
+            os.utime(temp, ns=(mtime, mtime))
+        os.rename(temp, final)
+        return final
+
+    def path_of(self, name, folder=None):
+        """The file of the message with this base name."""
+        for f in [folder] if folder else self.folders():
+            for sub in ("cur", "new"):
+                where = os.path.join(self.folder(f), sub)
+                for file in os.listdir(where) if os.path.isdir(where) else []:
+                    if split(file)[0] == name:
+                        return os.path.join(where, file)
+        raise FileNotFoundError(f"{name} in {self.path}")
+
+    def flag(self, name, change, folder=None):
+        """change: "+S", "-F", "+a"; the file goes to cur/."""
+        old = self.path_of(name, folder)
+        base, flags = split(os.path.basename(old))
+        flags = set(flags) | set(change[1:]) if change[0] == "+" else set(flags) - set(change[1:])
+        box = os.path.dirname(os.path.dirname(old))
+        os.rename(old, os.path.join(box, "cur", base + ":2," + "".join(sorted(flags))))
+
+    def expunge(self, name, folder=None):
+        os.unlink(self.path_of(name, folder))
+
+    def move(self, name, to, new=None, folder=None):
+        old = self.path_of(name, folder)
+        file = os.path.basename(old)
+        target = (new or name) + file[len(name) :]
+        os.rename(old, os.path.join(self.folder(to), os.path.basename(os.path.dirname(old)), target))
+
+    def copy(self, name, to, new=None, folder=None):
+        old = self.path_of(name, folder)
+        file = os.path.basename(old)
+        target = (new or name) + file[len(name) :]
+        os.link(old, os.path.join(self.folder(to), os.path.basename(os.path.dirname(old)), target))
+
+    def edit(self, name, content, folder=None):
+        with open(self.path_of(name, folder), "r+b") as f:
+            f.write(content)
+            f.truncate()
+
+    def read(self, name, folder=None):
+        with open(self.path_of(name, folder), "rb") as f:
+            return f.read()
+
+    def flags(self, name, folder=None):
+        return split(os.path.basename(self.path_of(name, folder)))[1]
+
+    def names(self, folder="INBOX"):
+        """Base names in a folder, sorted; one that is there twice comes twice."""
+        found = []
+        for sub in ("cur", "new"):
+            where = os.path.join(self.folder(folder), sub)
+            found += [split(file)[0] for file in os.listdir(where)]
+        return sorted(found)
+
+    def contents(self, folder=None):
+        """All bodies (of one folder), sorted."""
+        tree = self.tree()
+        return sorted(m[2] for f in ([folder] if folder else tree) for m in tree[f])
+
+    def tree(self):
+        """{folder: sorted (base, known flags, bytes)}; new/x is cur/x:2, here."""
+        result = {}
+        for folder in self.folders():
+            messages = []
+            for sub in ("cur", "new"):
+                where = os.path.join(self.folder(folder), sub)
+                for file in os.listdir(where) if os.path.isdir(where) else []:
+                    base, flags = split(file)
+                    with open(os.path.join(where, file), "rb") as f:
+                        content = f.read()
+                    messages.append((base, "".join(sorted(set(flags) & set(KNOWN))), content))
+            result[folder] = sorted(messages)
+        return result
+
+
+class World:
+    """Replicas A and B, and who starts."""
+
+    def __init__(self, path, starter="a", plain="", layout="maildir++"):
+        self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layout)
+        self.b = Replica(os.path.join(path, "b"), plain="b" in plain, layout=layout)
+        self.local, self.remote = (self.a, self.b) if starter == "a" else (self.b, self.a)
+        self.answer = {}
+
+    @property
+    def stores(self):
+        return [r for r in (self.a, self.b) if not r.plain]
+
+    def sync(self, *options, code=0):
+        self.answer = self.local.sync(self.remote, *options, code=code)
+        return self.answer
+
+    def notice(self):
+        """Both stores look at their files now: what follows is later than what was before."""
+        for r in self.stores:
+            result = r.command("sync", "--dry-run", (self.b if r is self.a else self.a).destination)
+            assert result.code == 0, result
+
+    def said(self, part):
+        """A notice of the last sync has this part."""
+        return any(part in text for text in self.answer["notices"])
+
+    def check_equal(self):
+        assert self.a.tree() == self.b.tree()
+
+    def check_idle(self, *options):
+        """Another sync, from either side, does nothing."""
+        before = [r.log_bytes() for r in self.stores], self.a.tree(), self.b.tree()
+        for r in self.stores:
+            answer = r.sync(self.b if r is self.a else self.a, *options)
+            assert not any(answer["sent"].values()) and not any(answer["got"].values()), answer
+            assert answer["notices"] == [], answer
+        after = [r.log_bytes() for r in self.stores], self.a.tree(), self.b.tree()
+        assert before == after
+
+    def flag_words(self, name):
+        """Flags and keywords by name of a message, as each store's log says last."""
+        said = []
+        for r in self.stores:
+            records = [x for x in r.log() if x["new_name"] and split(x["new_name"][4:])[0] == name]
+            guid = records[-1]["guid"]
+            last = [x for x in r.log() if x["guid"] == guid and x["what"] not in ("digest",)][-1]
+            said.append(set(last["flags"].replace("\\", "").split()))
+        return said
