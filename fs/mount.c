@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -223,11 +224,15 @@ int mount_end(const char *path)
 
 /* ---- stale mounts ---- */
 
+/* The kernel answers a stat of a dead mount from its cache: opening it is what fails. */
 static bool is_stale(const char *path)
 {
-	struct stat st;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return stat(path, &st) && errno == ENOTCONN;
+	if (fd < 0)
+		return errno == ENOTCONN;
+	close(fd);
+	return false;
 }
 
 static int clean_one(const char *path)
@@ -325,13 +330,29 @@ static int check_empty(const char *path)
 			  n > 3 ? " …" : "", path);
 }
 
+/* The store is the source of the mount, for findmnt and `mailbraid umount`. */
+static void add_source(struct fuse_args *args, const char *dir)
+{
+	MB_AUTO_FREE char *text = mb_xmalloc(2 * strlen(dir) + sizeof("-ofsname="));
+	char *to = stpcpy(text, "-ofsname=");
+
+	for (; *dir; dir++) {
+		if (*dir == ',' || *dir == '\\')
+			*to++ = '\\';
+		*to++ = *dir;
+	}
+	*to = '\0';
+	fuse_opt_add_arg(args, text);
+}
+
 static int make_session(struct mailfs *fs)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	const struct fs_options *o = &fs->opt;
 
 	fuse_opt_add_arg(&args, "mailbraid-fs");
-	fuse_opt_add_arg(&args, "-ofsname=mailbraid,subtype=mailbraid,default_permissions");
+	add_source(&args, store_dir(fs->store));
+	fuse_opt_add_arg(&args, "-osubtype=mailbraid,default_permissions");
 	if (o->allow_other)
 		fuse_opt_add_arg(&args, "-oallow_other");
 	if (o->read_only)
