@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define MESSAGES_MAX (1 << 20)
-#define WAIT_NS INT64_C(30000000000)
+#define END_MS 30000
 
 static int open_in(const char *store, const char *name, int flags)
 {
@@ -73,9 +73,9 @@ int run_dir_supervisor(const char *store, pid_t *ret)
 	return 0;
 }
 
-int run_dir_wait(const char *store)
+int run_dir_wait(const char *store, int64_t patience_ms)
 {
-	int64_t until = clock_mono_ns() + WAIT_NS;
+	int64_t until = clock_mono_ns() + patience_ms * 1000000;
 	pid_t pid;
 	int err;
 
@@ -97,7 +97,7 @@ int run_dir_end(const char *store)
 		return err;
 	if (!pid || kill(pid, SIGTERM) < 0)
 		return -ESRCH;
-	return run_dir_wait(store);
+	return run_dir_wait(store, END_MS);
 }
 
 int run_dir_messages(const char *store)

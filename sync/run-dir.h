@@ -7,6 +7,7 @@
 #ifndef MB_SYNC_RUN_DIR_H
 #define MB_SYNC_RUN_DIR_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Takes the lock and writes pid and mount point.  The fd holds it.  MB_E_LOCKED: somebody has it. */
@@ -15,8 +16,8 @@ int run_dir_claim(const char *store, const char *mount);
 int run_dir_note(int fd, const char *mount);
 /* Pid of the supervisor, 0 when there is none, or an error. */
 int run_dir_supervisor(const char *store, pid_t *ret);
-/* Waits until it has ended; -ETIMEDOUT after 30 s. */
-int run_dir_wait(const char *store);
+/* Waits until it has ended; -ETIMEDOUT when it has not by then. */
+int run_dir_wait(const char *store, int64_t patience_ms);
 /* Tells it to end (SIGTERM) and waits.  -ESRCH: there was none. */
 int run_dir_end(const char *store);
 /* Opens run/messages for appending; begins anew when it has grown over a mebibyte. */

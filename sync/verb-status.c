@@ -143,10 +143,7 @@ static void tell_peers(const struct status *st)
 		const struct peer_state *p = &st->peers.list[i];
 		char *name MB_AUTO_FREE = peer_name(p);
 		char *ago MB_AUTO_FREE = cli_ago(p->synced_ns, now);
-		/* A peer without a log of ours: our position alone tells. */
-		bool behind = p->local.sequence != st->end.sequence;
-		printf("peer        %s: news exchanged %s%s\n", name, ago,
-		       behind ? ", an older log file is kept for it" : "");
+		printf("peer        %s: news exchanged %s\n", name, ago);
 	}
 }
 

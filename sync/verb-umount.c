@@ -17,6 +17,8 @@
 #include <string.h>
 #include <time.h>
 
+#define NATURAL_MS 3000
+#define PATIENCE_MS 30000
 #define LET_GO_NS INT64_C(3000000000)
 
 static void nap(void)
@@ -62,7 +64,10 @@ static int end(const char *dir, const char *store, bool lazy)
 				? "Some program has it open (fuser -vm DIR); end it, or use --lazy."
 				: "See \"findmnt -t fuse.mailbraid\".",
 			"cannot unmount %s", dir));
-	if (store && run_dir_wait(store) < 0) {
+	/* It ends by itself when its file system was unmounted, unless that was dead. */
+	if (supervisor && run_dir_wait(store, NATURAL_MS) == -ETIMEDOUT)
+		kill(supervisor, SIGTERM);
+	if (store && run_dir_wait(store, PATIENCE_MS) < 0) {
 		mb_fail_do(-ETIMEDOUT, "Look at STORE/run/messages.",
 			   "the mount's supervisor still runs");
 		return CLI_AGAIN;
