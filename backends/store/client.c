@@ -27,7 +27,7 @@
 #include <sys/un.h>
 #include <sys/vfs.h>
 
-enum { PLAN_TRIES = 8 };
+enum { PLAN_TRIES = 8, STEPS_MAX = 100000 /* directories that one mailbox change may move */ };
 
 struct store_client {
 	int fd;
@@ -298,11 +298,18 @@ static int mount_root(struct store_client *c)
 	return c->mount_fd;
 }
 
-/* The change as one system call in the mount.  -ESTALE: it could not be made this way. */
+/*
+ * The change as system calls in the mount: one for a message; a mailbox may take several (a swap, its
+ * children in maildir++), so it is planned anew until nothing is left.  -ESTALE: it could not be made
+ * this way.
+ */
 static int put_in_mount(struct store_client *c, int root, const struct record *want,
 			const char *staged)
 {
-	for (int i = 0; i < PLAN_TRIES; i++) {
+	bool mailbox = want->type >= REC_MAILBOX_CREATE && want->type <= REC_MAILBOX_STATE;
+	int lost = 0;
+
+	for (int done = 0; lost < PLAN_TRIES;) {
 		struct store_step step = {0};
 		int planned = plan(c, want, staged, &step);
 		int err = planned < 0 ? 0 : store_step_do(root, &step);
@@ -311,9 +318,12 @@ static int put_in_mount(struct store_client *c, int root, const struct record *w
 		free(step.from);
 		free(step.to);
 		if (planned < 0 || nothing)
-			return planned;
-		if (!err)
+			return planned < 0 ? planned : planned || done;
+		if (!err && (!mailbox || ++done > STEPS_MAX))
 			return 1;
+		if (!err)
+			continue;
+		lost++;
 		if (err != -ESTALE && err != -EAGAIN && err != -ENOENT)
 			break;
 	}
