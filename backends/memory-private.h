@@ -1,5 +1,5 @@
 /*
- * memory-private.h - what the two halves of the memory backend share: the seam and the user.
+ * memory-private.h - what the files of the memory backend share: seam, user, peers.
  */
 #ifndef MB_BACKENDS_MEMORY_PRIVATE_H
 #define MB_BACKENDS_MEMORY_PRIVATE_H
@@ -47,5 +47,16 @@ struct guid memory_alias(const struct memory *m, struct guid g);
 struct memory_message *memory_get(struct memory *m, const struct guid *g); /* or NULL */
 struct memory_message *memory_add(struct memory *m, const struct guid *g); /* found or new */
 void memory_log(struct memory *m, bool is_mailbox, const struct guid *g, const struct guid *alias);
+
+/* memory-peer.c */
+int memory_put_peer(struct memory *m, const struct peer_state *want);
+int memory_forget_peer(struct memory *m, uint64_t replica);
+int memory_put_entry(struct memory *m, const struct peer_entry *want);
+int memory_peer(struct backend *b, uint64_t replica, const char *destination,
+		struct peer_state *ret);
+int memory_each_peer(struct backend *b, int (*fn)(struct peer_state *p, void *arg), void *arg);
+int memory_each_entry(struct backend *b, uint64_t of, int (*fn)(struct peer_entry *e, void *arg),
+		      void *arg);
+void memory_release_peers(struct memory *m);
 
 #endif

@@ -448,61 +448,6 @@ static int put_alias(struct memory *m, const struct record *want)
 	return 1;
 }
 
-static char *copy_text(const char *s)
-{
-	return s ? mb_xstrdup(s) : NULL;
-}
-
-static int put_peer(struct memory *m, const struct peer_state *want)
-{
-	size_t i = 0;
-	while (i < m->n_peers && (m->peers[i].replica != want->replica ||
-				  strcmp(m->peers[i].destination, want->destination) != 0))
-		i++;
-	if (i == m->n_peers) {
-		MB_GROW(m->peers, m->cap_peers, m->n_peers + 1);
-		m->peers[m->n_peers++] = (struct peer_state){0};
-	}
-	peer_state_release(&m->peers[i]);
-	m->peers[i] = *want;
-	m->peers[i].destination = mb_xstrdup(want->destination);
-	return 1;
-}
-
-static int forget_peer(struct memory *m, uint64_t replica)
-{
-	for (size_t i = 0; i < m->n_peers; i++)
-		if (m->peers[i].replica == replica) {
-			peer_state_release(&m->peers[i]);
-			m->peers[i] = m->peers[--m->n_peers];
-			return 1;
-		}
-	return 0;
-}
-
-static bool same_entry(const struct peer_entry *a, const struct peer_entry *b)
-{
-	return a->peer == b->peer && guid_equal(&a->mailbox, &b->mailbox) &&
-	       guid_equal(&a->guid, &b->guid) && a->id == b->id;
-}
-
-static int put_entry(struct memory *m, const struct peer_entry *want)
-{
-	size_t i = 0;
-	while (i < m->n_entries && !same_entry(&m->entries[i], want))
-		i++;
-	if (i < m->n_entries) {
-		peer_entry_release(&m->entries[i]);
-		m->entries[i] = m->entries[--m->n_entries];
-	}
-	if (want->state == PEER_ENTRY_GONE)
-		return 1;
-	MB_GROW(m->entries, m->cap_entries, m->n_entries + 1);
-	m->entries[m->n_entries] = *want;
-	m->entries[m->n_entries++].path = copy_text(want->path);
-	return 1;
-}
-
 static int put(struct backend *b, const struct record *want, int fd)
 {
 	struct memory *m = memory_of(b);
@@ -515,17 +460,17 @@ static int put(struct backend *b, const struct record *want, int fd)
 	case REC_ALIAS:
 		return put_alias(m, want);
 	case REC_PEER:
-		return put_peer(m, &want->peer);
+		return memory_put_peer(m, &want->peer);
 	case REC_PEER_FORGET:
-		return forget_peer(m, want->peer.replica);
+		return memory_forget_peer(m, want->peer.replica);
 	case REC_PEER_ENTRY:
-		return put_entry(m, &want->entry);
+		return memory_put_entry(m, &want->entry);
 	default:
 		return -EINVAL;
 	}
 }
 
-/* ---- clock, peers ---- */
+/* ---- clock ---- */
 
 static int now(struct backend *b, const struct stamp *seen, struct stamp *ret)
 {
@@ -534,45 +479,6 @@ static int now(struct backend *b, const struct stamp *seen, struct stamp *ret)
 		return MB_E_CLOCK;
 	if (ret)
 		*ret = hlc_now(&m->clock);
-	return 0;
-}
-
-static int peer(struct backend *b, uint64_t replica, const char *destination,
-		struct peer_state *ret)
-{
-	const struct memory *m = memory_of(b);
-	for (size_t i = 0; i < m->n_peers; i++) {
-		const struct peer_state *p = &m->peers[i];
-		if (p->replica != replica ||
-		    (destination && strcmp(p->destination, destination) != 0))
-			continue;
-		*ret = *p;
-		ret->destination = mb_xstrdup(p->destination);
-		return 0;
-	}
-	return -ENOENT;
-}
-
-static int each_peer(struct backend *b, int (*fn)(struct peer_state *p, void *arg), void *arg)
-{
-	struct memory *m = memory_of(b);
-	for (size_t i = 0; i < m->n_peers; i++) {
-		int r = fn(&m->peers[i], arg);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int each_entry(struct backend *b, uint64_t of, int (*fn)(struct peer_entry *e, void *arg),
-		      void *arg)
-{
-	struct memory *m = memory_of(b);
-	for (size_t i = 0; i < m->n_entries; i++) {
-		int r = m->entries[i].peer == of ? fn(&m->entries[i], arg) : 0;
-		if (r < 0)
-			return r;
-	}
 	return 0;
 }
 
@@ -598,14 +504,9 @@ static void close_memory(struct backend *b)
 		message_release(&m->messages[i].message);
 		free(m->messages[i].body);
 	}
-	for (size_t i = 0; i < m->n_peers; i++)
-		peer_state_release(&m->peers[i]);
-	for (size_t i = 0; i < m->n_entries; i++)
-		peer_entry_release(&m->entries[i]);
+	memory_release_peers(m);
 	free(m->messages);
 	free(m->changes);
-	free(m->peers);
-	free(m->entries);
 	free(m);
 }
 
@@ -627,9 +528,9 @@ static const struct backend_ops memory_ops = {
 	.put = put,
 	.commit = commit,
 	.now = now,
-	.peer = peer,
-	.each_peer = each_peer,
-	.each_entry = each_entry,
+	.peer = memory_peer,
+	.each_peer = memory_each_peer,
+	.each_entry = memory_each_entry,
 	.watch_fd = watch_fd,
 	.woken = woken,
 	.allow_mass_expunge = allow_mass_expunge,

@@ -7,6 +7,28 @@
 #include <errno.h>
 #include <string.h>
 
+/* ---- reading: an error is kept, and what was asked for is empty then ---- */
+
+static void keep_error(struct link *l, int err)
+{
+	if (err < 0 && !l->failed)
+		l->failed = err;
+}
+
+static struct backend_info read_info(struct link *l, int side)
+{
+	struct backend_info info = {0};
+	keep_error(l, l->b[side]->ops->info(l->b[side], &info));
+	return info;
+}
+
+static struct message read_message(struct link *l, int side, const struct guid *g)
+{
+	struct message msg = {.guid = *g};
+	keep_error(l, l->b[side]->ops->message(l->b[side], g, &msg));
+	return msg;
+}
+
 /* ---- gather ---- */
 
 struct keys {
@@ -45,34 +67,40 @@ static int add_key(const struct guid *g, void *arg)
 	return 0;
 }
 
-static void add_neighbours(struct backend *of, struct backend *other, const struct guid *g,
-			   struct keys *keys)
+static void add_neighbours(struct link *l, int side, const struct guid *g, struct keys *keys)
 {
-	struct message msg;
+	struct backend *other = l->b[!side];
+	struct message msg = read_message(l, side, g);
 	struct guid found;
-	of->ops->message(of, g, &msg);
-	for (size_t i = 0; i < msg.n; i++)
-		if (copy_alive(&msg.copies[i]) &&
-		    other->ops->by_uid(other, &msg.copies[i].place.mailbox, msg.copies[i].place.uid,
-				       &found) == 0)
+	for (size_t i = 0; i < msg.n; i++) {
+		const struct place *p = &msg.copies[i].place;
+		if (!copy_alive(&msg.copies[i]))
+			continue;
+		int r = other->ops->by_uid(other, &p->mailbox, p->uid, &found);
+		if (r == 0)
 			key_add(keys, &found);
+		else if (r != -ENOENT)
+			keep_error(l, r);
+	}
 	message_release(&msg);
 }
 
-/* Tells `b` every copy of what it calls `from`. */
-static bool put_aliases(struct backend *b, const struct guid *from, const struct guid *to)
+/* Tells a side every copy of what it calls `from`. */
+static bool put_aliases(struct link *l, int side, const struct guid *from, const struct guid *to)
 {
-	struct message msg;
+	struct backend *b = l->b[side];
+	struct message msg = read_message(l, side, from);
 	bool changed = false;
-	b->ops->message(b, from, &msg);
 	for (size_t i = 0; guid_equal(&msg.guid, from) && i < msg.n; i++) {
-		struct record r = {
+		struct record item = {
 			.type = REC_ALIAS,
 			.copy = {.guid = *to, .id = msg.copies[i].id},
 			.old_guid = *from,
 			.old_id = msg.copies[i].id,
 		};
-		changed |= b->ops->put(b, &r, -1) > 0;
+		int r = b->ops->put(b, &item, -1);
+		keep_error(l, r);
+		changed |= r > 0;
 	}
 	message_release(&msg);
 	return changed;
@@ -84,38 +112,40 @@ static bool exchange_aliases(struct link *l, const struct keys *keys)
 	bool changed = false;
 	for (size_t i = 0; i < keys->n; i++)
 		for (int side = 0; side < 2; side++) {
-			struct message msg;
-			l->b[side]->ops->message(l->b[side], &keys->items[i], &msg);
+			struct message msg = read_message(l, side, &keys->items[i]);
 			if (!guid_equal(&msg.guid, &keys->items[i]))
-				changed |= put_aliases(l->b[!side], &keys->items[i], &msg.guid);
+				changed |= put_aliases(l, !side, &keys->items[i], &msg.guid);
 			message_release(&msg);
 		}
 	return changed;
 }
 
+static void add_changes(struct link *l, int side, struct keys *keys)
+{
+	struct backend *b = l->b[side];
+	struct backend_info other = read_info(l, !side);
+	struct change_set set = {0};
+	int r = l->full || !l->known ? MB_E_POSITION
+				     : b->ops->changes(b, &l->since[side], other.replica, &set);
+	if (r == MB_E_POSITION)
+		r = b->ops->each_message(b, add_key, keys);
+	keep_error(l, r);
+	for (size_t i = 0; i < set.n_messages; i++)
+		key_add(keys, &set.messages[i]);
+	for (size_t i = 0; i < set.n_aliases; i++)
+		key_add(keys, &set.aliases[i].from);
+	change_set_release(&set);
+}
+
 static void find_keys(struct link *l, struct keys *keys)
 {
-	for (int side = 0; side < 2; side++) {
-		struct backend *b = l->b[side];
-		struct backend_info info;
-		struct change_set set;
-		l->b[!side]->ops->info(l->b[!side], &info);
-		if (l->full || !l->known ||
-		    b->ops->changes(b, &l->since[side], info.replica, &set) < 0) {
-			b->ops->each_message(b, add_key, keys);
-			continue;
-		}
-		for (size_t i = 0; i < set.n_messages; i++)
-			key_add(keys, &set.messages[i]);
-		for (size_t i = 0; i < set.n_aliases; i++)
-			key_add(keys, &set.aliases[i].from);
-		change_set_release(&set);
-	}
+	add_changes(l, 0, keys);
+	add_changes(l, 1, keys);
 	for (size_t i = 0; i < keys->n; i++) {
 		struct guid g = keys->items[i];
 		size_t before = keys->n;
-		add_neighbours(l->b[0], l->b[1], &g, keys);
-		add_neighbours(l->b[1], l->b[0], &g, keys);
+		add_neighbours(l, 0, &g, keys);
+		add_neighbours(l, 1, &g, keys);
 		if (keys->n != before)
 			i = (size_t)-1; /* again from the start */
 	}
@@ -123,17 +153,15 @@ static void find_keys(struct link *l, struct keys *keys)
 
 static void read_side(struct link *l, int side, const struct keys *keys, struct merge_side *s)
 {
-	struct backend *b = l->b[side];
-	struct backend_info info;
-	b->ops->info(b, &info);
-	b->ops->tree(b, &s->tree);
+	struct backend_info info = read_info(l, side);
+	keep_error(l, l->b[side]->ops->tree(l->b[side], &s->tree));
 	s->caps = info.caps;
 	s->replica = info.replica;
 	s->case_insensitive = side == 1 && l->case_insensitive;
 	s->messages = mb_xcalloc(keys->n, sizeof(*s->messages));
 	for (size_t i = 0; i < keys->n; i++) {
 		struct message *msg = &s->messages[s->n_messages];
-		b->ops->message(b, &keys->items[i], msg);
+		*msg = read_message(l, side, &keys->items[i]);
 		if (msg->n && guid_equal(&msg->guid, &keys->items[i]))
 			s->n_messages++;
 		else
@@ -144,10 +172,11 @@ static void read_side(struct link *l, int side, const struct keys *keys, struct 
 static void gather(struct link *l, struct merge_input *in)
 {
 	struct keys keys = {0};
+	l->failed = 0;
 	do {
 		keys.n = 0;
 		find_keys(l, &keys);
-	} while (exchange_aliases(l, &keys));
+	} while (exchange_aliases(l, &keys) && !l->failed);
 	read_side(l, 0, &keys, &in->side[0]);
 	read_side(l, 1, &keys, &in->side[1]);
 	in->keep_twins = l->keep_twins;
@@ -207,9 +236,8 @@ static const char *check_mirror(const struct merge_input *in, const struct merge
 static int open_body(struct link *l, int giver, const struct copy *want)
 {
 	struct backend *b = l->b[giver];
-	struct message msg;
+	struct message msg = read_message(l, giver, &want->guid);
 	int fd = -ENOENT;
-	b->ops->message(b, &want->guid, &msg);
 	for (size_t i = 0; i < msg.n && fd < 0; i++)
 		fd = b->ops->body(b, &msg.guid, msg.copies[i].id);
 	message_release(&msg);
@@ -231,10 +259,11 @@ static const char *put_item(struct link *l, int side, const struct record *item)
 static const char *put_plan(struct link *l, int side, const struct plan *plan)
 {
 	struct backend *b = l->b[side];
-	struct backend_info other;
+	struct backend_info other = read_info(l, !side);
 	const char *wrong = NULL;
-	l->b[!side]->ops->info(l->b[!side], &other);
-	b->ops->begin(b, other.replica, false);
+	keep_error(l, b->ops->begin(b, other.replica, false));
+	if (l->failed)
+		return mb_err_str(l->failed);
 	for (size_t i = 0; i < plan->n && !wrong; i++)
 		wrong = put_item(l, side, &plan->items[i]);
 	int r = b->ops->commit(b);
@@ -274,6 +303,10 @@ static const char *merge_once(struct link *l,
 	struct merge_input in = {0};
 	struct merge_result r;
 	gather(l, &in);
+	if (l->failed) {
+		input_release(&in);
+		return mb_err_str(l->failed);
+	}
 	merge(&in, &r);
 	const char *wrong = check_mirror(&in, &r);
 	if (!wrong)
@@ -293,11 +326,11 @@ static void exchange_clocks(struct link *l)
 {
 	struct stamp seen = STAMP_NONE;
 	for (int i = 0; i < 3; i++)
-		l->b[i % 2]->ops->now(l->b[i % 2], &seen, &seen);
+		keep_error(l, l->b[i % 2]->ops->now(l->b[i % 2], &seen, &seen));
 	l->agreed = seen.time;
 	for (int side = 0; side < 2; side++)
-		l->b[side]->ops->position(l->b[side], &l->since[side]);
-	l->known = true;
+		keep_error(l, l->b[side]->ops->position(l->b[side], &l->since[side]));
+	l->known = !l->failed;
 }
 
 const char *link_sync(struct link *l)
@@ -335,7 +368,7 @@ static int compare_one(const struct guid *g, void *arg)
 {
 	struct comparison *c = arg;
 	struct backend *of = (struct backend *)(uintptr_t)c->of;
-	struct message x, y;
+	struct message x = {0}, y = {0};
 	of->ops->message(of, g, &x);
 	c->with->ops->message(c->with, g, &y);
 	if (!c->wrong)
@@ -354,7 +387,7 @@ static int count_one(const struct guid *g, void *arg)
 
 static const char *compare_trees(struct backend *a, struct backend *b)
 {
-	struct tree x, y;
+	struct tree x = {0}, y = {0};
 	a->ops->tree(a, &x);
 	b->ops->tree(b, &y);
 	const char *wrong = x.n != y.n ? "one side knows more mailboxes" : NULL;

@@ -21,6 +21,7 @@ struct link {
 	struct position since[2];
 	uint64_t agreed;
 	/* about the last sync */
+	int failed; /* the first error of a read */
 	size_t n_items[2];
 	unsigned notices; /* 1 << enum notice_kind */
 	/* since the start */
