@@ -346,7 +346,7 @@ static int remove_subs(struct maildir *m, const char *dir, int fd)
 	return err;
 }
 
-static int remove_dirs(struct maildir *m, const char *dir)
+int md_box_clear(struct maildir *m, const char *dir)
 {
 	int err = holds_mail(m, dir);
 	MB_AUTO_CLOSE int fd = at_open(m->root, dir, O_RDONLY | O_DIRECTORY, 0);
@@ -381,7 +381,7 @@ static int put_deleted(struct maildir *m, struct md_box *box)
 	for (f = box->files; f; f = f->hb.next)
 		if (!f->missing)
 			return MB_E_STALE;
-	err = box->dir && !box->structural ? remove_dirs(m, box->dir) : 0;
+	err = box->dir && !box->structural ? md_box_clear(m, box->dir) : 0;
 	if (err)
 		return err;
 	while (box->files)
@@ -473,7 +473,7 @@ static int set_selectable(struct maildir *m, struct md_box *box, bool selectable
 	if (box->structural == !selectable)
 		return 0;
 	if (!selectable && box->dir && !box->gone)
-		err = remove_dirs(m, box->dir);
+		err = md_box_clear(m, box->dir);
 	if (err)
 		return err;
 	box->structural = !selectable;

@@ -132,11 +132,26 @@ static bool drop_unmade(struct maildir *m, struct md_file *f)
 	return true;
 }
 
+/* A move of ours that was cut after it was made: the new place has it. */
+static bool drop_left(struct maildir *m, struct md_file *f)
+{
+	struct md_message *msg;
+
+	HASH_FIND(hh, m->messages, &f->guid, sizeof(f->guid), msg);
+	for (const struct md_file *o = msg ? msg->files : NULL; o; o = o->next) {
+		if (o != f && o->id == f->id && o->seen) {
+			md_file_drop(m, f);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int collect_missing(struct maildir *m, struct md_file *f, void *arg)
 {
 	struct missing *l = arg;
 
-	if (!f->missing || drop_unmade(m, f))
+	if (!f->missing || drop_unmade(m, f) || drop_left(m, f))
 		return 0;
 	MB_GROW(l->files, l->cap, l->n + 1);
 	l->files[l->n++] = f;
@@ -194,7 +209,7 @@ static void found_again(struct maildir *m, struct md_file *f, struct md_file *he
 static void arrived(struct maildir *m, struct md_file *f)
 {
 	f->guid = guid_new();
-	f->placed_at = f->changed_at = md_now(m);
+	f->placed_at = f->changed_at = MD_BIRTH(m);
 	f->seen = f->dirty = m->must_write = true;
 	md_set_now(f);
 	f->before = f->now;
@@ -354,6 +369,7 @@ static void judge_gone_box(struct maildir *m, struct md_box *box, const struct t
 	if (box->held)
 		return;
 	if (there && !mailbox_alive(there) && !box->files) {
+		md_box_clear(m, box->dir); /* a delete of ours that was cut */
 		md_box_drop(m, box);
 		return;
 	}

@@ -34,6 +34,10 @@
 #define KIND_IN 1    /* intent in, else out */
 #define KIND_FRESH 2 /* there was nothing agreed in this place before */
 
+/* Birth of what the map never had: before everything, so that of two that turn out to be one message
+ * the local one keeps its place and its UID. */
+#define MD_BIRTH(m) ((struct stamp){.time = 1, .replica = (m)->replica})
+
 #define BOX_STRUCTURAL 1 /* only a parent of others */
 #define BOX_IN 2	 /* intent in, else out */
 
@@ -236,5 +240,7 @@ int md_commit(struct maildir *m);
 int md_put_mailbox(struct maildir *m, const struct record *want);
 int md_settle(struct maildir *m, bool force);	     /* directories follow the tree */
 int md_box_make(struct maildir *m, const char *dir); /* cur, new, tmp */
+/* The reverse, and the directory when nothing else is in it.  MB_E_STALE: there is mail. */
+int md_box_clear(struct maildir *m, const char *dir);
 
 #endif

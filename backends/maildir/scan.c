@@ -244,7 +244,7 @@ static struct md_box *new_box(struct naming *c, const char *dir, char **parts, s
 
 	if (n == 0) {
 		g = GUID_INBOX;
-		at = (struct stamp){.time = 1, .replica = c->m->replica};
+		at = MD_BIRTH(c->m);
 	}
 	known = n > 0 && local_guid(c, parts, n, &g, &at);
 	box = md_box_add(c->m, &g);
@@ -337,8 +337,8 @@ static void fill_node(struct maildir *m, struct md_box *box)
 	node->named_at = box->misplaced ? STAMP_NONE : box->named_at;
 	/* Without a name of its own it still lives. */
 	if (box->misplaced)
-		node->revived = (struct stamp){.time = 1, .replica = m->replica};
-	node->born = node->named_at;
+		node->revived = MD_BIRTH(m);
+	node->born = box->agreed ? STAMP_NONE : node->named_at;
 	node->selectable = !box->structural;
 }
 

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -75,9 +76,30 @@ int foreign_teardown(void **state)
 	return tmp_dir_teardown(&dir);
 }
 
+static void show(int side, enum record_type what, const struct merge_side *to,
+		 const struct record *item, void *arg)
+{
+	char g[GUID_TEXT];
+
+	(void)to, (void)arg;
+	fprintf(stderr, "side %d: %s %s %s\n", side, record_type_name(what),
+		guid_text(&item->copy.guid, g), item->mailbox.part ? item->mailbox.part : "");
+}
+
+static bool stop(void *arg)
+{
+	int *left = arg;
+
+	return *left > 0 && --*left == 0;
+}
+
 static int run(struct foreign *f, bool until_stable)
 {
 	struct session_options opt = {.allow_mass_expunge = f->allow, .full = f->full};
+	opt.stop = stop;
+	opt.stop_arg = &f->stop_after;
+	if (getenv("SHOW"))
+		opt.show = show;
 	struct backend *remote = NULL;
 	int err = backend_open_maildir(f->path, (int)f->layout, f->local, &remote);
 

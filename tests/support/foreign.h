@@ -11,12 +11,13 @@
 
 struct foreign {
 	struct tmp_dir *dir;
-	char path[96];	       /* of the Maildir */
+	char path[96]; /* of the Maildir */
 	enum layout layout;
 	struct backend *local; /* in memory */
 	struct session_result last;
 	bool allow; /* allow_mass_expunge of the next syncs */
 	bool full;
+	int stop_after; /* the next session ends before this many items are put; 0 = never */
 };
 
 /* For cmocka: *state becomes a struct foreign with an empty Maildir, INBOX only. */
@@ -50,7 +51,7 @@ size_t foreign_tmp(struct foreign *f, const char *dir);
 struct guid local_deliver(struct foreign *f, struct guid box, const char *text);
 /* The only live copy with this body; fails when there is none, or several. */
 const struct copy *local_find(struct foreign *f, const char *text);
-size_t local_live(struct foreign *f); /* live copies */
+size_t local_live(struct foreign *f);			    /* live copies */
 struct guid local_box(struct foreign *f, const char *name); /* "A/B"; zero when there is none */
 
 #endif
