@@ -6,7 +6,7 @@
 
 #include "backends/maildir/maildir.h"
 
-#define MD_ASIDE "mailbraid-aside-" /* a mailbox that had to leave its name for a while */
+#define MD_ASIDE "aside-mailbraid-" /* a mailbox that had to leave its name for a while */
 
 /* Stats cur and new of each mailbox; lists those that are not as the map says, or all.  Afterwards
  * each file of a listed mailbox is seen or missing, and m->fresh has what the map does not know. */
