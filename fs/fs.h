@@ -58,7 +58,8 @@ struct mailfs {
 	int root_fd; /* borrowed from the store: the backing directory, also when mounted over */
 	struct fs_options opt;
 	struct fuse_session *session;
-	bool chown; /* we are root: new files are given to the caller */
+	bool chown;	   /* we are root: new files are given to the caller */
+	atomic_bool ready; /* the mount answers */
 
 	pthread_rwlock_t rename_lock;
 	pthread_mutex_t stripes[FS_STRIPES];

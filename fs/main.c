@@ -17,6 +17,7 @@
 #include "fs/mount.h"
 #include "fs/settle.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -74,6 +75,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 			break;
 		case 'r':
 			a->opt.ready_fd = atoi(optarg);
+			fcntl(a->opt.ready_fd, F_SETFD, FD_CLOEXEC);
 			break;
 		case 'o':
 			if (!mount_parse_options(optarg, &a->opt, &bad)) {
@@ -254,7 +256,7 @@ int main(int argc, char **argv)
 	if (d.store)
 		store_close(d.store);
 	free(d.mountpoint);
-	if (err < 0)
+	if (err < 0 && !d.fs.ready)
 		tell_failure(&a, err);
 	return mb_err_exit(err < 0 ? err : 0);
 }

@@ -78,17 +78,30 @@ static void key_in(struct node_table *t, struct node *n)
 	n->hashed = true;
 }
 
-static void key_out(struct node_table *t, struct node *n)
+static struct node **gone_bucket(struct node_table *t, const struct node *n)
 {
-	struct node **p = &t->by_key[hash_key(n->dev, n->ino) & t->key_mask];
+	return &t->gone[((uintptr_t)n >> 6) % NODE_GONE_BUCKETS];
+}
 
-	if (!n->hashed)
-		return;
+static void chain_out(struct node **p, const struct node *n)
+{
 	while (*p != n)
 		p = &(*p)->hash_next;
 	*p = n->hash_next;
+}
+
+/* Not found by its inode any more; kept in sight until it is forgotten. */
+static void key_out(struct node_table *t, struct node *n)
+{
+	struct node **gone = gone_bucket(t, n);
+
+	if (!n->hashed)
+		return;
+	chain_out(&t->by_key[hash_key(n->dev, n->ino) & t->key_mask], n);
 	n->hashed = false;
 	t->n_keys--;
+	n->hash_next = *gone;
+	*gone = n;
 }
 
 static struct node *node_new(struct node_table *t, const struct stat *st)
@@ -121,6 +134,7 @@ void node_table_init(struct node_table *t, const struct stat *root,
 static void node_free(struct node_table *t, struct node *n)
 {
 	key_out(t, n);
+	chain_out(gone_bucket(t, n), n);
 	if (t->on_free)
 		t->on_free(n, t->arg);
 	free(n->dir);
@@ -138,6 +152,9 @@ void node_table_release(struct node_table *t)
 	for (size_t i = 0; i <= t->key_mask; i++)
 		while (t->by_key[i])
 			node_free(t, t->by_key[i]);
+	for (size_t i = 0; i < NODE_GONE_BUCKETS; i++)
+		while (t->gone[i])
+			node_free(t, t->gone[i]);
 	free(t->by_key);
 	free(t->by_name);
 	*t = (struct node_table){0};
@@ -170,6 +187,7 @@ bool node_rekey(struct node_table *t, struct node *n, const struct stat *st)
 	if (other)
 		return other == n;
 	key_out(t, n);
+	chain_out(gone_bucket(t, n), n);
 	n->dev = st->st_dev;
 	n->ino = st->st_ino;
 	key_in(t, n);
@@ -191,6 +209,10 @@ struct link *node_add_name(struct node_table *t, struct node *n, struct node *di
 	struct link *l = mb_xmalloc(sizeof(*l) + len);
 	struct link **b;
 
+	if (!n->hashed && !node_find(t, n->dev, n->ino)) { /* it had lost all its names */
+		chain_out(gone_bucket(t, n), n);
+		key_in(t, n);
+	}
 	if (t->n_names++ > t->name_mask)
 		grow_names(t);
 	memcpy(l->name, name, len);

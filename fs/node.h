@@ -50,7 +50,7 @@ struct dir {
 };
 
 struct node {
-	struct node *hash_next; /* in the bucket of (dev, ino) */
+	struct node *hash_next; /* in the bucket of (dev, ino), or of those that are gone */
 	uint64_t dev, ino;	/* of the backing file */
 	uint64_t nlookup;
 	uint64_t ordinal; /* of a published message, 0 otherwise */
@@ -65,11 +65,14 @@ struct node {
 	bool token;  /* the hidden name of a change to come */
 };
 
+#define NODE_GONE_BUCKETS 256
+
 struct node_table {
 	struct node **by_key;
 	struct link **by_name;
 	size_t n_keys, key_mask;
 	size_t n_names, name_mask;
+	struct node *gone[NODE_GONE_BUCKETS]; /* not found by inode any more, but not forgotten */
 	struct node *root;
 	void (*on_free)(struct node *n, void *arg); /* before a node goes: close, drop */
 	void *arg;

@@ -34,8 +34,9 @@ static void do_not_want(struct fuse_conn_info *conn, unsigned caps)
 	conn->want &= ~caps;
 }
 
-static void tell_ready(const struct mailfs *fs)
+static void tell_ready(struct mailfs *fs)
 {
+	fs->ready = true;
 	if (fs->opt.ready_fd >= 0)
 		io_write_all(fs->opt.ready_fd, "1", 1);
 }

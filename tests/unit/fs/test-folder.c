@@ -1,0 +1,155 @@
+/*
+ * test-folder.c - cookies for life.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "fs/folder.h"
+
+/* All names in order, joined by spaces. */
+static const char *names(const struct folder *f, char out[1024])
+{
+	const struct folder_entry *e;
+	uint64_t cookie = 0;
+
+	out[0] = '\0';
+	for (; (e = folder_after(f, cookie)); cookie = e->cookie) {
+		if (out[0])
+			strcat(out, " ");
+		strcat(out, e->name);
+	}
+	return out;
+}
+
+static void names_are_listed_in_the_order_they_came(void **state)
+{
+	struct folder *f = folder_new(3);
+	char text[1024];
+
+	assert_null(folder_after(f, 0));
+	assert_true(folder_add(f, "b", 8, 1));
+	assert_true(folder_add(f, "a", 4, 2));
+	assert_false(folder_add(f, "b", 4, 9));
+	assert_string_equal(names(f, text), "b a");
+	assert_int_equal(folder_find(f, "b")->ino, 9);
+	assert_int_equal(folder_find(f, "b")->type, 4);
+	assert_int_equal(folder_find(f, "b")->cookie, 3);
+	assert_int_equal(folder_next_cookie(f), 5);
+	folder_free(f);
+}
+
+static void a_rename_keeps_the_cookie(void **state)
+{
+	struct folder *f = folder_new(3);
+	char text[1024];
+
+	folder_add(f, "a:2,", 8, 1);
+	folder_add(f, "b:2,", 8, 2);
+	assert_true(folder_rename(f, "a:2,", "a:2,S"));
+	assert_string_equal(names(f, text), "a:2,S b:2,");
+	assert_int_equal(folder_find(f, "a:2,S")->cookie, 3);
+	assert_null(folder_find(f, "a:2,"));
+	assert_false(folder_rename(f, "a:2,", "x"));
+	assert_true(folder_rename(f, "b:2,", "b:2,"));
+	folder_free(f);
+}
+
+static void a_renamed_name_replaces_its_target(void **state)
+{
+	struct folder *f = folder_new(3);
+	char text[1024];
+
+	folder_add(f, "a", 8, 1);
+	folder_add(f, "b", 8, 2);
+	folder_add(f, "c", 8, 3);
+	assert_true(folder_rename(f, "c", "a"));
+	assert_string_equal(names(f, text), "b a");
+	assert_int_equal(folder_find(f, "a")->ino, 3);
+	assert_int_equal(folder_count(f), 2);
+	folder_free(f);
+}
+
+static void a_cookie_is_never_used_twice(void **state)
+{
+	struct folder *f = folder_new(10);
+
+	folder_add(f, "a", 8, 1);
+	assert_true(folder_remove(f, "a"));
+	assert_false(folder_remove(f, "a"));
+	folder_add(f, "a", 8, 1);
+	assert_int_equal(folder_find(f, "a")->cookie, 11);
+	assert_int_equal(folder_after(f, 10)->cookie, 11);
+	assert_null(folder_after(f, 11));
+	folder_free(f);
+}
+
+static void holes_go_and_the_rest_stays(void **state)
+{
+	struct folder *f = folder_new(3);
+	char name[32];
+
+	for (int i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		folder_add(f, name, 8, (uint64_t)i);
+	}
+	for (int i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		if (i % 7)
+			assert_true(folder_remove(f, name));
+	}
+	assert_int_equal(folder_count(f), 715);
+	uint64_t cookie = 0;
+	for (int i = 0; i < 5000; i += 7) {
+		const struct folder_entry *e = folder_after(f, cookie);
+
+		snprintf(name, sizeof(name), "%d", i);
+		assert_string_equal(e->name, name);
+		assert_int_equal(e->cookie, i + 3);
+		assert_ptr_equal(folder_find(f, name), e);
+		cookie = e->cookie;
+	}
+	assert_null(folder_after(f, cookie));
+	folder_free(f);
+}
+
+/* The listing of the backing directory is older than the changes made while it was read. */
+static void changes_while_loading_win(void **state)
+{
+	struct folder *f = folder_new(3);
+	char text[1024];
+
+	folder_begin_load(f);
+	folder_load(f, "first", 8, 1);
+	folder_remove(f, "gone");
+	folder_add(f, "came", 8, 2);
+	folder_rename(f, "old", "new"); /* not loaded yet: the caller adds it */
+	folder_add(f, "new", 8, 3);
+	folder_load(f, "gone", 8, 4);
+	folder_load(f, "old", 8, 3);
+	folder_load(f, "came", 8, 2);
+	folder_load(f, "last", 8, 5);
+	folder_end_load(f);
+	assert_string_equal(names(f, text), "first came new last");
+	folder_add(f, "gone", 8, 6);
+	assert_string_equal(names(f, text), "first came new last gone");
+	folder_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_listed_in_the_order_they_came),
+		cmocka_unit_test(a_rename_keeps_the_cookie),
+		cmocka_unit_test(a_renamed_name_replaces_its_target),
+		cmocka_unit_test(a_cookie_is_never_used_twice),
+		cmocka_unit_test(holes_go_and_the_rest_stays),
+		cmocka_unit_test(changes_while_loading_win),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
