@@ -1,0 +1,429 @@
+/*
+ * watch.c - changes made in the mail tree behind the writer's back, within milliseconds.
+ *
+ * A thread with inotify on every cur and new, and on the directories that hold them.  All paths go
+ * through the store's own descriptor of the tree, so a mount over it does not matter.
+ *
+ * Most events are of our own changes: those must cost little.  An event is strange only when the tree
+ * and the index disagree about its name, and still do some milliseconds later (files are changed
+ * before the index is).  Then the store is scanned, which reads the directories whose times moved.
+ *
+ * While every directory is watched the store need not stat them (store_set_watched).  When the
+ * kernel drops events, all is scanned; when it gives no more watches, the tree is looked at every few
+ * seconds instead.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/hash.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/mail/fname.h"
+#include "backends/store/server.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
+#include <uthash.h>
+
+#define SETTLE_MS 20
+#define POLL_MS 5000
+#define STRANGE_MAX 4096
+#define WATCH_DEPTH 64
+#define WATCH_EVENTS                                                                               \
+	(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR |       \
+	 IN_DONT_FOLLOW | IN_EXCL_UNLINK)
+
+struct watched {
+	int wd;
+	char *dir;	 /* owned: of the mailbox, or one that may hold mailboxes */
+	const char *sub; /* "cur", "new", or "" for the directory itself */
+	UT_hash_handle hh;
+};
+
+/* A name that the tree and the index may disagree about. */
+struct doubt {
+	char *dir, *name; /* owned */
+	const char *sub;
+};
+
+struct store_watch {
+	struct store *store; /* borrowed */
+	int fd, stop;	     /* inotify, eventfd */
+	pthread_t thread;
+	/* the thread's */
+	struct watched *dirs;
+	struct doubt *doubts; /* owned */
+	size_t n_doubts, cap_doubts;
+	int64_t since_ns; /* when the first of them came */
+	bool all;	  /* scan whatever the doubts say */
+	bool limited;	  /* not everything is watched */
+};
+
+/* ---- Watches ---------------------------------------------------------------------------------- */
+
+static void forget_watch(struct store_watch *w, int wd)
+{
+	struct watched *d;
+
+	HASH_FIND_INT(w->dirs, &wd, d);
+	if (!d)
+		return;
+	HASH_DEL(w->dirs, d);
+	free(d->dir);
+	free(d);
+}
+
+static void no_more_watches(struct store_watch *w)
+{
+	if (!w->limited)
+		mb_msg(MB_NOTICE,
+		       "no more inotify watches: the mail tree is looked at every %d seconds "
+		       "(sysctl fs.inotify.max_user_watches)",
+		       POLL_MS / 1000);
+	w->limited = true;
+	store_set_watched(w->store, false);
+}
+
+/* true when it is watched now.  A directory that was moved keeps its number and gets the new path. */
+static bool watch_one(struct store_watch *w, const char *dir, const char *sub)
+{
+	MB_AUTO_FREE char *path = mb_xasprintf("/proc/self/fd/%d/%s%s%s", store_mail_fd(w->store),
+					       dir, *dir && *sub ? "/" : "", sub);
+	int wd = inotify_add_watch(w->fd, path, WATCH_EVENTS);
+	struct watched *d;
+
+	if (wd < 0) {
+		if (errno == ENOSPC || errno == ENOMEM)
+			no_more_watches(w);
+		return false;
+	}
+	forget_watch(w, wd);
+	d = mb_xcalloc(1, sizeof(*d));
+	d->wd = wd;
+	d->dir = mb_xstrdup(dir);
+	d->sub = sub;
+	HASH_ADD_INT(w->dirs, wd, d);
+	return true;
+}
+
+struct walk {
+	struct store_watch *w;
+	const char *dir;
+	int depth;
+};
+
+static void watch_dir(struct store_watch *w, const char *dir, int depth);
+
+static bool is_sub(const char *name)
+{
+	return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
+}
+
+/* Maildir++ folders lie in the root; in LAYOUT=fs anywhere, and never with a dot in front. */
+static bool may_hold_mail(const struct store_watch *w, const char *dir, const char *name)
+{
+	if (is_sub(name))
+		return false;
+	if (store_layout(w->store) == LAYOUT_MAILDIRPP)
+		return !*dir && name[0] == '.' && name[1];
+	return name[0] != '.';
+}
+
+static int watch_entry(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	const struct walk *c = arg;
+	MB_AUTO_FREE char *path = NULL;
+
+	(void)ino;
+	if ((type != DT_DIR && type != DT_UNKNOWN) || !may_hold_mail(c->w, c->dir, name))
+		return 0;
+	path = mb_xasprintf("%s%s%s", c->dir, *c->dir ? "/" : "", name);
+	watch_dir(c->w, path, c->depth + 1);
+	return 0;
+}
+
+/* The watch comes before the look, so that what comes meanwhile is seen twice rather than never. */
+static void watch_dir(struct store_watch *w, const char *dir, int depth)
+{
+	struct walk c = {.w = w, .dir = dir, .depth = depth};
+	MB_AUTO_CLOSE int fd = -1;
+
+	if (depth > WATCH_DEPTH || !watch_one(w, dir, ""))
+		return;
+	watch_one(w, dir, "cur");
+	watch_one(w, dir, "new");
+	if (*dir && store_layout(w->store) == LAYOUT_MAILDIRPP)
+		return;
+	fd = at_open(store_mail_fd(w->store), dir, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0)
+		at_list(fd, watch_entry, &c);
+}
+
+/* ---- Doubts ----------------------------------------------------------------------------------- */
+
+static void doubt_release(struct doubt *d)
+{
+	free(d->dir);
+	free(d->name);
+}
+
+static void add_doubt(struct store_watch *w, const char *dir, const char *sub, const char *name)
+{
+	if (w->n_doubts >= STRANGE_MAX) {
+		w->all = true;
+		return;
+	}
+	MB_GROW(w->doubts, w->cap_doubts, w->n_doubts + 1);
+	w->doubts[w->n_doubts++] = (struct doubt){mb_xstrdup(dir), mb_xstrdup(name), sub};
+	if (!w->since_ns)
+		w->since_ns = clock_mono_ns();
+}
+
+struct wanted_name {
+	const char *name;
+	bool in_new, found;
+};
+
+static int same_file(struct entry *e, void *arg)
+{
+	struct wanted_name *n = arg;
+
+	n->found = e->state == ENTRY_PRESENT && e->in_new == n->in_new && e->file &&
+		   strcmp(e->file, n->name) == 0;
+	return n->found;
+}
+
+static bool exists(struct store_watch *w, const char *dir, const char *sub, const char *name,
+		   mode_t kind)
+{
+	MB_AUTO_FREE char *path = mb_xasprintf("%s%s%s%s%s", dir, *dir ? "/" : "", sub,
+					       *sub && *name ? "/" : "", name);
+	struct stat st;
+
+	return at_stat(store_mail_fd(w->store), path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+}
+
+/* A message file: is it there exactly when the index says so? */
+static bool file_agrees(struct store_watch *w, struct index_txn *tx, const struct doubt *d)
+{
+	struct wanted_name n = {.name = d->name, .in_new = d->sub[0] == 'n'};
+	struct guid mb;
+
+	if (!fname_is_message(d->name))
+		return true;
+	if (index_mailbox_by_dir(tx, d->dir, &mb) == 0)
+		index_by_name(tx, &mb, d->name, same_file, &n);
+	return exists(w, d->dir, d->sub, d->name, S_IFREG) == n.found;
+}
+
+/* A directory: is it a mailbox exactly when the index says so? */
+static bool dir_agrees(struct store_watch *w, struct index_txn *tx, const char *dir)
+{
+	struct guid mb;
+
+	return exists(w, dir, "cur", "", S_IFDIR) == (index_mailbox_by_dir(tx, dir, &mb) == 0);
+}
+
+static bool agrees(struct store_watch *w, struct index_txn *tx, const struct doubt *d)
+{
+	MB_AUTO_FREE char *path = NULL;
+
+	if (*d->sub)
+		return file_agrees(w, tx, d);
+	if (is_sub(d->name))
+		return dir_agrees(w, tx, d->dir);
+	if (may_hold_mail(w, d->dir, d->name)) {
+		path = mb_xasprintf("%s%s%s", d->dir, *d->dir ? "/" : "", d->name);
+		return dir_agrees(w, tx, path);
+	}
+	/* Files whose meaning is logged when they are replaced. */
+	return strcmp(d->name, "subscriptions") != 0 && strcmp(d->name, "dovecot-keywords") != 0;
+}
+
+/* Drops the doubts about what agrees by now. */
+static void sort_out(struct store_watch *w)
+{
+	struct index_txn *tx;
+	size_t kept = 0;
+
+	if (!w->n_doubts || index_begin(store_index(w->store), false, &tx))
+		return;
+	for (size_t i = 0; i < w->n_doubts; i++) {
+		if (agrees(w, tx, &w->doubts[i]))
+			doubt_release(&w->doubts[i]);
+		else
+			w->doubts[kept++] = w->doubts[i];
+	}
+	index_abort(tx);
+	w->n_doubts = kept;
+	if (!kept)
+		w->since_ns = 0;
+}
+
+static void scan(struct store_watch *w, bool watched)
+{
+	struct scan_report report;
+	int err;
+
+	for (size_t i = 0; i < w->n_doubts; i++)
+		doubt_release(&w->doubts[i]);
+	w->n_doubts = 0;
+	w->since_ns = 0;
+	w->all = false;
+	store_set_watched(w->store, false);
+	err = store_scan(w->store, false, &report);
+	if (err < 0)
+		mb_msg(MB_WARNING, "watch: the mail tree cannot be scanned: %s", mb_err_str(err));
+	if (err >= 0 && watched && !w->limited)
+		store_set_watched(w->store, true);
+}
+
+/* ---- Events ----------------------------------------------------------------------------------- */
+
+static void take_event(struct store_watch *w, const struct inotify_event *e)
+{
+	const struct watched *d;
+
+	if (e->mask & IN_Q_OVERFLOW) {
+		mb_msg(MB_NOTICE, "watch: too many events at once: the mail tree is scanned");
+		watch_dir(w, "", 0);
+		w->all = true;
+		return;
+	}
+	if (e->mask & IN_IGNORED) {
+		forget_watch(w, e->wd);
+		return;
+	}
+	HASH_FIND_INT(w->dirs, &e->wd, d);
+	if (!d || !e->len)
+		return;
+	if ((e->mask & IN_ISDIR) && (e->mask & (IN_CREATE | IN_MOVED_TO)) && !*d->sub) {
+		MB_AUTO_FREE char *dir = mb_xstrdup(d->dir); /* d may go with what follows */
+		MB_AUTO_FREE char *path = mb_xasprintf("%s%s%s", dir, *dir ? "/" : "", e->name);
+
+		add_doubt(w, dir, "", e->name);
+		if (is_sub(e->name))
+			watch_dir(w, dir, 1);
+		else if (may_hold_mail(w, dir, e->name))
+			watch_dir(w, path, 1);
+		return;
+	}
+	add_doubt(w, d->dir, d->sub, e->name);
+}
+
+static void read_events(struct store_watch *w)
+{
+	char data[65536] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n;
+
+	while ((n = read(w->fd, data, sizeof(data))) > 0) {
+		for (const char *p = data; p < data + n;) {
+			const struct inotify_event *e = (const void *)p;
+
+			take_event(w, e);
+			p += sizeof(*e) + e->len;
+		}
+	}
+}
+
+static int wait_ms(const struct store_watch *w)
+{
+	if (w->n_doubts || w->all)
+		return SETTLE_MS;
+	return w->limited ? POLL_MS : -1;
+}
+
+static void *watch_main(void *arg)
+{
+	struct store_watch *w = arg;
+	struct pollfd p[2] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->fd, .events = POLLIN}};
+
+	for (;;) {
+		int n = poll(p, 2, wait_ms(w));
+
+		if (p[0].revents || (n < 0 && errno != EINTR))
+			break;
+		if (n > 0)
+			read_events(w);
+		sort_out(w);
+		if (w->all || (n == 0 && w->limited) ||
+		    (w->n_doubts && clock_mono_ns() - w->since_ns >= SETTLE_MS * 1000000ll))
+			scan(w, true);
+	}
+	return NULL;
+}
+
+/* ---- Start and stop --------------------------------------------------------------------------- */
+
+static void watch_free(struct store_watch *w)
+{
+	struct watched *d, *next;
+
+	HASH_ITER (hh, w->dirs, d, next) {
+		HASH_DEL(w->dirs, d);
+		free(d->dir);
+		free(d);
+	}
+	for (size_t i = 0; i < w->n_doubts; i++)
+		doubt_release(&w->doubts[i]);
+	free(w->doubts);
+	if (w->fd >= 0)
+		close(w->fd);
+	if (w->stop >= 0)
+		close(w->stop);
+	free(w);
+}
+
+static int start_thread(struct store_watch *w)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&w->thread, NULL, watch_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
+}
+
+int store_watch_start(struct store *s, struct store_watch **ret)
+{
+	struct store_watch *w = mb_xcalloc(1, sizeof(*w));
+	int err = 0;
+
+	w->store = s;
+	w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	w->stop = eventfd(0, EFD_CLOEXEC);
+	if (w->fd < 0 || w->stop < 0)
+		err = -errno;
+	if (!err) {
+		watch_dir(w, "", 0);
+		scan(w, true); /* what came between the scan at open and the first watch */
+		err = start_thread(w);
+	}
+	if (err) {
+		store_set_watched(s, false);
+		watch_free(w);
+		return err;
+	}
+	*ret = w;
+	return 0;
+}
+
+void store_watch_stop(struct store_watch *w)
+{
+	if (!w)
+		return;
+	eventfd_write(w->stop, 1);
+	pthread_join(w->thread, NULL);
+	/* From here on nobody looks; the times of now are noted for the next start. */
+	scan(w, false);
+	watch_free(w);
+}
