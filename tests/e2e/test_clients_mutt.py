@@ -71,9 +71,9 @@ def save(place, screen, program):
 
 def new_mail(place, screen):
     """Shows a mail that is delivered, with no key pressed."""
-    mutts.let_a_second_pass(place)
+    maildir.let_a_second_pass(place.mail)
     with place.change(arrive=1):
-        maildir.put(place.mail, 30)
+        place.deliver(30)
     screen.wait(maildir.subject(30))
     screen.wait(r"messages:7 ")
 

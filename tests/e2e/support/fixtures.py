@@ -1,6 +1,7 @@
 """Fixtures: a plain Maildir, and a mount of a store with the same mail, taken down in any case."""
 
 import os
+import pwd
 import shutil
 import tempfile
 
@@ -8,7 +9,7 @@ import pytest
 
 from support import maildir
 from support.place import Mounted, Plain
-from support.programs import need_fuse
+from support.programs import need_allow_other, need_fuse
 
 
 def _folder():
@@ -16,23 +17,61 @@ def _folder():
     return os.path.realpath(tempfile.mkdtemp(prefix="mb-e2e-"))
 
 
-@pytest.fixture
-def plain():
+def _plain(owner=None):
     base = _folder()
-    yield Plain(os.path.join(base, "plain"))
+    os.chmod(base, 0o755)
+    yield Plain(os.path.join(base, "plain"), owner)
     shutil.rmtree(base)
 
 
-@pytest.fixture
-def mounted():
+def _mounted(*arguments, owner=None):
     need_fuse()
     base = _folder()
-    place = Mounted(os.path.join(base, "mounted"))
+    os.chmod(base, 0o755)
+    place = Mounted(os.path.join(base, "mounted"), *arguments, owner=owner)
     try:
         yield place
     finally:
         place.close()
         shutil.rmtree(base)
+
+
+@pytest.fixture
+def plain():
+    yield from _plain()
+
+
+@pytest.fixture
+def mounted():
+    yield from _mounted()
+
+
+@pytest.fixture
+def shared():
+    """Mounted for other users and for set-user-id and set-group-id programs: without allow_other
+    the kernel lets no process in whose ids are not all those of the user who mounted."""
+    need_allow_other()
+    yield from _mounted("-o", "allow_other")
+
+
+def _user():
+    """Somebody who is not root, for programs that refuse to be."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+@pytest.fixture
+def users_plain():
+    yield from _plain(_user())
+
+
+@pytest.fixture
+def users_mounted():
+    """One user's mail; mounted by root for that user, where we are root."""
+    options = ("-o", "allow_other") if os.geteuid() == 0 else ()
+    yield from _mounted(*options, owner=_user())
 
 
 def same(plain, mounted, **how):

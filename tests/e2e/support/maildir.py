@@ -4,6 +4,9 @@ import hashlib
 import os
 import re
 import stat
+import time
+
+from support.wait import until
 
 SEED_TIME = 1700000000  # received date of the first seeded message; one a minute
 
@@ -59,15 +62,17 @@ def make(root, folder=""):
         os.makedirs(os.path.join(root, folder, name), mode=0o700, exist_ok=True)
 
 
-def put(root, number, folder="", place="new", flags=None, name=None):
+def put(root, number, folder="", place="new", flags=None, owner=None):
     """Delivers as an MDA does: into tmp, then renamed. The path it has then."""
-    name = name or base(number)
+    name = base(number)
     tmp = os.path.join(root, folder, "tmp", name)
     fd = os.open(tmp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(fd, "wb") as out:
         out.write(message(number))
         out.flush()
         os.fsync(out.fileno())
+    if owner:
+        os.chown(tmp, *owner)
     when = SEED_TIME + 60 * number
     os.utime(tmp, (when, when))
     path = os.path.join(root, folder, place, name if flags is None else f"{name}:2,{flags}")
@@ -83,7 +88,25 @@ def seed(root):
         put(root, number, folder, place, flags)
 
 
+def let_a_second_pass(root, folder=""):
+    """neomutt and mu compare whole seconds of a directory's times: what changes in the second of
+    the change before it is not seen, on no file system."""
+
+    def passed():
+        stats = [os.stat(os.path.join(root, folder, d)) for d in ("new", "cur")]
+        return time.time() > int(max(max(st.st_mtime, st.st_ctime) for st in stats)) + 1.05
+
+    until("a second has passed", passed)
+
+
 # ---- pictures ------------------------------------------------------------------------------------
+
+
+def path(root, number):
+    """Path of the one message with this number."""
+    paths = [p for p, content in _contents(root) if f"<braid-{number}@".encode() in content]
+    assert len(paths) == 1, f"message {number}: {paths}"
+    return paths[0]
 
 
 def split(name):
@@ -92,9 +115,8 @@ def split(name):
     return name.split(",")[0], "".join(sorted(info)) if mark else None
 
 
-def find(root, number):
-    """[(folder, place, flags)] of the messages with this number, by content."""
-    found = []
+def _contents(root):
+    """(path, bytes) of each message."""
     for folder in sorted([""] + [n for n in os.listdir(root) if n.startswith(".")]):
         for place in ("cur", "new"):
             directory = os.path.join(root, folder, place)
@@ -103,11 +125,19 @@ def find(root, number):
             for name in sorted(os.listdir(directory)):
                 try:
                     with open(os.path.join(directory, name), "rb") as f:
-                        content = f.read()
+                        yield os.path.join(directory, name), f.read()
                 except FileNotFoundError:
-                    continue  # renamed under our eyes: the caller looks again
-                if f"<braid-{number}@".encode() in content:
-                    found.append((folder, place, split(name)[1]))
+                    pass  # renamed under our eyes: the caller looks again
+
+
+def find(root, number):
+    """[(folder, place, flags)] of the messages with this number, by content."""
+    found = []
+    for where, content in _contents(root):
+        if f"<braid-{number}@".encode() in content:
+            directory, name = os.path.split(os.path.relpath(where, root))
+            folder, place = os.path.split(directory)
+            found.append((folder, place, split(name)[1]))
     return found
 
 

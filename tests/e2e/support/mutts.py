@@ -1,11 +1,7 @@
 """What mutt and neomutt share: settings and keys."""
 
-import os
-import time
-
 from support import maildir
 from support.screen import Screen
-from support.wait import until
 
 RC = """
 set folder = "{mail}"
@@ -59,14 +55,3 @@ def sync(screen):
     screen.wait(r"^:")
     screen.keys("C-g")
     screen.wait_gone(r"^:")
-
-
-def let_a_second_pass(place, folder=""):
-    """neomutt compares whole seconds of a directory's time: a change in the second of the one
-    before it is not seen, on no file system."""
-
-    def passed():
-        times = [os.stat(os.path.join(place.mail, folder, d)).st_mtime for d in ("new", "cur")]
-        return time.time() > int(max(times)) + 1.05
-
-    until("a second has passed", passed)

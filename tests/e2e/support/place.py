@@ -16,7 +16,7 @@ from support.programs import end, mailbraid, run
 from support.wait import until
 
 # Housekeeping that no program asked for.
-UNASKED = ("mailbox-state",)
+UNASKED = ("mailbox-state", "digest", "peer", "peer-entry", "replica")
 
 
 class Plain:
@@ -24,8 +24,10 @@ class Plain:
 
     mounted = False
 
-    def __init__(self, base):
+    def __init__(self, base, owner=None):
+        """`owner` (uid, gid): everything is given to this user."""
         self.base = base
+        self.owner = owner
         self.home = os.path.join(base, "home")
         self.mail = os.path.join(base, "mail")
         os.makedirs(self.home, mode=0o700)
@@ -34,6 +36,19 @@ class Plain:
         self.env = dict(os.environ, HOME=self.home, LC_ALL="C.UTF-8", TZ="UTC", MAIL=self.mail)
         for name in ("MAILDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "NOTMUCH_CONFIG", "TMUX"):
             self.env.pop(name, None)
+        self._give(base)
+
+    def _give(self, top):
+        if not self.owner:
+            return
+        os.chown(top, *self.owner)
+        for directory, folders, files in os.walk(top):
+            for name in folders + files:
+                os.chown(os.path.join(directory, name), *self.owner)
+
+    def deliver(self, number, folder=""):
+        """A new message, as an MDA delivers it."""
+        return maildir.put(self.mail, number, folder, owner=self.owner)
 
     def run(self, *argv, **more):
         """Runs a program with this place's environment; its output."""
@@ -57,8 +72,8 @@ class Mounted(Plain):
 
     mounted = True
 
-    def __init__(self, base, *arguments):
-        super().__init__(base)
+    def __init__(self, base, *arguments, owner=None):
+        super().__init__(base, owner)
         self.daemon = None
         self.store = os.path.join(base, "store")
         run(mailbraid(), "--store", self.store, "init")
@@ -66,6 +81,7 @@ class Mounted(Plain):
         shutil.rmtree(self.backing)
         os.rename(self.mail, self.backing)
         os.mkdir(self.mail, mode=0o700)
+        self._give(self.mail)
         try:
             self.mount(*arguments)
         except BaseException:
@@ -108,11 +124,13 @@ class Mounted(Plain):
 
     def log(self, since=None):
         """Records of the log, oldest first: all, or those after the record `since`."""
-        out = run(mailbraid(), "--store", self.store, "log", "--json", "-n", "0")
+        out = run(mailbraid(), "--store", self.store, "log", "--all", "--json", "-n", "0")
         records = [json.loads(line) for line in out.splitlines()]
-        if since is None:
-            return records
-        return [r for r in records if r["modseq"] > since["modseq"]]
+        return [
+            r
+            for r in records
+            if r["what"] not in UNASKED and (since is None or r["modseq"] > since["modseq"])
+        ]
 
     @contextlib.contextmanager
     def change(self, by=None, **count):
@@ -121,7 +139,7 @@ class Mounted(Plain):
         yield
         expected = {what.replace("_", "-"): n for what, n in count.items()}
         self._look(last, expected)
-        records = [r for r in self.log(last) if r["what"] not in UNASKED]
+        records = self.log(last)
         if by:
             assert {r["program"] for r in records} <= {by}, self.show(records)
             assert all(r["pid"] and r["here"] for r in records), self.show(records)
@@ -132,8 +150,7 @@ class Mounted(Plain):
         def counted():
             found = {}
             for r in self.log(last):
-                if r["what"] not in UNASKED:
-                    found[r["what"]] = found.get(r["what"], 0) + 1
+                found[r["what"]] = found.get(r["what"], 0) + 1
             return found
 
         deadline = time.monotonic() + 5

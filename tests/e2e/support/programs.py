@@ -37,6 +37,19 @@ def need_fuse():
     ours("MAILBRAID_FS", "mailbraid-fs")
 
 
+def need_allow_other():
+    """Skips the test where we may not mount for others."""
+    if os.geteuid() == 0:
+        return
+    try:
+        with open("/etc/fuse.conf", encoding="utf-8") as conf:
+            allowed = "user_allow_other" in [line.strip() for line in conf]
+    except OSError:
+        allowed = False
+    if not allowed:
+        pytest.skip("/etc/fuse.conf has no user_allow_other")
+
+
 def run(*argv, env=None, cwd=None, data=None, ok=(0,)):
     """Runs a command to its end; its stdout as text. Fails the test on other exit codes than `ok`."""
     done = subprocess.run(
