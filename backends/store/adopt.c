@@ -18,8 +18,6 @@
 
 #define ROOT_FILE ".mailbraid"
 
-int store_make(int dir_fd, enum layout layout, const char *mail);
-
 static bool is_maildir(int fd)
 {
 	struct stat st;

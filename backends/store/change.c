@@ -80,8 +80,7 @@ void change_event(struct store *s, int what, const char *path, const char *old_p
 	pthread_mutex_unlock(&s->queue_lock);
 }
 
-/* Says durably that the store is being written, before the first write of this run. */
-static int mark_dirty(struct store *s)
+int store_mark_dirty(struct store *s)
 {
 	struct store_state st = {.clean = false};
 	int err;
@@ -102,7 +101,7 @@ int change_begin(struct store *s, struct index_txn **ret)
 
 	if (s->mode != STORE_WRITE)
 		return -EROFS;
-	err = mark_dirty(s);
+	err = store_mark_dirty(s);
 	if (err == 0 && s->behind)
 		err = index_catch_up(s);
 	return err < 0 ? err : index_begin(s->index, true, ret);
@@ -149,15 +148,21 @@ int change_commit(struct store *s, struct index_txn *tx)
 
 int change_end(struct store *s, struct index_txn *tx, int err)
 {
-	if (err >= 0) {
-		int failed = change_commit(s, tx);
+	int failed = 0;
 
-		return failed < 0 ? failed : err;
-	}
-	index_abort(tx);
+	if (err >= 0)
+		failed = change_commit(s, tx);
+	else
+		index_abort(tx);
 	if (s->behind && index_catch_up(s) < 0)
 		mb_msg(MB_ERROR, "index: cannot follow the log; it is built anew at the next start");
-	return err;
+	else if (failed < 0) { /* files and log have it; what only the index knew is looked at again */
+		s->rescan = true;
+		failed = 0;
+	}
+	if (err == MB_E_CHECKSUM || failed == MB_E_CHECKSUM)
+		s->index_bad = true;
+	return failed < 0 ? failed : err;
 }
 
 int index_read_applied(struct index_txn *tx, struct position *ret)

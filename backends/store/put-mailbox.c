@@ -77,7 +77,7 @@ static char *swap_dir(const struct guid *g)
 {
 	char text[GUID_TEXT];
 
-	return mb_xasprintf(".mbswap-%s", guid_text(g, text));
+	return mb_xasprintf(SWAP_PREFIX "%s", guid_text(g, text));
 }
 
 static void step_set(struct store_step *op, int what, char *from, char *to)
@@ -224,7 +224,7 @@ static int op_rmdir(struct mailbox_put *p, const char *path)
 		return MB_E_STALE;
 	dir = at_open(p->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
 	if (dir == -ENOENT)
-		return mailbox_set_dir(p->tx, &p->guid, NULL);
+		return mailbox_set_dir(p->s, p->tx, &p->guid, NULL);
 	err = dir < 0 ? dir : check_empty(p, dir);
 	if (err < 0)
 		return err;
@@ -236,7 +236,7 @@ static int op_rmdir(struct mailbox_put *p, const char *path)
 	if (parent < 0)
 		return parent;
 	err = holds_others ? remove_subs(p->s, dir) : to_trash(p->s, parent, name);
-	return err < 0 ? err : mailbox_set_dir(p->tx, &p->guid, NULL);
+	return err < 0 ? err : mailbox_set_dir(p->s, p->tx, &p->guid, NULL);
 }
 
 static int op_rename(struct mailbox_put *p, const char *from, const char *to)
@@ -289,7 +289,7 @@ static int do_op(struct mailbox_put *p, const struct store_step *op, bool quiet)
 		if (err >= 0)
 			err = ensure_indexed(p);
 		if (err >= 0)
-			err = mailbox_set_dir(p->tx, &p->guid, op->from);
+			err = mailbox_set_dir(p->s, p->tx, &p->guid, op->from);
 		if (err >= 0 && !quiet)
 			change_event(p->s, EVENT_ADDED, op->from, NULL, false);
 		return err;
@@ -331,9 +331,9 @@ static int begin_winner(struct mailbox_put *p, const struct mailbox *loser,
 	mailbox_dir(p->tx, &loser->guid, &dir);
 	err = change_record(p->s, p->tx, &r);
 	if (err >= 0)
-		err = mailbox_set_dir(p->tx, &loser->guid, NULL);
+		err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
 	if (err >= 0 && dir)
-		err = mailbox_set_dir(p->tx, &loser->merged_into, dir);
+		err = mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
 	record_release(&r);
 	return err;
 }
@@ -428,9 +428,9 @@ static int merge_into(struct mailbox_put *p, const struct mailbox *loser,
 	mailbox_dir(p->tx, &loser->guid, &dir);
 	mailbox_dir(p->tx, &loser->merged_into, &winner_dir);
 	if (err >= 0 && dir && !winner_dir) { /* the winner had none: it takes the loser's */
-		err = mailbox_set_dir(p->tx, &loser->guid, NULL);
+		err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
 		if (err >= 0)
-			err = mailbox_set_dir(p->tx, &loser->merged_into, dir);
+			err = mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
 		free(MB_TAKE(dir));
 	}
 	if (err >= 0 && dir) {
@@ -594,7 +594,7 @@ int mailboxes_finish(struct store *s)
 		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) < 0)
 			continue;
 		unfinished = mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
-			     strncmp(dir, ".mbswap-", 8) == 0;
+			     strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0;
 		if (!unfinished)
 			continue;
 		index_abort(tx);

@@ -25,6 +25,7 @@ struct replay {
 	uint32_t in_batch;
 	uint64_t ckpt_modseq; /* modseq of the checkpoint's lines */
 	struct position last;
+	int failed; /* what replay_one() gave: not the log's fault */
 };
 
 static int next_batch(struct replay *r)
@@ -50,14 +51,17 @@ static int replay_one(const struct record *rec, const struct position *end, uint
 
 	if (err >= 0)
 		err = index_apply(r->tx, rec, modseq ? modseq : r->ckpt_modseq);
-	if (err == MB_E_VERSION) {
+	if (err == MB_E_VERSION)
 		mb_msg(MB_ERROR, "log: a record of a newer version type=%d", (int)rec->type);
-		return err;
+	if (err == MB_E_FORMAT) {
+		mb_msg(MB_WARNING, "log: a record without sense passed over type=%d", (int)rec->type);
+		err = 0;
 	}
 	if (err >= 0 && modseq)
 		err = index_write_applied(r->tx, end);
 	r->in_batch++;
-	return err < 0 ? err : 0;
+	r->failed = err < 0 ? err : 0;
+	return r->failed;
 }
 
 /* Directories of mailboxes that a checkpoint's line carries in new_name ("=DIR"). */
@@ -69,8 +73,15 @@ static int replay_ckpt(const struct record *rec, const struct position *end, uin
 
 	if (err >= 0 && rec->type == REC_MAILBOX_STATE && rec->new_name &&
 	    rec->new_name[0] == '=')
-		err = mailbox_set_dir(r->tx, &rec->mailbox.guid, rec->new_name + 1);
-	return err;
+		err = mailbox_set_dir(r->s, r->tx, &rec->mailbox.guid, rec->new_name + 1);
+	r->failed = err < 0 ? err : 0;
+	return r->failed;
+}
+
+static int ckpt_nothing(const struct record *rec, const struct position *end, uint64_t modseq,
+			void *arg)
+{
+	return 0;
 }
 
 static int replay_end(struct replay *r, int err)
@@ -89,7 +100,7 @@ static int replay_log(struct store *s, const struct position *since)
 	struct replay r = {.s = s};
 	int err = log_read(s->log, since, replay_one, &r, &r.last);
 
-	if (err == MB_E_CHECKSUM) {
+	if (err == MB_E_CHECKSUM && !r.failed) {
 		mb_msg(MB_WARNING, "log: damaged records were passed over; a full comparison with each "
 				   "peer repairs what they held");
 		err = 0;
@@ -161,8 +172,12 @@ static int rebuild(struct store *s)
 {
 	struct replay r = {.s = s};
 	struct position at, *ckpt = NULL;
-	int err = ckpt_load(s->log, replay_ckpt, &r, &at);
+	int err = ckpt_load(s->log, ckpt_nothing, NULL, &at);
 
+	if (err >= 0) {
+		r.ckpt_modseq = log_modseq(s->log, &at);
+		err = ckpt_load(s->log, replay_ckpt, &r, &at);
+	}
 	if (err >= 0) {
 		ckpt = &at;
 		err = next_batch(&r);
@@ -173,7 +188,7 @@ static int rebuild(struct store *s)
 	}
 	if (err >= 0)
 		err = rebuild_from_log(s, &r, ckpt);
-	if (err == MB_E_CHECKSUM || err == MB_E_POSITION) {
+	if (!r.failed && (err == MB_E_CHECKSUM || err == MB_E_POSITION)) {
 		mb_msg(MB_WARNING, "log: part of it is damaged or gone; what it held is taken from the "
 				   "files and, at the next sync, from each peer");
 		err = 0;
@@ -181,49 +196,18 @@ static int rebuild(struct store *s)
 	return replay_end(&r, err);
 }
 
-/* Directories that exist where the tree's names say. */
-static int adopt_dirs(struct store *s)
+int recover_anew(struct store *s)
 {
-	struct index_txn *tx;
-	struct tree t = {0};
-	int err = index_begin(s->index, true, &tx);
+	int err = store_mark_dirty(s);
 
-	if (err < 0)
-		return err;
-	err = index_tree(tx, &t);
-	for (size_t i = 0; i < t.n && err >= 0; i++) {
-		MB_AUTO_FREE char *dir = NULL, *wanted = NULL, *cur = NULL;
-		struct guid other;
-		struct stat st;
-
-		if (!mailbox_alive(&t.nodes[i]) || !t.nodes[i].selectable ||
-		    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 ||
-		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) < 0)
-			continue;
-		cur = path_join(wanted, "cur", NULL);
-		if (index_mailbox_by_dir(tx, wanted, &other) == 0 ||
-		    (at_stat(s->mail_fd, cur, &st) < 0 && *wanted))
-			continue;
-		err = mailbox_set_dir(tx, &t.nodes[i].guid, wanted);
-	}
-	tree_release(&t);
-	if (err < 0) {
-		index_abort(tx);
-		return err;
-	}
-	return index_commit(tx);
-}
-
-static int rebuild_index(struct store *s)
-{
-	int err = set_index_aside(s);
-
+	if (err >= 0)
+		err = set_index_aside(s);
 	if (err >= 0)
 		err = open_index(s);
 	if (err >= 0)
 		err = rebuild(s);
 	if (err >= 0)
-		err = adopt_dirs(s);
+		err = recover_dirs(s, true);
 	if (err >= 0)
 		at_remove_tree(s->dir_fd, "index.old");
 	return err;
@@ -253,10 +237,11 @@ int recover_index(struct store *s, bool trusted)
 	}
 	if (err == 0) {
 		err = index_catch_up(s);
-		if (err == MB_E_CHECKSUM || err == MB_E_FORMAT) /* its own values do not check */
-			index_close(MB_TAKE(s->index));
+		if (err == MB_E_VERSION) /* of a record, not of the index */
+			return err;
 	}
-	if (err == MB_E_CHECKSUM || err == MB_E_FORMAT || err == MB_E_VERSION)
-		err = rebuild_index(s);
+	if (err == MB_E_CHECKSUM || err == MB_E_FORMAT || err == MB_E_VERSION ||
+	    err == MB_E_POSITION)
+		err = recover_anew(s);
 	return err;
 }

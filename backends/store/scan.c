@@ -129,8 +129,10 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 		if (err >= 0)
 			err = change_end(s, sc.tx, scan_changed(&sc));
 	}
-	if (err >= 0 && ret->errors == 0)
+	if (err >= 0 && ret->errors == 0) {
 		s->rescan = false;
+		s->was_clean = true; /* what the stop left has been judged */
+	}
 	scan_release(&sc);
 	return err;
 }

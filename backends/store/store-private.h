@@ -18,6 +18,7 @@
 #define MOVE_WINDOW_NS 5000000000ll /* link, then unlink by the same program: a move */
 #define STEP_LIFE_NS 10000000000ll
 #define LINKS_MAX 4096
+#define SWAP_PREFIX ".mbswap-" /* then its GUID: a mailbox directory on its way to another name */
 #define GUARD_COUNT 50
 #define GUARD_PERCENT 25
 #define GUARD_WHOLE 10
@@ -70,6 +71,7 @@ struct store {
 	uint64_t ordinal;	/* last one given */
 	bool was_clean;		/* the stop before this start was clean, or the same boot goes on */
 	bool behind;		/* the log has records that the index does not have */
+	bool index_bad;		/* a value of the index did not check: it goes at the end */
 	bool dirty;		/* state file says so; index and log may be written */
 	bool allow_mass_expunge;
 	bool watched;
@@ -103,7 +105,11 @@ void config_release(struct store_config *c);
 int state_write(int dir_fd, const struct store_state *st);
 int state_read(int dir_fd, struct store_state *ret); /* -ENOENT: never written */
 
+/* store.c: directories and config of a new store, for store_open() to fill; `mail` as in config */
+int store_make(int dir_fd, enum layout layout, const char *mail);
+
 /* change.c: the one way to write log and index.  The lock is held. */
+int store_mark_dirty(struct store *s); /* durably, before the first write of this run */
 void store_lock(struct store *s);
 void store_unlock(struct store *s); /* and delivers queued events */
 int change_begin(struct store *s, struct index_txn **ret);
@@ -137,7 +143,15 @@ int mailbox_log_rename(struct store *s, struct index_txn *tx, const char *from, 
 int mailbox_relocate(struct store *s, struct index_txn *tx, const char *from, const char *to);
 /* The live node that the parts of `dir` name. */
 int mailbox_by_parts(struct store *s, struct index_txn *tx, const char *dir, struct guid *ret);
-int mailbox_set_dir(struct index_txn *tx, const struct guid *g, const char *dir);
+/* NULL: it has none.  Notes which directory that is now, so that it is known again under any name. */
+int mailbox_set_dir(struct store *s, struct index_txn *tx, const struct guid *g, const char *dir);
+/* Gives every mailbox whose directory is not what its name says the name that its directory says. */
+int mailboxes_follow_dirs(struct store *s, struct index_txn *tx, const struct origin *origin,
+			  uint64_t *records);
+int mailbox_log_new_name(struct store *s, struct index_txn *tx, const struct tree *t,
+			 const struct mailbox *m, const char *to, const struct origin *origin);
+int mailbox_absorb_structural(struct store *s, struct index_txn *tx, struct tree *t,
+			      const struct guid *g, const char *to, const struct origin *origin);
 int mailbox_ensure_parents(struct store *s, struct index_txn *tx, char **parts, size_t n,
 			   const struct origin *origin, struct guid *ret);
 
@@ -200,7 +214,11 @@ int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *
 
 /* scan.c, recover.c */
 int scan_locked(struct store *s, bool full, struct scan_report *ret);
-int recover_index(struct store *s, bool clean);
+int recover_index(struct store *s, bool trusted);
+int recover_anew(struct store *s); /* sets the index aside and builds it from checkpoint and log */
+/* Brings each mailbox's directory to where it is on disk after a replay of records.  `anew`: the
+ * directories that the index has are older than the names. */
+int recover_dirs(struct store *s, bool anew);
 int recover_staging(struct store *s);
 int settle_locked(struct store *s, const char *path, const struct origin *origin);
 

@@ -58,31 +58,37 @@ static int make_root(const char *dir, int *ret_fd)
 	return err;
 }
 
-/* First records: who we are, and INBOX. */
+/* First record: who we are. */
 static int log_birth(struct store *s)
 {
 	struct record r = {.type = REC_REPLICA, .replica_id = s->replica, .store_id = s->id};
-	struct record m = {.type = REC_MAILBOX_CREATE};
+	struct index_txn *tx;
+	int err = change_begin(s, &tx);
+
+	return err < 0 ? err : change_end(s, tx, change_record(s, tx, &r));
+}
+
+static int log_inbox(struct store *s)
+{
+	struct record r = {.type = REC_MAILBOX_CREATE};
+	struct mailbox *m = &r.mailbox;
 	struct index_txn *tx;
 	int err = change_begin(s, &tx);
 
 	if (err < 0)
 		return err;
+	r.at = hlc_now(&s->clock);
+	m->guid = GUID_INBOX;
+	m->part = mb_xstrdup("INBOX");
+	m->born = m->named_at = m->selectable_at = r.at;
+	m->selectable = true;
+	m->uid_validity = (uint32_t)(stamp_ms(&r.at) / 1000);
+	m->uid_next = 1;
+	r.new_name = mb_xstrdup("INBOX");
 	err = change_record(s, tx, &r);
-	if (err >= 0) {
-		m.at = hlc_now(&s->clock);
-		m.mailbox.guid = GUID_INBOX;
-		m.mailbox.part = mb_xstrdup("INBOX");
-		m.mailbox.born = m.mailbox.named_at = m.mailbox.selectable_at = m.at;
-		m.mailbox.selectable = true;
-		m.mailbox.uid_validity = (uint32_t)(stamp_ms(&m.at) / 1000);
-		m.mailbox.uid_next = 1;
-		m.new_name = mb_xstrdup("INBOX");
-		err = change_record(s, tx, &m);
-	}
 	if (err >= 0)
-		err = mailbox_set_dir(tx, &GUID_INBOX, "");
-	record_release(&m);
+		err = mailbox_set_dir(s, tx, &GUID_INBOX, "");
+	record_release(&r);
 	return change_end(s, tx, err);
 }
 
@@ -273,16 +279,29 @@ static int load_identity(struct store *s)
 	return err;
 }
 
+static bool has_inbox(struct store *s)
+{
+	struct index_txn *tx;
+	int err = index_begin(s->index, false, &tx);
+
+	if (err >= 0) {
+		err = index_get_mailbox(tx, &GUID_INBOX, NULL, NULL);
+		index_abort(tx);
+	}
+	return err != -ENOENT;
+}
+
 /* A store whose identity is nowhere (new, or its log was lost) gets one. */
 static int ensure_identity(struct store *s)
 {
 	int err = load_identity(s);
 
-	if (err != -ENOENT)
-		return err;
-	s->replica = random_u64() | 1;
-	s->clock.replica = s->replica;
-	return log_birth(s);
+	if (err == -ENOENT) {
+		s->replica = random_u64() | 1;
+		s->clock.replica = s->replica;
+		err = log_birth(s);
+	}
+	return err < 0 || has_inbox(s) ? err : log_inbox(s);
 }
 
 static int open_reader(struct store *s)
@@ -295,33 +314,25 @@ static int open_reader(struct store *s)
 	return err < 0 ? err : load_identity(s);
 }
 
-static int ensure_inbox(struct store *s)
+/* With an index that is where the log is: what was half done, and what the files say. */
+static int look_at_files(struct store *s, bool clean)
 {
-	struct stat st;
+	struct scan_report report;
+	int err = ensure_identity(s);
 
-	if (at_stat(s->mail_fd, "cur", &st) == 0 && at_stat(s->mail_fd, "new", &st) == 0)
-		return 0;
-	struct scan_report r;
-	struct index_txn *tx;
-	struct mailbox_local local = {0};
-	uint32_t n = 0;
-	int err = index_begin(s->index, false, &tx);
-
-	(void)r;
-	if (err < 0)
-		return err;
-	if (index_get_mailbox(tx, &GUID_INBOX, NULL, &local) == 0)
-		n = local.n_live;
-	mailbox_local_release(&local);
-	index_abort(tx);
-	return n > GUARD_WHOLE ? 0 : mailbox_make_dirs(s, "");
+	if (err >= 0 && !clean)
+		err = recover_dirs(s, false);
+	if (err >= 0)
+		err = recover_staging(s);
+	if (err >= 0)
+		err = mailboxes_finish(s);
+	return err < 0 ? err : store_scan(s, false, &report);
 }
 
 static int open_writer(struct store *s)
 {
 	struct store_state st = {0};
 	uint8_t boot[16];
-	struct scan_report report;
 	bool same_boot;
 	int err = take_lock(s);
 
@@ -332,22 +343,20 @@ static int open_writer(struct store *s)
 		return err;
 	clock_boot_id(boot);
 	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0;
-	s->was_clean = st.clean || same_boot || err == -ENOENT;
+	s->was_clean = st.clean || same_boot;
 	err = log_open(s->log_fd, &s->id, &s->log);
 	if (err >= 0)
 		err = log_begin(s->log, st.clean, &st.end);
 	s->dirty = !st.clean;
 	if (err >= 0)
 		err = recover_index(s, st.clean || same_boot);
-	if (err >= 0)
-		err = ensure_identity(s);
-	if (err >= 0)
-		err = recover_staging(s);
-	if (err >= 0)
-		err = mailboxes_finish(s);
-	if (err >= 0)
-		err = ensure_inbox(s);
-	return err < 0 ? err : store_scan(s, false, &report);
+	if (err < 0)
+		return err;
+	err = look_at_files(s, st.clean);
+	if (err != MB_E_CHECKSUM && err != MB_E_FORMAT)
+		return err;
+	err = recover_anew(s); /* a value of the index that nobody had read so far */
+	return err < 0 ? err : look_at_files(s, false);
 }
 
 static struct store *store_new(const char *dir, enum store_mode mode)
@@ -372,6 +381,8 @@ static void store_free(struct store *s)
 		      &s->lock_fd};
 
 	index_close(s->index);
+	if (s->index_bad) /* the next start builds it anew */
+		io_renameat(s->dir_fd, "index", s->dir_fd, "index.old");
 	log_close(s->log);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
