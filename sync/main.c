@@ -131,6 +131,7 @@ static int global_options(struct cli *cli, int argc, char **argv)
 		case 'h':
 			exit(help(stdout));
 		case 'V':
+			optind = 0;
 			exit(verb_version.run(cli, &verb_version, 1, argv));
 		default:
 			help(stderr);

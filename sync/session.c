@@ -80,6 +80,20 @@ static int look(struct session *s)
 	return 0;
 }
 
+/* One record about peers, durable when this returns. */
+static int put_one(struct session *s, int side, struct record *r)
+{
+	struct backend *b = s->b[side];
+
+	r->origin.replica = s->info[side].replica;
+	int err = b->ops->begin(b, s->info[1 - side].replica, false);
+	if (err >= 0)
+		err = b->ops->put(b, r, -1);
+	if (err >= 0)
+		err = b->ops->commit(b);
+	return err;
+}
+
 struct same_place {
 	const struct backend_info *peer;
 	uint64_t other; /* replica that was there before */
@@ -109,7 +123,7 @@ static int check_place(struct session *s)
 	if (!s->opt->replace_peer)
 		return MB_E_WRONG_PEER;
 	struct record forget = {.type = REC_PEER_FORGET, .peer = {.replica = f.other}};
-	return s->opt->dry_run ? 0 : s->b[0]->ops->put(s->b[0], &forget, -1);
+	return s->opt->dry_run ? 0 : put_one(s, 0, &forget);
 }
 
 /* true when the log of `side` still holds what comes after p. */
@@ -411,7 +425,6 @@ static int move_past_echo(struct session *s)
 static int put_state(struct session *s, int side)
 {
 	const struct backend_info *peer = &s->info[1 - side];
-	struct backend *b = s->b[side];
 	struct record r = {.type = REC_PEER,
 			   .peer = {.replica = peer->replica,
 				    .store = peer->store,
@@ -425,13 +438,7 @@ static int put_state(struct session *s, int side)
 	const char *destination = side ? s->home : peer->destination;
 	char *own MB_AUTO_FREE = mb_xstrdup(destination ? destination : "");
 	r.peer.destination = own;
-	r.origin.replica = s->info[side].replica;
-	int err = b->ops->begin(b, peer->replica, false);
-	if (err >= 0)
-		err = b->ops->put(b, &r, -1);
-	if (err >= 0)
-		err = b->ops->commit(b);
-	return err;
+	return put_one(s, side, &r);
 }
 
 static int remember(struct session *s)
@@ -479,10 +486,11 @@ static int finish(struct session *s, bool changed_before)
 		return 0;
 	}
 	int err = s->ret->changed ? move_past_echo(s) : 0;
-	if (err >= 0 && (!s->known || news || changed_before || s->ret->changed || worth_moving(s)))
+	bool moved = !s->known || news || changed_before || s->ret->changed || worth_moving(s);
+	if (err >= 0 && moved)
 		err = remember(s);
 	if (err >= 0)
-		tell_state(s, s->end);
+		tell_state(s, moved ? s->end : s->since);
 	return err;
 }
 

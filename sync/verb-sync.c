@@ -183,7 +183,8 @@ static int sync_one(struct options *o, struct backend *local, const char *destin
 	int code = session_exit(err, &r);
 	if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
-	tell(o, destination, code, &r);
+	if (err >= 0 || r.changed || o->json)
+		tell(o, destination, code, &r);
 	session_result_release(&r);
 	tree_release(&o->names);
 	backend_close(peer);
