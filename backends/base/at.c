@@ -192,6 +192,22 @@ int at_stat(int root, const char *path, struct stat *ret)
 	return fstatat(root, path, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+int at_identity(int root, const char *path, uint64_t *ret)
+{
+	MB_AUTO_CLOSE int fd = at_open(root, path, O_PATH, 0);
+	struct statx st;
+
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+		return -errno;
+	*ret = st.stx_ino;
+	if (st.stx_mask & STATX_BTIME)
+		*ret ^= ((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec)
+			* 0x9e3779b97f4a7c15;
+	return 0;
+}
+
 int at_open_regular(int root, const char *path, int flags)
 {
 	MB_AUTO_CLOSE int fd = at_open(root, path, flags | O_NONBLOCK | O_NOCTTY, 0);

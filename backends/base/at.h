@@ -25,6 +25,10 @@ int at_open_parent(int root, const char *path, const char **ret_name);
 /* lstat beneath root. */
 int at_stat(int root, const char *path, struct stat *ret);
 
+/* What tells one file or directory beneath root from every other, removed ones included: its inode
+ * and, where the file system has it, its birth (inodes are given again at once). */
+int at_identity(int root, const char *path, uint64_t *ret);
+
 /* Opens for reading and makes sure that it is a regular file (-EINVAL otherwise; a FIFO does not
  * block). */
 int at_open_regular(int root, const char *path, int flags);

@@ -44,11 +44,8 @@ static int by_name(const void *a, const void *b)
 
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
-	struct stat st;
-
-	/* its own inode is how a rename by hand is known later */
-	if (at_stat(sc->s->mail_fd, b->dir, &st) == 0)
-		b->ino = st.st_ino;
+	/* how a rename by hand is known later */
+	at_identity(sc->s->mail_fd, b->dir, &b->ino);
 	for (int in_new = 0; in_new < 2; in_new++) {
 		MB_AUTO_FREE char *path = path_join(b->dir, in_new ? "new" : "cur", NULL);
 		MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
@@ -257,29 +254,112 @@ int scan_match_box(struct scan *sc, size_t box)
 
 /* ---- across mailboxes ---- */
 
-static struct scan_missing *missing_by_ino(struct scan *sc, uint64_t ino)
+/* The missing, sorted by inode and by unique part: found in log n. */
+struct missing_index {
+	struct scan_missing **by_ino, **by_unique; /* owned */
+	size_t n;
+};
+
+static int compare_missing_ino(const void *a, const void *b)
 {
-	for (size_t i = 0; i < sc->n_missing && ino; i++)
-		if (!sc->missing[i].found && sc->missing[i].e.ino == ino)
-			return &sc->missing[i];
+	const struct scan_missing *x = *(struct scan_missing *const *)a;
+	const struct scan_missing *y = *(struct scan_missing *const *)b;
+
+	return (x->e.ino > y->e.ino) - (x->e.ino < y->e.ino);
+}
+
+static int compare_unique(const char *a, const char *b)
+{
+	struct fname f, g;
+	int order;
+
+	fname_parse(a, &f);
+	fname_parse(b, &g);
+	order = memcmp(a, b, f.unique_len < g.unique_len ? f.unique_len : g.unique_len);
+	return order ? order : (f.unique_len > g.unique_len) - (f.unique_len < g.unique_len);
+}
+
+static int compare_missing_unique(const void *a, const void *b)
+{
+	const struct scan_missing *x = *(struct scan_missing *const *)a;
+	const struct scan_missing *y = *(struct scan_missing *const *)b;
+
+	return compare_unique(x->e.file, y->e.file);
+}
+
+static void missing_index_init(struct missing_index *x, struct scan *sc)
+{
+	x->n = sc->n_missing;
+	x->by_ino = mb_xcalloc(x->n + 1, sizeof(struct scan_missing *));
+	x->by_unique = mb_xcalloc(x->n + 1, sizeof(struct scan_missing *));
+	for (size_t i = 0; i < x->n; i++)
+		x->by_ino[i] = x->by_unique[i] = &sc->missing[i];
+	if (!x->n)
+		return;
+	qsort(x->by_ino, x->n, sizeof(struct scan_missing *), compare_missing_ino);
+	qsort(x->by_unique, x->n, sizeof(struct scan_missing *), compare_missing_unique);
+}
+
+/* The first of `sorted` that is not before `key`. */
+static size_t first_missing(struct scan_missing **sorted, size_t n, const struct scan_missing *key,
+			    int (*compare)(const void *, const void *))
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (compare(&sorted[mid], &key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct scan_missing *not_found_yet(struct scan_missing **sorted, size_t n,
+					  const struct scan_missing *key,
+					  int (*compare)(const void *, const void *))
+{
+	for (size_t i = first_missing(sorted, n, key, compare);
+	     i < n && compare(&sorted[i], &key) == 0; i++)
+		if (!sorted[i]->found)
+			return sorted[i];
 	return NULL;
 }
 
-static struct scan_missing *missing_by_unique(struct scan *sc, const char *name)
+static struct scan_missing *missing_by_ino(const struct missing_index *x, uint64_t ino)
 {
-	struct fname f, g;
+	struct scan_missing key = {.e.ino = ino};
 
-	fname_parse(name, &f);
-	for (size_t i = 0; i < sc->n_missing; i++) {
-		struct scan_missing *m = &sc->missing[i];
+	return ino ? not_found_yet(x->by_ino, x->n, &key, compare_missing_ino) : NULL;
+}
 
-		if (m->found || strncmp(m->e.file, name, f.unique_len) != 0)
-			continue;
-		fname_parse(m->e.file, &g);
-		if (g.unique_len == f.unique_len)
-			return m;
-	}
-	return NULL;
+static struct scan_missing *missing_by_unique(const struct missing_index *x, const char *name)
+{
+	struct scan_missing key = {.e.file = (char *)(uintptr_t)name};
+
+	return not_found_yet(x->by_unique, x->n, &key, compare_missing_unique);
+}
+
+/* Is this file the missing message?  An inode alone does not tell: it is given again as soon as the
+ * message is removed. */
+static bool is_same_body(struct scan *sc, const struct scan_box *b, const struct scan_file *f,
+			 const struct entry *e, const struct stat *st)
+{
+	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
+	MB_AUTO_CLOSE int fd = -1;
+	struct digest d;
+
+	if ((uint64_t)st->st_size != e->copy.size)
+		return false;
+	if (st->st_ino == e->ino &&
+	    (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == e->mtime_ns)
+		return true;
+	if (!digest_known(&e->copy.digest))
+		return compare_unique(e->file, f->name) == 0;
+	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
+	return fd >= 0 && digest_fd(fd, &d, NULL) >= 0 && digest_equal(&d, &e->copy.digest);
 }
 
 static int match_moved(struct scan *sc, struct scan_box *b, struct scan_file *f,
@@ -288,7 +368,7 @@ static int match_moved(struct scan *sc, struct scan_box *b, struct scan_file *f,
 	struct stat st;
 	int err;
 
-	if (!regular(sc, b, f, &st) || (uint64_t)st.st_size != m->e.copy.size)
+	if (!regular(sc, b, f, &st) || !is_same_body(sc, b, f, &m->e, &st))
 		return 0;
 	err = log_renamed(sc, &m->e, b, f);
 	m->found = f->matched = true;
@@ -332,15 +412,6 @@ static int find_twin(struct scan *sc, const struct scan_box *b, uint64_t ino, st
 	return err < 0 ? err : 0;
 }
 
-static bool same_unique(const char *a, const char *b)
-{
-	struct fname f, g;
-
-	fname_parse(a, &f);
-	fname_parse(b, &g);
-	return f.unique_len == g.unique_len && memcmp(a, b, f.unique_len) == 0;
-}
-
 static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f,
 			const struct stat *st)
 {
@@ -349,7 +420,7 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	struct twin t = {.ino = st->st_ino};
 	int err = st->st_nlink > 1 ? find_twin(sc, b, st->st_ino, &t) : 0;
 
-	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) && same_unique(t.file, f->name)) {
+	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) && compare_unique(t.file, f->name) == 0) {
 		/* one message in new/ and cur/: a program stopped between link and unlink */
 		free(t.file);
 		return 0;
@@ -366,14 +437,15 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	return err;
 }
 
-static int match_file(struct scan *sc, struct scan_box *b, struct scan_file *f)
+static int match_file(struct scan *sc, const struct missing_index *x, struct scan_box *b,
+		      struct scan_file *f)
 {
-	struct scan_missing *m = missing_by_ino(sc, f->ino);
+	struct scan_missing *m = missing_by_ino(x, f->ino);
 	struct stat st;
 	int err = m ? match_moved(sc, b, f, m) : 0;
 
-	if (err >= 0 && !f->matched && sc->n_missing) {
-		m = missing_by_unique(sc, f->name);
+	if (err >= 0 && !f->matched) {
+		m = missing_by_unique(x, f->name);
 		if (m)
 			err = match_moved(sc, b, f, m);
 	}
@@ -384,11 +456,15 @@ static int match_file(struct scan *sc, struct scan_box *b, struct scan_file *f)
 
 int scan_match_across(struct scan *sc)
 {
+	struct missing_index x;
 	int err = 0;
 
+	missing_index_init(&x, sc);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
 		for (size_t k = 0; k < sc->boxes[i].n_files && err >= 0; k++)
 			if (!sc->boxes[i].files[k].matched)
-				err = match_file(sc, &sc->boxes[i], &sc->boxes[i].files[k]);
+				err = match_file(sc, &x, &sc->boxes[i], &sc->boxes[i].files[k]);
+	free(x.by_ino);
+	free(x.by_unique);
 	return err;
 }

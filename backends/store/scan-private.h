@@ -19,7 +19,8 @@ struct scan_box {
 	char *dir;	 /* owned; as on disk */
 	uint32_t n_live; /* in the index */
 	struct dir_stamp cur, new_, self; /* as stat() said before reading */
-	uint64_t ino;
+	uint64_t ino;	 /* at_identity() of its directory when it was last read */
+	bool replaced;	 /* gone, and another mailbox was renamed to its place */
 	bool gone;	 /* its directory, or its cur/, is not there */
 	bool changed;	 /* other times than noted: to be read */
 	bool was_read;
@@ -58,6 +59,7 @@ struct scan {
 };
 
 int scan_tree(struct scan *sc);	      /* boxes and dirs; renames, creations, deletions of mailboxes */
+int scan_moved_dirs(struct scan *sc);  /* renames, swaps, rotations; names follow */
 int scan_judge_boxes(struct scan *sc);
 int scan_read_box(struct scan *sc, struct scan_box *b);
 int scan_match_box(struct scan *sc, size_t box);   /* exact and by unique part; rest: missing, found */

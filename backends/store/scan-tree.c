@@ -1,8 +1,8 @@
 /*
  * scan-tree.c - which mailbox directories there are, and what happened to them.
  *
- * A directory that the index does not know and a mailbox whose directory is gone are one mailbox
- * renamed by hand when the inode is the same, or when the tree's names say that it belongs there.
+ * Renames by hand are told first (scan-moved.c).  A directory that is left over is a new mailbox, or
+ * one whose name in the tree says that it belongs there; a mailbox that is left over is deleted.
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
@@ -132,8 +132,11 @@ static bool mailbox_name(struct scan *sc, const char *dir)
 	return n > 0;
 }
 
-static void add_dir(struct scan *sc, const char *dir, uint64_t ino)
+static void add_dir(struct scan *sc, const char *dir)
 {
+	uint64_t ino = 0;
+
+	at_identity(sc->s->mail_fd, dir, &ino);
 	MB_GROW(sc->dirs, sc->cap_dirs, sc->n_dirs + 1);
 	sc->dirs[sc->n_dirs++] = (struct scan_dir){.dir = mb_xstrdup(dir), .ino = ino};
 }
@@ -158,7 +161,7 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 		else
 			w->pending = true;
 	} else if (!known_dir(w->sc, path)) {
-		add_dir(w->sc, path, ino);
+		add_dir(w->sc, path);
 	}
 	if (w->sc->s->layout == LAYOUT_FS && w->depth < MAILBOX_DEPTH_MAX)
 		return walk_dir(w->sc, path, w->depth + 1, &w->pending);
@@ -196,95 +199,6 @@ int scan_tree(struct scan *sc)
 }
 
 /* ---- what it means ---- */
-
-static struct scan_dir *dir_by_ino(struct scan *sc, uint64_t ino)
-{
-	for (size_t i = 0; i < sc->n_dirs && ino; i++)
-		if (!sc->dirs[i].taken && sc->dirs[i].ino == ino)
-			return &sc->dirs[i];
-	return NULL;
-}
-
-static void reread(struct scan_box *b, const char *dir)
-{
-	free(b->dir);
-	b->dir = mb_xstrdup(dir);
-	b->gone = false;
-	b->changed = true;
-}
-
-/* Folders renamed by hand, two that swapped names included. */
-static int judge_renames(struct scan *sc)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++) {
-		struct scan_box *b = &sc->boxes[i];
-		struct scan_dir *d = b->gone ? dir_by_ino(sc, b->ino) : NULL;
-
-		if (!d)
-			continue;
-		err = mailbox_log_rename(sc->s, sc->tx, b->dir, d->dir, &sc->origin);
-		if (err < 0)
-			break;
-		d->taken = true;
-		reread(b, d->dir);
-		sc->report->records++;
-	}
-	return err;
-}
-
-static uint64_t dir_ino(struct scan *sc, const char *dir)
-{
-	struct stat st;
-
-	return at_stat(sc->s->mail_fd, dir, &st) == 0 ? st.st_ino : 0;
-}
-
-/*
- * A known directory whose inode is another known mailbox's: names were swapped or rotated while
- * nobody looked.  All of them are given their directories anew, by way of temporary ones.
- */
-static int judge_swaps(struct scan *sc)
-{
-	MB_AUTO_FREE char **now = mb_xcalloc(sc->n_boxes + 1, sizeof(*now));
-	bool any = false;
-	int err = 0;
-
-	for (size_t i = 0; i < sc->n_boxes; i++) {
-		struct scan_box *b = &sc->boxes[i];
-
-		if (!*b->dir || !b->ino || b->gone || !b->changed || dir_ino(sc, b->dir) == b->ino)
-			continue;
-		for (size_t k = 0; k < sc->n_boxes; k++)
-			if (k != i && *sc->boxes[k].dir && !sc->boxes[k].gone &&
-			    dir_ino(sc, sc->boxes[k].dir) == b->ino) {
-				now[i] = mb_xstrdup(sc->boxes[k].dir);
-				any = true;
-			}
-	}
-	for (int pass = 0; pass < 2 && any; pass++)
-		for (size_t i = 0; i < sc->n_boxes && err >= 0; i++) {
-			struct scan_box *b = &sc->boxes[i];
-			char text[GUID_TEXT];
-			MB_AUTO_FREE char *temp =
-				mb_xasprintf(".mbswap-%s", guid_text(&b->guid, text));
-
-			if (!now[i])
-				continue;
-			if (pass == 0) {
-				err = mailbox_relocate(sc->s, sc->tx, b->dir, temp);
-				continue;
-			}
-			err = mailbox_log_rename(sc->s, sc->tx, temp, now[i], &sc->origin);
-			if (err >= 0)
-				reread(b, now[i]);
-			sc->report->records++;
-		}
-	for (size_t i = 0; i < sc->n_boxes; i++)
-		free(now[i]);
-	return err;
-}
 
 static int add_new_box(struct scan *sc, const struct guid *g, const char *dir, uint64_t ino)
 {
@@ -335,7 +249,7 @@ static int judge_gone(struct scan *sc, struct scan_box *b)
 {
 	int err;
 
-	if (!*b->dir || !sc->s->was_clean) { /* INBOX, or a stop that may have lost it */
+	if (!b->replaced && (!*b->dir || !sc->s->was_clean)) { /* INBOX, or a stop that may have lost it */
 		err = mailbox_make_dirs(sc->s, b->dir);
 		b->gone = false;
 		b->changed = true;
@@ -351,6 +265,7 @@ static int judge_gone(struct scan *sc, struct scan_box *b)
 	return mailbox_log_delete(sc->s, sc->tx, &b->guid, &sc->origin);
 }
 
+/* An empty place where mail or mailboxes were: more likely not mounted than emptied by hand. */
 static bool whole_tree_gone(const struct scan *sc)
 {
 	uint64_t messages = 0;
@@ -360,7 +275,7 @@ static bool whole_tree_gone(const struct scan *sc)
 			return false;
 		messages += sc->boxes[i].n_live;
 	}
-	return messages > GUARD_WHOLE && sc->n_dirs == 0;
+	return (messages > 0 || sc->n_boxes > 1) && sc->n_dirs == 0;
 }
 
 int scan_judge_boxes(struct scan *sc)
@@ -378,9 +293,7 @@ int scan_judge_boxes(struct scan *sc)
 		       sc->s->mail_path);
 		return 0;
 	}
-	err = judge_renames(sc);
-	if (err >= 0)
-		err = judge_swaps(sc);
+	err = scan_moved_dirs(sc);
 	if (err >= 0)
 		err = judge_new_dirs(sc);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)

@@ -71,6 +71,7 @@ struct store {
 	uint64_t ordinal;	/* last one given */
 	bool was_clean;		/* the stop before this start was clean, or the same boot goes on */
 	bool behind;		/* the log has records that the index does not have */
+	uint64_t appended;	/* records so far: tells whether a change got into the log */
 	bool index_bad;		/* a value of the index did not check: it goes at the end */
 	bool dirty;		/* state file says so; index and log may be written */
 	bool allow_mass_expunge;
@@ -160,8 +161,14 @@ int mailbox_ensure_parents(struct store *s, struct index_txn *tx, char **parts, 
 int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 		const struct entry *old, bool in_new, char **ret_name);
 char *entry_path(struct index_txn *tx, const struct entry *e); /* owned; NULL when it has none */
-/* rename (or link) of mail/path to deleted/; -errno */
-int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep);
+/*
+ * rename (or, with `keep`, link) of mail/path to deleted/; -errno.  The name says when: always after
+ * the birth of the instance, before that of any later one.  *ret_kept (may be NULL): owned, for
+ * file_undelete(), which brings it back when the record could not be written.
+ */
+int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
+		    char **ret_kept);
+int file_undelete(struct store *s, const char *kept, const char *path);
 /* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/. */
 int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
 		      uint64_t id, char **ret_name);
@@ -171,6 +178,9 @@ int keyword_slot(char *names[26], const char *keyword); /* -1: none */
 /* Applies the difference of two names' letters to the flags of e, with this stamp. */
 bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e, const struct fname *old,
 		       const struct fname *new, struct stamp at);
+/* The same for a move: the new name's letters are those of mailbox `to`. */
+bool flags_from_move(struct store *s, struct index_txn *tx, struct entry *e, const struct guid *to,
+		     const struct fname *old, const struct fname *new, struct stamp at);
 
 /* posix.c and friends: the lock is held, tx open */
 struct posix_call {

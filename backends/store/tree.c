@@ -141,6 +141,24 @@ static struct mailbox *live_child(const struct tree *t, const struct guid *paren
 	return m && mailbox_alive(m) ? m : NULL;
 }
 
+/* Has it another directory than these parts say?  Then it is about to get another name. */
+static bool dir_is_elsewhere(struct store *s, struct index_txn *tx, const struct guid *g,
+			     char **parts, size_t n)
+{
+	MB_AUTO_FREE char *dir = NULL;
+	char **own;
+	size_t n_own;
+	bool same;
+
+	if (mailbox_dir(tx, g, &dir) < 0 || layout_parts(s->layout, dir, &own, &n_own) < 0)
+		return false;
+	same = n == n_own;
+	for (size_t i = 0; i < n && same; i++)
+		same = strcmp(parts[i], own[i]) == 0;
+	layout_parts_free(own);
+	return !same;
+}
+
 static uint32_t new_uid_validity(const struct stamp *at)
 {
 	uint32_t v = (uint32_t)(stamp_ms(at) / 1000);
@@ -184,7 +202,7 @@ static int make_selectable(struct store *s, struct index_txn *tx, const struct m
 	return err;
 }
 
-static int set_dir(struct index_txn *tx, const struct guid *g, const char *dir)
+int mailbox_set_dir(struct store *s, struct index_txn *tx, const struct guid *g, const char *dir)
 {
 	struct mailbox m = {0};
 	struct mailbox_local local = {0};
@@ -194,17 +212,14 @@ static int set_dir(struct index_txn *tx, const struct guid *g, const char *dir)
 		return err;
 	free(local.dir);
 	local.dir = dir ? mb_xstrdup(dir) : NULL;
+	if (dir)
+		at_identity(s->mail_fd, dir, &local.ino);
 	memset(&local.cur, 0, sizeof(local.cur));
 	memset(&local.new_, 0, sizeof(local.new_));
 	err = index_put_mailbox(tx, &m, &local);
 	mailbox_release(&m);
 	mailbox_local_release(&local);
 	return err;
-}
-
-int mailbox_set_dir(struct index_txn *tx, const struct guid *g, const char *dir)
-{
-	return set_dir(tx, g, dir);
 }
 
 static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, size_t n,
@@ -220,6 +235,8 @@ static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, siz
 
 		err = index_tree(tx, &t);
 		m = err < 0 ? NULL : live_child(&t, &at, parts[i]);
+		if (m && dir_is_elsewhere(s, tx, &m->guid, parts, i + 1))
+			m = NULL;
 		if (m) {
 			at = m->guid;
 			if (last && selectable && !m->selectable)
@@ -255,7 +272,7 @@ int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
 	else
 		err = ensure_parts(s, tx, parts, n, origin, true, ret);
 	layout_parts_free(parts);
-	return err < 0 ? err : set_dir(tx, ret, dir);
+	return err < 0 ? err : mailbox_set_dir(s, tx, ret, dir);
 }
 
 int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid *g, char **ret_dir)
@@ -366,7 +383,7 @@ int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid 
 	}
 	tree_release(&t);
 	record_release(&r);
-	return err < 0 ? err : set_dir(tx, g, NULL);
+	return err < 0 ? err : mailbox_set_dir(s, tx, g, NULL);
 }
 
 /* Children that a directory rename left behind (maildir++) get a structural parent of the old name. */
@@ -400,7 +417,7 @@ static int reparent_children(struct store *s, struct index_txn *tx, const struct
 }
 
 /* The register of g gets the name that directory `to` says. */
-static int log_new_name(struct store *s, struct index_txn *tx, const struct tree *t,
+int mailbox_log_new_name(struct store *s, struct index_txn *tx, const struct tree *t,
 			const struct mailbox *m, const char *to, const struct origin *origin)
 {
 	struct record r = {.type = REC_MAILBOX_RENAME, .origin = *origin};
@@ -450,8 +467,8 @@ static struct mailbox *node_by_parts(const struct tree *t, char **parts, size_t 
 }
 
 /* A node without a directory that already has the wanted name steps aside: it was only a parent. */
-static int absorb_structural(struct store *s, struct index_txn *tx, struct tree *t, const struct guid *g,
-			     const char *to, const struct origin *origin)
+int mailbox_absorb_structural(struct store *s, struct index_txn *tx, struct tree *t,
+			      const struct guid *g, const char *to, const struct origin *origin)
 {
 	char **parts;
 	size_t n;
@@ -470,7 +487,8 @@ static int absorb_structural(struct store *s, struct index_txn *tx, struct tree 
 	r.mailbox.merged_into = *g;
 	err = change_record(s, tx, &r);
 	for (size_t i = 0; i < t->n && err >= 0; i++)
-		if (guid_equal(&t->nodes[i].parent, &m->guid) && mailbox_alive(&t->nodes[i])) {
+		if (guid_equal(&t->nodes[i].parent, &m->guid) && mailbox_alive(&t->nodes[i]) &&
+		    !guid_equal(&t->nodes[i].guid, g)) {
 			struct record c = {.type = REC_MAILBOX_RENAME, .origin = *origin};
 
 			c.at = hlc_now(&s->clock);
@@ -524,14 +542,14 @@ int mailbox_log_rename(struct store *s, struct index_txn *tx, const char *from, 
 	if (m)
 		g = m->guid;
 	if (err >= 0)
-		err = absorb_structural(s, tx, &t, &g, to, origin);
+		err = mailbox_absorb_structural(s, tx, &t, &g, to, origin);
 	if (err >= 0 && s->layout == LAYOUT_MAILDIRPP) {
 		/* the name goes first, so that the old one is free for the structural parent */
-		err = log_new_name(s, tx, &t, m, to, origin);
+		err = mailbox_log_new_name(s, tx, &t, m, to, origin);
 		if (err >= 0)
 			err = reparent_children(s, tx, &t, &g, old_parts, n_old, origin);
 	} else if (err >= 0) {
-		err = log_new_name(s, tx, &t, m, to, origin);
+		err = mailbox_log_new_name(s, tx, &t, m, to, origin);
 	}
 	layout_parts_free(old_parts);
 	tree_release(&t);
@@ -555,7 +573,7 @@ int mailbox_relocate(struct store *s, struct index_txn *tx, const char *from, co
 		    (!local.dir[len] || (s->layout == LAYOUT_FS && local.dir[len] == '/'))) {
 			MB_AUTO_FREE char *dir = mb_xasprintf("%s%s", to, local.dir + len);
 
-			err = set_dir(tx, &t.nodes[i].guid, dir);
+			err = mailbox_set_dir(s, tx, &t.nodes[i].guid, dir);
 		}
 		mailbox_local_release(&local);
 	}

@@ -18,7 +18,7 @@ KNOWN = "DFPRST"  # the flags that every Maildir program knows
 Result = collections.namedtuple("Result", "code out err")
 
 
-def run(*args, env=None, timeout=120):
+def run(*args, env=None, timeout=60):
     """Runs the program; never fails by itself."""
     full = dict(os.environ, **(env or {}))
     done = subprocess.run(
