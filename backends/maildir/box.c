@@ -222,6 +222,25 @@ static int wanted_dir(struct maildir *m, const struct md_box *box, struct buf *o
 	return err;
 }
 
+static bool wants(struct maildir *m, const struct md_box *box, const char *path)
+{
+	BUF_AUTO struct buf dir = BUF_INIT;
+
+	return box && !box->gone && !box->structural && md_node(m, box)->part &&
+	       wanted_dir(m, box, &dir) == 0 && strcmp(buf_cstr(&dir), path) == 0;
+}
+
+/* Another mailbox has this name and no directory for it yet. */
+static bool is_awaited(struct maildir *m, const struct md_box *box, const char *path)
+{
+	struct md_box *other, *next;
+
+	HASH_ITER (hh, m->boxes, other, next)
+		if (other != box && !other->misplaced && wants(m, other, path))
+			return true;
+	return false;
+}
+
 struct settling {
 	struct md_box *in_the_way; /* of some box, in this round */
 	bool progress;
@@ -249,11 +268,13 @@ static int settle_box(struct maildir *m, struct md_box *box, struct settling *s)
 		return 0;
 	err = wanted_dir(m, box, &dir);
 	if (err)
-		return err;
+		return 0; /* its own put said so; the others go on */
 	const char *path = buf_cstr(&dir);
 	if (settle_structural(m, box, path) || (box->dir && strcmp(box->dir, path) == 0))
 		return 0;
 	other = md_box_at(m, path);
+	if (box->misplaced && (wants(m, other, path) || is_awaited(m, box, path)))
+		return 0; /* it gives way; its own delete follows in the plan */
 	if (other && other != box && !other->structural) {
 		s->in_the_way = other;
 		return 0;
@@ -484,8 +505,40 @@ static int set_selectable(struct maildir *m, struct md_box *box, bool selectable
 	return 1;
 }
 
+/* A parent that is no mailbox at the local side is in no plan: it is only part of names. */
+static void add_parents(struct maildir *m, const struct mailbox *want)
+{
+	struct tree local = {0};
+	struct guid g = want->parent;
+
+	if (guid_is_zero(&g) || tree_find(&m->tree, &g) ||
+	    m->local->ops->tree(m->local, &local) < 0)
+		return;
+	while (!guid_is_zero(&g) && !tree_find(&m->tree, &g)) {
+		const struct mailbox *there = tree_find(&local, &g);
+		struct md_box *box;
+
+		if (!there)
+			break;
+		box = md_box_add(m, &g);
+		mailbox_clone(md_node(m, box), there);
+		box->structural = box->agreed = box->dirty = true;
+		box->named_at = mailbox_seen(there);
+		g = there->parent;
+	}
+	tree_release(&local);
+}
+
+static int check_name(struct maildir *m, const struct md_box *box)
+{
+	BUF_AUTO struct buf dir = BUF_INIT;
+
+	return wanted_dir(m, box, &dir);
+}
+
 static int put_alive(struct maildir *m, struct md_box *box, const struct mailbox *want)
 {
+	add_parents(m, want);
 	struct mailbox *node = md_node(m, box);
 	int changed = box->gone || !box->dir || !same_name(node, want);
 	int err = box->dir ? set_selectable(m, box, want->selectable) : 0;
@@ -502,6 +555,9 @@ static int put_alive(struct maildir *m, struct md_box *box, const struct mailbox
 	box->structural = !want->selectable;
 	box->named_at = mailbox_seen(want);
 	box->dirty = true;
+	err = check_name(m, box);
+	if (err)
+		return err;
 	m->unsettled = true;
 	err = md_settle(m, false);
 	return err < 0 ? err : changed;

@@ -95,6 +95,30 @@ static void folders_go_both_ways(void **state)
 	assert_true(guid_is_zero(&g));
 }
 
+/* A parent that is no mailbox is only a part of names; it is renamed all the same. */
+static void a_parent_may_be_no_mailbox(void **state)
+{
+	struct foreign *f = *state;
+	struct guid a, b;
+
+	memory_create(f->local, &GUID_ZERO, "A", &a);
+	memory_create(f->local, &a, "B", &b);
+	local_deliver(f, b, "one\n");
+	memory_delete(f->local, &a); /* B keeps it as a name */
+	foreign_sync(f);
+	assert_false(foreign_exists(f, ".A"));
+	assert_int_equal(foreign_count(f, ".A.B"), 1);
+	foreign_mkdir(f, ".A.C");
+	foreign_sync(f);
+	b = local_box(f, "A/C");
+	assert_false(guid_is_zero(&b));
+	memory_rename(f->local, &a, &GUID_ZERO, "Z");
+	foreign_sync(f);
+	assert_int_equal(foreign_count(f, ".Z.B"), 1);
+	assert_true(foreign_exists(f, ".Z.C/cur"));
+	assert_false(foreign_exists(f, ".A.B"));
+}
+
 static void folders_are_deleted_both_ways(void **state)
 {
 	struct foreign *f = *state;
@@ -260,6 +284,7 @@ int main(void)
 		T(flags_go_both_ways),
 		T(expunges_go_both_ways),
 		T(folders_go_both_ways),
+		T(a_parent_may_be_no_mailbox),
 		T(folders_are_deleted_both_ways),
 		T(moves_keep_the_message),
 		T(a_swap_of_names_arrives),
