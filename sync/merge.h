@@ -61,7 +61,7 @@ struct notice {
  *      merges or deletes: the store gives that one a temporary name);
  *   2. mailboxes that became others;
  *   3. aliases;
- *   4. copies: expunges, then the living by mailbox and UID.  A put of a copy raises uid_next of
+ *   4. copies: expunges, those that give up a file name, then the living by mailbox and UID.  A put of a copy raises uid_next of
  *      its mailbox over its UID, so that a run that is cut needs no new UIDs;
  *   5. what uid_next lacks then; 6. deleted mailboxes, deepest first.
  */

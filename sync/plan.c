@@ -197,6 +197,30 @@ static int compare_work(const void *x, const void *y)
 	return order ? order : compare_u(a->id, b->id);
 }
 
+/* It gives its file name up to another one of this plan. */
+static bool makes_room(const struct planner *p, const struct pair *pair)
+{
+	const struct seen *was = pair->was[p->side];
+	return copy_alive(&pair->now) && seen_alive(was) &&
+	       guid_equal(&was->mailbox, &pair->now.place.mailbox) &&
+	       base_differs(was->copy, &pair->now);
+}
+
+/* Those that make room go before the other living ones. */
+static void room_first(const struct planner *p, struct pair **work, size_t n)
+{
+	struct pair **sorted = mb_xcalloc(n, sizeof(struct pair *));
+	size_t k = 0;
+	for (int pass = 0; pass < 3; pass++)
+		for (size_t i = 0; i < n; i++) {
+			int when = !copy_alive(&work[i]->now) ? 0 : makes_room(p, work[i]) ? 1 : 2;
+			if (when == pass)
+				sorted[k++] = work[i];
+		}
+	memcpy(work, sorted, n * sizeof(struct pair *));
+	free(sorted);
+}
+
 static struct pair **copies_to_do(const struct planner *p, size_t *ret_n)
 {
 	struct merging *m = p->m;
@@ -205,8 +229,10 @@ static struct pair **copies_to_do(const struct planner *p, size_t *ret_n)
 	for (size_t i = 0; i < m->n_pairs; i++)
 		if (copy_differs(&m->pairs[i], p->side))
 			work[n++] = &m->pairs[i];
-	if (n)
+	if (n) {
 		qsort(work, n, sizeof(struct pair *), compare_work);
+		room_first(p, work, n);
+	}
 	*ret_n = n;
 	return work;
 }
