@@ -132,6 +132,7 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 	}
 	if (err < 0)
 		return err;
+	s->appended++;
 	s->behind = true; /* until the commit */
 	err = index_apply(tx, r, modseq);
 	return err < 0 ? err : index_write_applied(tx, &end);

@@ -108,6 +108,48 @@ bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e,
 	return changed || old->keywords != new->keywords;
 }
 
+/* Does `keyword` have one of these letters? */
+static bool has_letter(char *names[26], uint32_t letters, const char *keyword)
+{
+	int slot = keyword_slot(names, keyword);
+
+	return slot >= 0 && (letters & (1u << slot));
+}
+
+static void put_letters(struct flags *f, char *names[26], uint32_t letters, char *but_names[26],
+			uint32_t but, bool set, struct stamp at)
+{
+	enum flag_bit bit;
+
+	for (int i = 0; i < 26; i++)
+		if (names[i] && (letters & (1u << i)) && !flag_by_name(names[i], &bit) &&
+		    !has_letter(but_names, but, names[i]))
+			flags_put_keyword(f, names[i], set, at);
+}
+
+bool flags_from_move(struct store *s, struct index_txn *tx, struct entry *e, const struct guid *to,
+		     const struct fname *old, const struct fname *new, struct stamp at)
+{
+	struct fname letters = *new;
+	char *was[26] = {NULL}, *is[26] = {NULL};
+	MB_AUTO_FREE char *from_dir = NULL, *to_dir = NULL;
+	bool changed;
+
+	letters.keywords = old->keywords;
+	changed = flags_from_rename(s, tx, e, old, &letters, at);
+	if (old->keywords == new->keywords) /* a program that knows nothing of them */
+		return changed;
+	if (mailbox_dir(tx, &e->copy.place.mailbox, &from_dir) == 0)
+		mailbox_keyword_letters(s, from_dir, was);
+	if (mailbox_dir(tx, to, &to_dir) == 0)
+		mailbox_keyword_letters(s, to_dir, is);
+	put_letters(&e->copy.flags, was, old->keywords, is, new->keywords, false, at);
+	put_letters(&e->copy.flags, is, new->keywords, was, old->keywords, true, at);
+	keyword_letters_free(was);
+	keyword_letters_free(is);
+	return true;
+}
+
 /* Letters for the keywords of c: kept letters that mean nothing here, and the slots of those set. */
 static uint32_t letters_for(struct store *s, const char *dir, const struct copy *c,
 			    uint32_t old_letters, bool same_mailbox)
@@ -167,7 +209,7 @@ int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 {
 	MB_AUTO_FREE char *dir = NULL;
 	bool same_mailbox = old && old->file && guid_equal(&old->copy.place.mailbox, &c->place.mailbox);
-	bool same_base = same_mailbox && (!c->place.base || (old->copy.place.base &&
+	bool same_base = same_mailbox && old->state == ENTRY_PRESENT && (!c->place.base || (old->copy.place.base &&
 				strcmp(old->copy.place.base, c->place.base) == 0));
 	struct fname f = {0};
 	char base[FNAME_MAX + 1], name[FNAME_MAX + 1];
@@ -222,12 +264,36 @@ static int deleted_dir(struct store *s, const struct guid *mailbox)
 	return at_open(s->deleted_fd, text, O_RDONLY | O_DIRECTORY, 0);
 }
 
-int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep)
+/* When: after the birth of this instance; the clock moves on, so that a later one is born later. */
+static int64_t deleted_ms(struct store *s, const struct entry *e)
+{
+	int64_t now = clock_wall_ns() / 1000000, born = stamp_ms(&e->copy.place.at);
+	int64_t ms = now > born ? now : born + 1;
+	struct stamp seen = {.time = (uint64_t)ms << 16};
+
+	hlc_see(&s->clock, &seen);
+	return ms;
+}
+
+static void deleted_name(const struct entry *e, int64_t ms, const char *name,
+			 char out[FNAME_MAX + 1])
+{
+	char prefix[64];
+	int len;
+
+	deleted_prefix(&e->copy.guid, e->copy.id, prefix);
+	len = snprintf(out, FNAME_MAX + 1, "%s%lld,", prefix, (long long)ms);
+	snprintf(out + len, FNAME_MAX + 1 - (size_t)len, "%s", name); /* for people: cut if long */
+}
+
+int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
+		    char **ret_kept)
 {
 	MB_AUTO_CLOSE int from = -1, to = -1;
-	char prefix[64], kept[FNAME_MAX + 1];
+	char text[GUID_TEXT], kept[FNAME_MAX + 1];
+	int64_t ms = deleted_ms(s, e);
 	const char *name;
-	struct fname f;
+	int err = -EEXIST;
 
 	from = at_open_parent(s->mail_fd, path, &name);
 	if (from < 0)
@@ -235,11 +301,23 @@ int file_to_deleted(struct store *s, const char *path, const struct entry *e, bo
 	to = deleted_dir(s, &e->copy.place.mailbox);
 	if (to < 0)
 		return to;
-	fname_parse(name, &f);
-	deleted_prefix(&e->copy.guid, e->copy.id, prefix);
-	snprintf(kept, sizeof(kept), "%s%lld,%.180s", prefix,
-		 (long long)(clock_wall_ns() / 1000000), name);
-	return keep ? io_linkat(from, name, to, kept) : io_renameat(from, name, to, kept);
+	for (int tries = 0; err == -EEXIST && tries < 1000; tries++) { /* never over another body */
+		deleted_name(e, ms + tries, name, kept);
+		err = keep ? io_linkat(from, name, to, kept)
+			   : io_renameat2(from, name, to, kept, RENAME_NOREPLACE);
+	}
+	if (err >= 0 && ret_kept)
+		*ret_kept = mb_xasprintf("%s/%s", guid_text(&e->copy.place.mailbox, text), kept);
+	return err;
+}
+
+int file_undelete(struct store *s, const char *kept, const char *path)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	dir = at_open_parent(s->mail_fd, path, &name);
+	return dir < 0 ? dir : io_renameat2(s->deleted_fd, kept, dir, name, RENAME_NOREPLACE);
 }
 
 struct find_deleted {

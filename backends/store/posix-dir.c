@@ -57,6 +57,7 @@ static bool can_be_mailbox(struct store *s, const char *dir)
 static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t mode,
 		     const struct origin *origin)
 {
+	uint64_t appended = s->appended;
 	struct index_txn *tx;
 	struct guid g;
 	int err = change_begin(s, &tx);
@@ -64,8 +65,11 @@ static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t 
 	if (err < 0)
 		return err;
 	err = raw_mkdir(s, path, mode);
-	if (err >= 0 && index_mailbox_by_dir(tx, dir, &g) < 0)
+	if (err >= 0 && index_mailbox_by_dir(tx, dir, &g) < 0) {
 		err = mailbox_ensure(s, tx, dir, origin, &g);
+		if (err < 0 && s->appended == appended)
+			raw_rmdir(s, path);
+	}
 	return change_end(s, tx, err);
 }
 
@@ -93,14 +97,18 @@ int store_mkdir(struct store *s, const char *path, mode_t mode, const struct ori
 static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
 		     const struct origin *origin)
 {
+	uint64_t appended = s->appended;
 	struct index_txn *tx;
 	int err = change_begin(s, &tx);
 
 	if (err < 0)
 		return err;
 	err = raw_rmdir(s, path);
-	if (err >= 0)
+	if (err >= 0) {
 		err = mailbox_log_delete(s, tx, g, origin);
+		if (err < 0 && s->appended == appended)
+			raw_mkdir(s, path, 0700);
+	}
 	return change_end(s, tx, err);
 }
 
@@ -165,10 +173,8 @@ static int link_to_deleted(struct entry *e, void *arg)
 {
 	struct posix_call *p = arg;
 	MB_AUTO_FREE char *path = entry_path(p->tx, e);
-	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, true) : 0;
+	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, true, NULL) : 0;
 
-	if (err >= 0)
-		e->state = ENTRY_LOST; /* the file leaves with its directory */
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -228,6 +234,7 @@ static int rename_local_dir(struct posix_call *p, const char *from, const char *
 int posix_dir_rename(struct posix_call *p, const char *from, const char *to, unsigned flags)
 {
 	MB_AUTO_FREE struct guid *boxes = NULL;
+	uint64_t appended = p->s->appended;
 	struct guid replaced;
 	size_t n;
 	int err = mailboxes_under(p->s, p->tx, from, &boxes, &n);
@@ -243,5 +250,8 @@ int posix_dir_rename(struct posix_call *p, const char *from, const char *to, uns
 	err = raw_rename_dir(p->s, from, to, flags);
 	if (err < 0)
 		return err;
-	return mailbox_log_rename(p->s, p->tx, from, to, p->origin);
+	err = mailbox_log_rename(p->s, p->tx, from, to, p->origin);
+	if (err < 0 && p->s->appended == appended)
+		raw_rename_dir(p->s, to, from, RENAME_NOREPLACE);
+	return err;
 }

@@ -193,52 +193,66 @@ static int log_expunge(struct posix_call *p, struct entry *e, const struct guid 
 	return err;
 }
 
+/* The record did not get into the log: the body goes back, so that the caller's error is true. */
+static void undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path)
+{
+	if (kept && p->s->appended == appended)
+		file_undelete(p->s, kept, path);
+}
+
 int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
 		  struct stamp via_seen)
 {
-	MB_AUTO_FREE char *path = entry_path(p->tx, e);
-	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, false) : 0;
+	MB_AUTO_FREE char *path = entry_path(p->tx, e), *kept = NULL;
+	uint64_t appended = p->s->appended;
+	int err = path && e->state == ENTRY_PRESENT
+			  ? file_to_deleted(p->s, path, e, false, &kept)
+			  : 0;
 
 	if (err < 0 && err != -ENOENT && err != -ENOTDIR)
 		return err;
-	return log_expunge(p, e, via, via_seen);
+	err = log_expunge(p, e, via, via_seen);
+	if (err < 0)
+		undelete(p, appended, kept, path);
+	return err;
 }
 
 /* ---- moves made by link and unlink ---- */
 
+/* The newest are first; too old and too many go. */
 static void links_expire(struct store *s)
 {
 	int64_t now = clock_mono_ns();
+	size_t n = 0;
 
 	for (struct recent_link **l = &s->links; *l;) {
 		struct recent_link *dead = *l;
 
-		if (now - dead->at_ns < MOVE_WINDOW_NS && s->n_links <= LINKS_MAX) {
+		if (now - dead->at_ns < MOVE_WINDOW_NS && n < LINKS_MAX) {
 			l = &dead->next;
+			n++;
 			continue;
 		}
 		*l = dead->next;
 		free(dead->path);
 		free(dead);
-		s->n_links--;
 	}
 }
 
-static void link_note(struct posix_call *p, const struct entry *from, uint64_t to_id,
-		      const char *tmp_path)
+static void link_note(struct posix_call *p, const struct guid *guid, uint64_t from_id,
+		      uint64_t to_id, const char *tmp_path)
 {
 	struct recent_link *l = mb_xcalloc(1, sizeof(*l));
 
 	links_expire(p->s);
 	l->at_ns = clock_mono_ns();
 	l->pid = p->origin->pid;
-	l->guid = from->copy.guid;
-	l->from_id = from->copy.id;
+	l->guid = *guid;
+	l->from_id = from_id;
 	l->to_id = to_id;
 	l->path = tmp_path ? mb_xstrdup(tmp_path) : NULL;
 	l->next = p->s->links;
 	p->s->links = l;
-	p->s->n_links++;
 }
 
 static struct recent_link *link_by_path(struct store *s, const char *path)
@@ -260,63 +274,98 @@ static struct recent_link *link_from(struct posix_call *p, const struct entry *e
 	return NULL;
 }
 
+/* The copy that a link made, when its file is still there.  Gives its path. */
+static int link_target(struct posix_call *p, const struct recent_link *l, struct entry *ret,
+		       char **ret_path, struct stat *st)
+{
+	MB_AUTO_FREE char *path = NULL;
+	int err = index_get_entry(p->tx, &l->guid, l->to_id, ret);
+
+	if (err < 0)
+		return err;
+	path = entry_path(p->tx, ret);
+	if (!path || !copy_alive(&ret->copy) || at_stat(p->s->mail_fd, path, st) < 0) {
+		entry_release(ret);
+		return -ENOENT;
+	}
+	*ret_path = MB_TAKE(path);
+	return 0;
+}
+
 /*
  * The name that was linked is unlinked by the same program: the copy becomes the message itself in
  * its new place, with its UID.  Two records: the copy is gone, the message is moved; a stop between
  * them leaves a file that the next scan finds by its inode.
  */
-static int log_link_move(struct posix_call *p, struct entry *from, struct recent_link *l)
+static int log_link_move(struct posix_call *p, struct entry *from, struct entry *to,
+			 const struct stat *st)
 {
 	struct record r = {.type = REC_MOVE, .origin = *p->origin};
-	struct entry to = {0};
-	struct stat st = {0};
-	int err = index_get_entry(p->tx, &l->guid, l->to_id, &to);
+	struct fname old, new;
+	int err = log_expunge(p, to, NULL, STAMP_NONE);
 
 	if (err < 0)
 		return err;
-	MB_AUTO_FREE char *path = entry_path(p->tx, &to);
-	if (!path || !copy_alive(&to.copy) || at_stat(p->s->mail_fd, path, &st) < 0) {
-		entry_release(&to);
-		return -ENOENT;
-	}
-	err = log_expunge(p, &to, NULL, STAMP_NONE);
-	if (err >= 0) {
-		r.at = hlc_now(&p->s->clock);
-		copy_clone(&r.copy, &from->copy);
-		free(r.copy.place.base);
-		r.copy.place = to.copy.place;
-		r.copy.place.base = mb_xstrdup(to.copy.place.base);
-		r.copy.place.at = r.at;
-		flags_join(&r.copy.flags, &to.copy.flags);
-		r.old_name = sub_name(from->in_new, from->file);
-		r.new_name = sub_name(to.in_new, to.file);
-		err = change_record(p->s, p->tx, &r);
-		if (err >= 0)
-			err = put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
-	}
-	l->at_ns = 0; /* used */
+	r.at = hlc_now(&p->s->clock);
+	fname_parse(from->file, &old);
+	fname_parse(to->file, &new);
+	flags_from_move(p->s, p->tx, from, &to->copy.place.mailbox, &old, &new, r.at);
+	copy_clone(&r.copy, &from->copy);
+	free(r.copy.place.base);
+	r.copy.place = to->copy.place;
+	r.copy.place.base = mb_xstrdup(to->copy.place.base);
+	r.copy.place.at = r.at;
+	r.old_name = sub_name(from->in_new, from->file);
+	r.new_name = sub_name(to->in_new, to->file);
+	err = change_record(p->s, p->tx, &r);
+	if (err >= 0)
+		err = put_stat(p->tx, &r.copy.guid, r.copy.id, st);
 	record_release(&r);
-	entry_release(&to);
 	return err;
 }
 
 /* ---- unlink ---- */
 
-static int unlink_message(struct posix_call *p, const char *path, struct entry *e)
+/* -ENOENT: no link was made a moment ago, or what it made is gone. */
+static int unlink_linked(struct posix_call *p, const char *path, struct entry *e)
 {
 	struct recent_link *l = link_from(p, e);
-	int err;
+	uint64_t appended = p->s->appended;
+	MB_AUTO_FREE char *to_path = NULL;
+	struct entry to = {0};
+	struct stat st;
+	int err = l ? link_target(p, l, &to, &to_path, &st) : -ENOENT;
 
-	if (l) {
-		err = raw_unlink(p->s, path);
-		if (err < 0)
-			return err;
-		if (log_link_move(p, e, l) >= 0)
-			return 0;
-		return log_expunge(p, e, NULL, STAMP_NONE);
+	if (err < 0)
+		return err;
+	err = raw_unlink(p->s, path);
+	if (err >= 0) {
+		l->at_ns = 0; /* used */
+		err = log_link_move(p, e, &to, &st);
+		if (err < 0 && p->s->appended < appended + 2)
+			raw_link(p->s, to_path, path);
+		if (err < 0 && p->s->appended == appended + 1) /* the copy is gone, in the log */
+			raw_unlink(p->s, to_path);
 	}
-	err = file_to_deleted(p->s, path, e, false);
-	return err < 0 ? err : log_expunge(p, e, NULL, STAMP_NONE);
+	entry_release(&to);
+	return err;
+}
+
+static int unlink_message(struct posix_call *p, const char *path, struct entry *e)
+{
+	uint64_t appended = p->s->appended;
+	MB_AUTO_FREE char *kept = NULL;
+	int err = unlink_linked(p, path, e);
+
+	if (err != -ENOENT)
+		return err;
+	err = file_to_deleted(p->s, path, e, false, &kept);
+	if (err < 0)
+		return err;
+	err = log_expunge(p, e, NULL, STAMP_NONE);
+	if (err < 0)
+		undelete(p, appended, kept, path);
+	return err;
 }
 
 static int unlink_locked(struct posix_call *p, const char *path)
@@ -385,7 +434,7 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 	same_base = old.base_len == new.base_len && memcmp(e->file, name, old.base_len) == 0;
 	r.old_name = sub_name(e->in_new, e->file);
 	r.new_name = sub_name(to->in_new, name);
-	flagged = flags_from_rename(p->s, p->tx, e, &old, &new, r.at);
+	flagged = flags_from_move(p->s, p->tx, e, &to->mailbox, &old, &new, r.at);
 	copy_clone(&r.copy, &e->copy);
 	if (moved || !same_base) {
 		r.type = moved ? REC_MOVE : REC_RENAME;
@@ -406,14 +455,6 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 	return err;
 }
 
-/* A message that a rename replaces: its body is linked to deleted/ first. */
-static int replace_target(struct posix_call *p, const char *to, struct entry *old)
-{
-	int err = file_to_deleted(p->s, to, old, true);
-
-	return err == -ENOENT ? 0 : err;
-}
-
 static int after_rename_to_message(struct posix_call *p, const char *from, const char *to,
 				   struct entry *source, const struct node_info *n,
 				   const char *name)
@@ -426,8 +467,10 @@ static int after_rename_to_message(struct posix_call *p, const char *from, const
 		uint64_t id = random_u64() | 1;
 
 		err = publish(p, to, n, name, &l->guid, id, NULL);
-		free(MB_TAKE(l->path));
-		l->to_id = id;
+		if (err >= 0) {
+			free(MB_TAKE(l->path));
+			l->to_id = id;
+		}
 		return err;
 	}
 	if (!source)
@@ -436,59 +479,126 @@ static int after_rename_to_message(struct posix_call *p, const char *from, const
 	return err < 0 ? err : log_message_rename(p, source, n, name, &st);
 }
 
-static int rename_file(struct posix_call *p, const char *from, const struct node_info *fn,
-		       const char *from_name, const char *to, const struct node_info *tn,
-		       const char *to_name, unsigned flags)
+/* One rename of a file: the names, what they are, what is there, and what was kept in deleted/. */
+struct rename_call {
+	const char *from, *from_name, *to, *to_name;
+	struct node_info fn, tn;
+	struct entry source, target;
+	bool is_message, replaces;
+	char *kept, *kept_source; /* owned */
+};
+
+/* Bodies that the system call will take away are linked to deleted/ first. */
+static int rename_keep(struct posix_call *p, struct rename_call *c)
 {
-	struct entry source = {0}, target = {0};
-	bool is_message = entry_at_path(p->tx, fn, from_name, &source) == 0;
-	bool replaces = !(flags & RENAME_NOREPLACE) &&
-			entry_at_path(p->tx, tn, to_name, &target) == 0;
 	int err = 0;
 
-	if (is_message && replaces && copy_same_key(&source.copy, &target.copy))
-		replaces = false; /* onto itself */
-	if (replaces)
-		err = replace_target(p, to, &target);
-	if (err >= 0 && is_message && tn->kind != NODE_MESSAGE) /* leaves the mailboxes */
-		err = file_to_deleted(p->s, from, &source, true);
+	if (c->replaces)
+		err = file_to_deleted(p->s, c->to, &c->target, true, &c->kept);
+	if (err == -ENOENT)
+		err = 0;
+	if (err >= 0 && c->is_message && c->tn.kind != NODE_MESSAGE) /* leaves the mailboxes */
+		err = file_to_deleted(p->s, c->from, &c->source, true, &c->kept_source);
+	return err;
+}
+
+static int rename_log(struct posix_call *p, struct rename_call *c)
+{
+	int err = 0;
+
+	if (c->replaces)
+		err = log_expunge(p, &c->target, NULL, STAMP_NONE);
+	if (err >= 0 && c->tn.kind == NODE_MESSAGE)
+		return after_rename_to_message(p, c->from, c->to,
+					       c->is_message ? &c->source : NULL, &c->tn,
+					       c->to_name);
+	if (err >= 0 && c->is_message)
+		err = log_expunge(p, &c->source, NULL, STAMP_NONE);
+	return err;
+}
+
+static void unkeep(struct store *s, const char *kept)
+{
+	if (kept)
+		io_unlinkat(s->deleted_fd, kept, 0);
+}
+
+/* `n` records got into the log, of which the target's expunge comes first. */
+static void rename_undo(struct posix_call *p, struct rename_call *c, bool renamed, uint64_t n)
+{
+	if (n > c->replaces) { /* the rename itself is in the log */
+		p->s->rescan = true;
+		return;
+	}
+	if (renamed)
+		raw_rename(p->s, c->to, c->from, RENAME_NOREPLACE);
+	unkeep(p->s, c->kept_source);
+	if (n == 0 && c->kept && renamed)
+		file_undelete(p->s, c->kept, c->to);
+	else if (n == 0)
+		unkeep(p->s, c->kept);
+}
+
+/* rename() of two names of one file does nothing, says POSIX. */
+static bool same_file(struct store *s, const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return at_stat(s->mail_fd, a, &x) == 0 && at_stat(s->mail_fd, b, &y) == 0 &&
+	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+static int rename_file(struct posix_call *p, struct rename_call *c, unsigned flags)
+{
+	uint64_t appended = p->s->appended;
+	bool renamed = false;
+	int err;
+
+	if (same_file(p->s, c->from, c->to))
+		return raw_rename(p->s, c->from, c->to, flags);
+	c->is_message = entry_at_path(p->tx, &c->fn, c->from_name, &c->source) == 0;
+	c->replaces = !(flags & RENAME_NOREPLACE) &&
+		      entry_at_path(p->tx, &c->tn, c->to_name, &c->target) == 0;
+	if (c->is_message && c->replaces && copy_same_key(&c->source.copy, &c->target.copy))
+		c->replaces = false; /* onto itself */
+	err = rename_keep(p, c);
 	if (err >= 0)
-		err = raw_rename(p->s, from, to, flags);
-	if (err >= 0 && replaces)
-		err = log_expunge(p, &target, NULL, STAMP_NONE);
-	if (err >= 0 && tn->kind == NODE_MESSAGE)
-		err = after_rename_to_message(p, from, to, is_message ? &source : NULL, tn, to_name);
-	else if (err >= 0 && is_message)
-		err = log_expunge(p, &source, NULL, STAMP_NONE);
-	entry_release(&source);
-	entry_release(&target);
+		err = raw_rename(p->s, c->from, c->to, flags);
+	renamed = err >= 0;
+	if (err >= 0)
+		err = rename_log(p, c);
+	if (err < 0)
+		rename_undo(p, c, renamed, p->s->appended - appended);
+	entry_release(&c->source);
+	entry_release(&c->target);
+	free(c->kept);
+	free(c->kept_source);
 	return err;
 }
 
 static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags)
 {
-	struct node_info fn, tn;
-	const char *from_name, *to_name;
+	struct rename_call c = {.from = from, .to = to};
 	struct stat st;
-	int err = tree_classify(p->tx, p->s, from, &fn, &from_name);
+	int err = tree_classify(p->tx, p->s, from, &c.fn, &c.from_name);
 
 	if (err >= 0)
-		err = tree_classify(p->tx, p->s, to, &tn, &to_name);
+		err = tree_classify(p->tx, p->s, to, &c.tn, &c.to_name);
 	if (err >= 0)
 		err = at_stat(p->s->mail_fd, from, &st);
 	if (err < 0)
 		return err;
-	if (fn.kind == NODE_ROOT || tn.kind == NODE_ROOT || fn.kind == NODE_CUR ||
-	    fn.kind == NODE_NEW || fn.kind == NODE_TMP)
+	if (c.fn.kind == NODE_ROOT || c.tn.kind == NODE_ROOT || c.fn.kind == NODE_CUR ||
+	    c.fn.kind == NODE_NEW || c.fn.kind == NODE_TMP)
 		return -EPERM;
 	if (flags & RENAME_EXCHANGE) {
-		if (fn.kind != NODE_LOCAL || tn.kind != NODE_LOCAL)
+		if (c.fn.kind != NODE_LOCAL || c.tn.kind != NODE_LOCAL)
 			return -EINVAL;
 		return raw_rename(p->s, from, to, flags);
 	}
 	if (S_ISDIR(st.st_mode))
 		return posix_dir_rename(p, from, to, flags);
-	return rename_file(p, from, &fn, from_name, to, &tn, to_name, flags);
+	return rename_file(p, &c, flags);
 }
 
 /* Between names that no mailbox cares about: only the system call. */
@@ -532,8 +642,26 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 
 /* ---- link ---- */
 
+/* A new name in cur or new: a copy when the file is a message's, or a message's link in tmp/. */
+static int publish_link(struct posix_call *p, const char *from, const char *to,
+			const struct entry *source, const struct node_info *n, const char *name)
+{
+	struct recent_link *l = source ? NULL : link_by_path(p->s, from);
+	struct guid guid = source ? source->copy.guid : l ? l->guid : GUID_ZERO;
+	uint64_t id = random_u64() | 1, from_id = source ? source->copy.id : l ? l->from_id : 0;
+	int err;
+
+	if (!source && !l)
+		return publish(p, to, n, name, NULL, 0, NULL);
+	err = publish(p, to, n, name, &guid, id, NULL);
+	if (err >= 0)
+		link_note(p, &guid, from_id, id, NULL);
+	return err;
+}
+
 static int link_locked(struct posix_call *p, const char *from, const char *to)
 {
+	uint64_t appended = p->s->appended;
 	struct node_info fn, tn;
 	const char *from_name, *to_name;
 	struct entry source = {0};
@@ -547,21 +675,11 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 	is_message = entry_at_path(p->tx, &fn, from_name, &source) == 0;
 	err = raw_link(p->s, from, to);
 	if (err >= 0 && tn.kind == NODE_MESSAGE) {
-		bool other = is_message &&
-			     !guid_equal(&source.copy.place.mailbox, &tn.mailbox);
-		uint64_t id = random_u64() | 1;
-		struct recent_link *l = link_by_path(p->s, from);
-
-		if (other || l) { /* a copy in another mailbox keeps the GUID */
-			err = publish(p, to, &tn, to_name, l ? &l->guid : &source.copy.guid, id,
-				      NULL);
-			if (err >= 0 && !l)
-				link_note(p, &source, id, NULL);
-		} else {
-			err = publish(p, to, &tn, to_name, NULL, 0, NULL);
-		}
+		err = publish_link(p, from, to, is_message ? &source : NULL, &tn, to_name);
+		if (err < 0 && p->s->appended == appended)
+			raw_unlink(p->s, to);
 	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
-		link_note(p, &source, 0, to);
+		link_note(p, &source.copy.guid, source.copy.id, 0, to);
 	}
 	entry_release(&source);
 	return err;

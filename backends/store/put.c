@@ -30,6 +30,7 @@ struct copy_put {
 	char *old_path;	       /* of the file now, when present */
 	char *target;	       /* "cur/NAME" or "new/NAME" wanted, when it lives */
 	char *new_path;	       /* of it in the tree */
+	char *kept;	       /* in deleted/, when this put expunged it */
 };
 
 static void copy_put_release(struct copy_put *c)
@@ -39,14 +40,18 @@ static void copy_put_release(struct copy_put *c)
 	free(c->old_path);
 	free(c->target);
 	free(c->new_path);
+	free(c->kept);
 }
 
 static void see_stamps(struct store *s, struct copy *c)
 {
 	bool ahead = stamp_clamp(&c->place.at) | stamp_clamp(&c->dead) | stamp_clamp(&c->dead_at);
 
+	ahead |= stamp_clamp(&c->via_seen);
 	for (int i = 0; i < FLAG_COUNT; i++)
 		ahead |= stamp_clamp(&c->flags.at[i]);
+	for (size_t i = 0; i < c->flags.n_keywords; i++)
+		ahead |= stamp_clamp(&c->flags.keywords[i].at);
 	if (ahead)
 		mb_msg(MB_WARNING, "a stamp of the peer is over a day ahead: taken as now");
 	hlc_see(&s->clock, &c->place.at);
@@ -102,6 +107,7 @@ static int copy_put_load(struct copy_put *c)
 	}
 	if (c->present)
 		c->old_path = entry_path(c->tx, &c->old);
+	c->present = c->old_path != NULL;
 	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
 }
 
@@ -312,7 +318,7 @@ static int change_files(struct copy_put *c, enum record_type type)
 	case REC_EXPUNGE:
 		if (!c->present || !c->old_path)
 			return 0;
-		err = file_to_deleted(c->s, c->old_path, &c->old, false);
+		err = file_to_deleted(c->s, c->old_path, &c->old, false, &c->kept);
 		if (err >= 0 && !c->quiet)
 			change_event(c->s, EVENT_REMOVED, c->old_path, NULL, false);
 		return err == -ENOENT ? 0 : err;
@@ -329,6 +335,38 @@ static int change_files(struct copy_put *c, enum record_type type)
 		if (err >= 0 && !c->quiet)
 			change_event(c->s, EVENT_RENAMED, c->new_path, c->old_path, true);
 		return err;
+	}
+}
+
+static void undo_rename(struct copy_put *c, const char *old_dir, const char *old)
+{
+	MB_AUTO_CLOSE int dir = -1, to = -1;
+	const char *name, *to_name = old;
+
+	dir = at_open_parent(c->s->mail_fd, c->new_path, &name);
+	if (old_dir)
+		to = at_open_parent(c->s->mail_fd, old_dir, &to_name);
+	if (dir >= 0 && (!old_dir || to >= 0))
+		io_renameat2(dir, name, old_dir ? to : c->s->staging_fd, to_name, RENAME_NOREPLACE);
+}
+
+/* The record could not be written: files go back, so that the caller may try again. */
+static void undo_files(struct copy_put *c, enum record_type type)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	const char *name;
+
+	if (type == REC_EXPUNGE) {
+		if (c->kept)
+			file_undelete(c->s, c->kept, c->old_path);
+	} else if ((type == REC_ARRIVE || type == REC_FOUND) && c->staged) {
+		undo_rename(c, NULL, c->staged);
+	} else if (type == REC_ARRIVE || type == REC_FOUND) {
+		dir = at_open_parent(c->s->mail_fd, c->new_path, &name);
+		if (dir >= 0)
+			io_unlinkat(dir, name, 0);
+	} else if (c->present && c->new_path && strcmp(c->old_path, c->new_path) != 0) {
+		undo_rename(c, c->old_path, NULL);
 	}
 }
 
@@ -371,6 +409,7 @@ static int log_copy(struct copy_put *c, enum record_type type)
 
 static int copy_put_run(struct copy_put *c, const char *promised)
 {
+	uint64_t appended = c->s->appended;
 	bool alive;
 	enum record_type type;
 	int err = copy_put_load(c);
@@ -390,8 +429,11 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 		return 0;
 	type = what_changes(c);
 	err = change_files(c, type);
-	if (err >= 0)
-		err = log_copy(c, type);
+	if (err < 0)
+		return err;
+	err = log_copy(c, type);
+	if (err < 0 && c->s->appended == appended)
+		undo_files(c, type);
 	return err < 0 ? err : 1;
 }
 
@@ -454,9 +496,21 @@ int put_locked(struct store *s, const struct record *want, const char *staged, c
 	       bool quiet)
 {
 	switch (want->type) {
-	case REC_MAILBOX_CREATE ... REC_MAILBOX_STATE:
+	case REC_MAILBOX_CREATE:
+	case REC_MAILBOX_RENAME:
+	case REC_MAILBOX_DELETE:
+	case REC_MAILBOX_REVIVE:
+	case REC_MAILBOX_SUBSCRIBE:
+	case REC_MAILBOX_MERGE:
+	case REC_MAILBOX_STATE:
 		return put_mailbox(s, want);
-	case REC_ARRIVE ... REC_DIGEST:
+	case REC_ARRIVE:
+	case REC_FLAGS:
+	case REC_MOVE:
+	case REC_RENAME:
+	case REC_EXPUNGE:
+	case REC_RENUMBER:
+	case REC_DIGEST:
 	case REC_COPY_STATE:
 		return put_copy(s, want, staged, target, quiet);
 	case REC_ALIAS:

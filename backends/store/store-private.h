@@ -79,7 +79,6 @@ struct store {
 	bool rescan;		/* something came in whose files were not looked at */
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;
-	size_t n_links;
 	struct expected *expected;
 	struct edit *edits;
 
