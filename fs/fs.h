@@ -58,8 +58,9 @@ struct mailfs {
 	int root_fd; /* borrowed from the store: the backing directory, also when mounted over */
 	struct fs_options opt;
 	struct fuse_session *session;
-	bool chown;	   /* we are root: new files are given to the caller */
-	atomic_bool ready; /* the mount answers */
+	bool chown;	       /* we are root: new files are given to the caller */
+	atomic_bool ready;     /* the mount answers */
+	atomic_bool unmounted; /* taken away by ourselves */
 
 	pthread_rwlock_t rename_lock;
 	pthread_mutex_t stripes[FS_STRIPES];
@@ -84,6 +85,9 @@ void mailfs_init(struct mailfs *fs, struct store *store, const struct fs_options
 void mailfs_release(struct mailfs *fs);
 struct node *fs_node(struct mailfs *fs, fuse_ino_t ino);
 fuse_ino_t fs_ino(struct mailfs *fs, const struct node *n);
+/* The same node as an inode of its own for the kernel, which takes a rename between two names of one
+ * inode for done: a program may rename a mail to the very name that a peer's change retired. */
+fuse_ino_t fs_alias_ino(fuse_ino_t ino);
 static inline struct mailfs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);

@@ -52,8 +52,10 @@ static int lookup(struct mailfs *fs, struct node *dir, const char *name,
 	err = at_stat(fs->root_fd, p.path, &st);
 	if (err >= 0)
 		fs_entry(fs, p.dir, p.name, p.path, &st, ret);
-	if (err >= 0 && p.alias)
-		ret->entry_timeout = 0;
+	if (err >= 0 && p.alias) {
+		ret->ino = fs_alias_ino(ret->ino);
+		ret->entry_timeout = ret->attr_timeout = 0;
+	}
 	if (err == -ENOENT && fs_known(fs, p.dir, p.name)) {
 		table_lock(fs);
 		fs_name_removed(fs, p.dir, p.name);

@@ -13,14 +13,21 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define ALIAS_BIT ((fuse_ino_t)2) /* nodes are aligned */
+
 struct node *fs_node(struct mailfs *fs, fuse_ino_t ino)
 {
-	return ino == FUSE_ROOT_ID ? fs->nodes.root : (struct node *)(uintptr_t)ino;
+	return ino == FUSE_ROOT_ID ? fs->nodes.root : (struct node *)(uintptr_t)(ino & ~ALIAS_BIT);
 }
 
 fuse_ino_t fs_ino(struct mailfs *fs, const struct node *n)
 {
 	return n == fs->nodes.root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n;
+}
+
+fuse_ino_t fs_alias_ino(fuse_ino_t ino)
+{
+	return ino | ALIAS_BIT;
 }
 
 /* Capabilities by name in one place: later versions of the library want them asked for otherwise. */
