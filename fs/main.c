@@ -179,10 +179,9 @@ static int mount_and_serve(struct daemon *d)
 	} else {
 		stop_outside(d);
 		inval_stop(&d->fs);
-		fuse_session_unmount(d->fs.session);
 		settle_stop(&d->fs);
 	}
-	fuse_session_destroy(d->fs.session);
+	mount_close(&d->fs);
 	return err;
 }
 

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -389,4 +390,17 @@ int mount_start(struct mailfs *fs)
 				  library_said, fs->opt.mountpoint);
 	}
 	return 0;
+}
+
+void mount_close(struct mailfs *fs)
+{
+	struct pollfd p = {.fd = fuse_session_fd(fs->session)};
+	bool gone = poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+
+	/* libfuse unmounts by path: not when ours was detached while in use, as something else may
+	 * be there now; the end of this process ends it */
+	if (gone || !fs->unmounted)
+		fuse_session_unmount(fs->session);
+	fuse_session_destroy(fs->session);
+	fs->session = NULL;
 }

@@ -20,6 +20,9 @@ int mount_start(struct mailfs *fs);
  * written first.  Requests must still be served.  0 or -errno. */
 int mount_end(const char *path);
 
+/* Ends the session; unmounts if that has not happened. */
+void mount_close(struct mailfs *fs);
+
 /* serve.c: handles requests until the mount goes or a signal comes.  Then everything is settled. */
 int serve(struct mailfs *fs, void (*before_unmount)(void *arg), void *arg);
 

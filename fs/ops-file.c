@@ -162,17 +162,33 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
-/* A buffer of the thread, as large as its largest read. */
+/* A buffer of the thread, as large as its largest read; freed when the thread ends. */
+struct read_buffer {
+	size_t cap;
+	char data[];
+};
+
+static pthread_key_t buffer_key;
+
+static void make_buffer_key(void)
+{
+	pthread_key_create(&buffer_key, free);
+}
+
 static char *read_buffer(size_t size)
 {
-	static __thread char *buffer;
-	static __thread size_t cap;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct read_buffer *b;
 
-	if (size > cap) {
-		buffer = mb_xrealloc(buffer, size);
-		cap = size;
+	pthread_once(&once, make_buffer_key);
+	b = pthread_getspecific(buffer_key);
+	if (!b || b->cap < size) {
+		free(b);
+		b = mb_xmalloc(sizeof(*b) + size);
+		b->cap = size;
+		pthread_setspecific(buffer_key, b);
 	}
-	return buffer;
+	return b->data;
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

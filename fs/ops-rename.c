@@ -22,9 +22,9 @@ struct renaming {
 	struct mailfs *fs;
 	fuse_req_t req;
 	struct spot from;
-	struct node *to_dir;
-	const char *asked;	    /* new name as the program gave it */
-	char to_name[NAME_MAX + 1]; /* new name as it will be: differs only for an alias */
+	struct node *from_dir, *to_dir; /* as the program gave them */
+	const char *asked;		/* new name as the program gave it */
+	char to_name[NAME_MAX + 1];	/* new name as it will be: differs only for an alias */
 	char to[PATH_MAX];
 	unsigned flags;
 	bool token;
@@ -72,9 +72,11 @@ static void move_name(struct renaming *r, const struct stat *st)
 	alias_follow(&fs->aliases, r->from.dir, r->from.name, r->to_dir, r->to_name);
 	alias_shadowed(&fs->aliases, r->to_dir, r->to_name);
 	l = node_find_name(&fs->nodes, r->to_dir, r->to_name);
-	if (l && l->node != n)
+	if (l && l->node != n) {
 		node_drop_name(&fs->nodes, l);
-	if (n && (!l || l->node != n))
+		l = NULL;
+	}
+	if (n && !l)
 		node_add_name(&fs->nodes, n, r->to_dir, r->to_name);
 	l = node_find_name(&fs->nodes, r->from.dir, r->from.name);
 	if (l)
@@ -150,6 +152,7 @@ static void peer_renamed(struct renaming *r)
 /* The program believes in the name it asked for, the listing shows another. */
 static void leave_alias(struct renaming *r, const char *old)
 {
+	alias_shadowed(&r->fs->aliases, r->from_dir, old); /* renamed: gone, as in any directory */
 	inval_name(r->fs, r->from.dir, r->from.name);
 	if (strcmp(r->asked, r->to_name) == 0)
 		return;
@@ -268,6 +271,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	struct renaming r = {
 		.fs = fs,
 		.req = req,
+		.from_dir = dir,
 		.to_dir = fs_node(fs, newparent),
 		.asked = newname,
 		.flags = flags,

@@ -31,7 +31,8 @@ static void drain(struct serving *s)
 {
 	s->before_unmount(s->arg);
 	inval_stop(s->fs);
-	if (mount_end(s->fs->opt.mountpoint) < 0)
+	s->fs->unmounted = mount_end(s->fs->opt.mountpoint) >= 0;
+	if (!s->fs->unmounted)
 		mb_msg(MB_WARNING, "the mount could not be taken away path=%s",
 		       s->fs->opt.mountpoint);
 	while (!s->ended) { /* the loop may be about to sleep: wake it until it is awake */

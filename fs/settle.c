@@ -23,7 +23,7 @@ struct writing {
 	struct origin origin; /* of the first write */
 	unsigned writers;     /* in the middle of a write */
 	unsigned failures;
-	int64_t last_ns;
+	_Atomic int64_t last_ns; /* of the last write; looked at without the stripe */
 };
 
 struct settle {
