@@ -1,7 +1,11 @@
 /*
  * behind.c - supervise_store(): one supervisor a store, in the background when wished.
+ *
+ * In the background everything that the processes say goes to STORE/run/messages, from the start: no
+ * descriptor of the caller stays open.  When it fails, the waiting command shows what was said.
  */
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/cli.h"
@@ -13,24 +17,38 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct behind {
-	const char *store;
-	int told_fd; /* the process that waits for the mount */
-};
-
-/* The mount answers: the waiting command may return, and messages go to the store. */
+/* The mount answers: the waiting command may return. */
 static void ready(void *arg)
 {
-	const struct behind *b = arg;
+	const int *told_fd = arg;
+
+	if (write(*told_fd, "", 1) != 1)
+		mb_msg(MB_WARNING, "nobody waited for the mount");
+	close(*told_fd);
+}
+
+static void redirect(int messages)
+{
 	int null MB_AUTO_CLOSE = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int messages MB_AUTO_CLOSE = run_dir_messages(b->store);
 
 	dup2(null, 0);
 	dup2(messages >= 0 ? messages : null, 1);
 	dup2(messages >= 0 ? messages : null, 2);
-	if (write(b->told_fd, "", 1) != 1)
-		mb_msg(MB_WARNING, "nobody waited for the mount");
-	close(b->told_fd);
+}
+
+/* What was said since `from`, for the person who waits. */
+static void show_messages(const char *store, off_t from)
+{
+	char *path MB_AUTO_FREE = mb_xasprintf("%s/run/messages", store);
+	int fd MB_AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char text[4096];
+	ssize_t n;
+
+	while (fd >= 0 && (n = pread(fd, text, sizeof(text), from)) > 0) {
+		if (io_write_all(2, text, (size_t)n) < 0)
+			return;
+		from += n;
+	}
 }
 
 static int serve(const struct supervise *o, int lock_fd)
@@ -47,6 +65,8 @@ static int serve_behind(const struct supervise *o, int lock_fd)
 {
 	int told[2], status = 0;
 	char byte;
+	int messages MB_AUTO_CLOSE = run_dir_messages(o->store);
+	off_t before = messages >= 0 ? lseek(messages, 0, SEEK_END) : 0;
 
 	if (pipe2(told, O_CLOEXEC) < 0)
 		return mb_err_exit(mb_fail(-errno, "no pipe"));
@@ -54,11 +74,11 @@ static int serve_behind(const struct supervise *o, int lock_fd)
 	if (pid < 0)
 		return mb_err_exit(mb_fail(-errno, "cannot fork"));
 	if (pid == 0) {
-		struct behind b = {.store = o->store, .told_fd = told[1]};
 		struct supervise mine = *o;
 		mine.ready = ready;
-		mine.arg = &b;
+		mine.arg = &told[1];
 		close(told[0]);
+		redirect(messages);
 		setsid();
 		if (chdir("/") < 0)
 			_exit(CLI_FAILED);
@@ -71,6 +91,7 @@ static int serve_behind(const struct supervise *o, int lock_fd)
 		return CLI_OK;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	show_messages(o->store, before);
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : CLI_FAILED;
 }
 
