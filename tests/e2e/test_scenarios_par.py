@@ -6,8 +6,7 @@ both trees are equal after each sync, and another sync does nothing, whoever sta
 
 Each row runs with A starting, with B starting, and with a plain Maildir in the place of either side
 where the row's question makes sense there.  Rows 19, 43 and 44 (IMAP, excluded folders) have no
-means yet; 77 (subscriptions) and conflicts that need stamps by hand are asked of the merge itself in
-tests/unit/sync.
+means yet.
 """
 
 import os
@@ -49,11 +48,6 @@ def test_row(tmp_path, play, kind, layout, full):
         w.sync(*(["-f"] if full else []))
         w.check_equal()
     w.check_idle()
-
-
-def by_store(w, plain, stores):
-    """What is expected of a peer that has no log, and of two that have."""
-    return plain if len(w.stores) == 1 else stores
 
 
 # ---- messages and flags ------------------------------------------------------------------------
@@ -376,10 +370,10 @@ def edited_and_expunged(w):
     w.b.expunge("m")
     yield
     assert w.b.contents() == [body("m, with a label")]
-    assert w.said("edited on one side, expunged on the other")
+    assert w.said("edited on one side, expunged on the other") or len(w.stores) == 1
 
 
-@row(30, "edited here, flagged there: both", full=True)
+@row(30, "edited here, flagged there: both", STORES, full=True)
 def edited_and_flagged(w):
     w.a.deliver("m:2,", sub="cur")
     yield
@@ -422,7 +416,7 @@ def both_edited(w):
     w.b.edit("d", body("another text"))
     yield
     assert w.a.contents() == sorted([body("one text"), body("another text")])
-    assert w.said("edited on both sides")
+    assert w.said("edited on both sides") or len(w.stores) == 1
 
 
 @row("32a", "one new message on each side, equal counters")
@@ -476,14 +470,13 @@ def no_body_was_sent(w):
 def move(w):
     one_in_x(w, "Y")
     yield
-    guid = w.stores[0].log()[-2]["guid"]
     w.a.move("m", "Y")
     yield
     assert w.b.names("X") == [] and w.b.names("Y") == ["m"]
     no_body_was_sent(w)
     for r in w.stores:
         assert r.status()["messages"] == 1 and r.status()["tombstones"] == 0
-    assert len({x["guid"] for r in w.stores for x in r.log() if x["guid"]}) == 1 or guid is None
+    assert len({x["guid"] for r in w.stores for x in r.log() if x["guid"]}) == 1
 
 
 @row(34, "a move under another base name")
@@ -492,7 +485,8 @@ def move_renamed(w):
     yield
     w.a.move("m", "Y", new="m-moved")
     yield
-    assert w.b.names("X") == [] and w.b.names("Y") == ["m-moved"]
+    assert w.b.names("X") == [] and w.b.contents("Y") == [body("m")]
+    assert w.b.names("Y") == ["m-moved"] or w.b.plain
     no_body_was_sent(w)
 
 
@@ -667,12 +661,30 @@ def same_name_there(w):
 # ---- folders -----------------------------------------------------------------------------------
 
 
+@row(77, "subscribed here, unsubscribed later there: not subscribed", STORES)
+def subscribed(w):
+    in_f(w)
+    in_file = lambda r: os.path.join(r.mail, "subscriptions")
+    yield
+    for r, text in ((w.a, "V\t2\n\nINBOX\nF\n"), (w.b, "V\t2\n\nINBOX\nF\n"), (w.b, "V\t2\n\nINBOX\n")):
+        with open(in_file(r) + ".lock", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(in_file(r) + ".lock", in_file(r))
+        w.notice()
+    yield
+    assert "F" not in open(in_file(w.a), encoding="utf-8").read().split()
+    with open(in_file(w.b), "a", encoding="utf-8") as f:
+        f.write("F\n")
+    yield
+    assert "F" in open(in_file(w.a), encoding="utf-8").read().split()
+
+
 @row(48, "a new folder is a whole Maildir")
 def new_folder(w):
     yield
     w.a.mkfolder("N")
     yield
-    assert sorted(os.listdir(w.b.folder("N")))[:3] == ["cur", "new", "tmp"] and w.b.names("N") == []
+    assert {"cur", "new", "tmp"} <= set(os.listdir(w.b.folder("N"))) and w.b.names("N") == []
 
 
 def in_f(w, *names):
@@ -911,4 +923,4 @@ def deleted_against_news(w):
 
 def test_every_row_is_there():
     numbers = {int("".join(c for c in p.id.split()[0] if c.isdigit())) for p in ROWS}
-    assert numbers == set(range(1, 63)) - {19, 43, 44}
+    assert numbers == set(range(1, 63)) - {19, 43, 44} | {77}

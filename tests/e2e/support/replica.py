@@ -18,7 +18,7 @@ KNOWN = "DFPRST"  # the flags that every Maildir program knows
 Result = collections.namedtuple("Result", "code out err")
 
 
-def run(*args, env=None, timeout=60):
+def run(*args, env=None, timeout=20):
     """Runs the program; never fails by itself."""
     full = dict(os.environ, **(env or {}))
     done = subprocess.run(
@@ -254,7 +254,11 @@ class World:
         return any(part in text for text in self.answer["notices"])
 
     def check_equal(self):
-        assert self.a.tree() == self.b.tree()
+        """Folders, names, flags and bytes; a plain Maildir has file names of its own."""
+        a, b = self.a.tree(), self.b.tree()
+        if len(self.stores) < 2:
+            a, b = ({f: sorted(m[1:] for m in tree[f]) for f in tree} for tree in (a, b))
+        assert a == b
 
     def check_idle(self, *options):
         """Another sync, from either side, does nothing."""
