@@ -120,6 +120,7 @@ struct walk {
 };
 
 static void watch_dir(struct store_watch *w, const char *dir, int depth);
+static void add_doubt(struct store_watch *w, const char *dir, const char *sub, const char *name);
 
 static bool is_sub(const char *name)
 {
@@ -159,6 +160,7 @@ static void watch_dir(struct store_watch *w, const char *dir, int depth)
 		return;
 	watch_one(w, dir, "cur");
 	watch_one(w, dir, "new");
+	add_doubt(w, dir, "", "cur"); /* it may be a mailbox already */
 	if (*dir && store_layout(w->store) == LAYOUT_MAILDIRPP)
 		return;
 	fd = at_open(store_mail_fd(w->store), dir, O_RDONLY | O_DIRECTORY, 0);
