@@ -631,6 +631,8 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 		err = raw_rename(s, from, to, flags);
 		if (err >= 0)
 			err = subscriptions_noticed(s, to, origin);
+		if (err >= 0)
+			err = keywords_noticed(s, to, origin);
 	} else {
 		err = change_begin(s, &p.tx);
 		if (err >= 0)

@@ -91,6 +91,10 @@ static int scan_changed(struct scan *sc)
 		err = scan_match_across(sc);
 	if (err >= 0 && sc->report->errors == 0)
 		err = scan_judge_missing(sc);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].was_read)
+			err = keywords_read(sc->s, sc->tx, &sc->boxes[i].guid, sc->boxes[i].dir,
+					    &sc->origin);
 	if (err >= 0 && sc->subscriptions)
 		err = subscriptions_read(sc->s, sc->tx, &sc->origin);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
@@ -114,7 +118,8 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
-	if (s->watched && !full && !s->rescan)
+	if (s->watched && !full && !s->rescan &&
+	    !(s->watch_pending && s->watch_pending(s->watch_arg)))
 		return 0;
 	err = index_begin(s->index, false, &sc.tx);
 	if (err < 0)
@@ -156,6 +161,14 @@ void store_allow_mass_expunge(struct store *s, bool allow)
 {
 	store_lock(s);
 	s->allow_mass_expunge = allow;
+	store_unlock(s);
+}
+
+void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *arg)
+{
+	store_lock(s);
+	s->watch_pending = pending;
+	s->watch_arg = arg;
 	store_unlock(s);
 }
 

@@ -11,6 +11,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include "backends/base/msg.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -86,7 +87,7 @@ static int keep_content(struct store *s, int from, const char *kept)
 		err = io_renameat(s->staging_fd, temp, s->staging_fd, kept);
 	if (err < 0)
 		io_unlinkat(s->staging_fd, temp, 0);
-	return err;
+	return err < 0 ? err : io_fsync(s->staging_fd); /* the file is about to be overwritten */
 }
 
 static int begin_edit(struct store *s, const char *path, const struct entry *e)
@@ -196,15 +197,23 @@ static int log_edit(struct posix_call *p, const struct entry *old, const struct 
 static int kept_to_deleted(struct store *s, const char *kept, const struct entry *old)
 {
 	char text[GUID_TEXT], guid[GUID_TEXT];
-	MB_AUTO_FREE char *name = NULL;
+	const char *file = old->file ? old->file : old->copy.place.base;
+	int64_t now = clock_wall_ns() / 1000000, born = stamp_ms(&old->copy.place.at);
 	int err = io_mkdirat(s->deleted_fd, guid_text(&old->copy.place.mailbox, text), 0700);
 
 	if (err < 0 && err != -EEXIST)
 		return err;
-	name = mb_xasprintf("%s/%s.%llx.%lld,%.180s", text, guid_text(&old->copy.guid, guid),
-			    (unsigned long long)old->copy.id,
-			    (long long)(clock_wall_ns() / 1000000), old->file);
-	return io_renameat(s->staging_fd, kept, s->deleted_fd, name);
+	err = -EEXIST;
+	for (int64_t ms = now > born ? now : born + 1; err == -EEXIST; ms++) {
+		MB_AUTO_FREE char *name =
+			mb_xasprintf("%s/%s.%llx.%lld,%.180s", text,
+				     guid_text(&old->copy.guid, guid),
+				     (unsigned long long)old->copy.id, (long long)ms,
+				     file ? file : "");
+
+		err = io_renameat2(s->staging_fd, kept, s->deleted_fd, name, RENAME_NOREPLACE);
+	}
+	return err;
 }
 
 static bool same_content(struct store *s, int fd, const char *kept)
@@ -215,6 +224,14 @@ static bool same_content(struct store *s, int fd, const char *kept)
 
 	return old >= 0 && digest_fd(fd, &a, &na) >= 0 && digest_fd(old, &b, &nb) >= 0 &&
 	       na == nb && digest_equal(&a, &b);
+}
+
+static int note_stat(struct index_txn *tx, struct entry *e, const struct stat *st)
+{
+	e->ino = st->st_ino;
+	e->mtime_ns = mtime_ns(st);
+	e->ctime_ns = 0;
+	return index_put_entry(tx, e);
 }
 
 static int finish_edit(struct posix_call *p, const char *path, struct entry *e)
@@ -231,11 +248,12 @@ static int finish_edit(struct posix_call *p, const char *path, struct entry *e)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (same_content(p->s, fd, edit->kept)) {
+		err = note_stat(p->tx, e, &st); /* it may have an inode of its own now */
 		io_unlinkat(p->s->staging_fd, edit->kept, 0);
 	} else {
 		err = log_edit(p, e, &st);
-		if (err >= 0)
-			err = kept_to_deleted(p->s, edit->kept, e);
+		if (err >= 0 && kept_to_deleted(p->s, edit->kept, e) < 0)
+			mb_msg(MB_WARNING, "content before an edit stays in staging/%s", edit->kept);
 	}
 	if (err >= 0)
 		edit_forget(p->s, edit);
@@ -273,6 +291,8 @@ int store_settled(struct store *s, const char *path, const struct origin *origin
 	err = settle_locked(s, path, origin);
 	if (err >= 0)
 		err = subscriptions_noticed(s, path, origin);
+	if (err >= 0)
+		err = keywords_noticed(s, path, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : 0;
 }
@@ -319,30 +339,61 @@ static int parse_kept(const char *name, struct guid *guid, uint64_t *id)
 	return *end ? -EINVAL : 0;
 }
 
-static int restore_kept(struct store *s, const char *path, const char *kept)
+/* The content before is put back under the file's name, with the times and mode that it had. */
+static int restore_kept(struct store *s, const char *path, const char *kept, const struct entry *e,
+			int damaged)
 {
-	MB_AUTO_CLOSE int dir = -1;
+	MB_AUTO_CLOSE int dir = -1, fd = at_open_regular(s->staging_fd, kept, O_RDONLY);
+	int64_t at_ns = e->mtime_ns ? e->mtime_ns : e->copy.received_ns;
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
+				{.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000}};
 	const char *name;
+	struct stat st;
 
+	if (fd < 0)
+		return fd;
+	if (fstat(damaged, &st) == 0 && (fchmod(fd, st.st_mode & 07777) < 0 ||
+					 fchown(fd, st.st_uid, st.st_gid) < 0))
+		mb_msg(MB_WARNING, "owner or mode of a restored message not set path=%s", path);
+	io_utimens(fd, t);
 	dir = at_open_parent(s->mail_fd, path, &name);
 	return dir < 0 ? dir : io_renameat(s->staging_fd, kept, dir, name);
+}
+
+/* A name that is none of ours, or whose message nobody knows: what it holds is not thrown away. */
+static int kept_aside(struct store *s, const char *kept)
+{
+	MB_AUTO_FREE char *to = mb_xasprintf("damaged/%.240s", kept);
+	int err = io_mkdirat(s->deleted_fd, "damaged", 0700);
+
+	if (err < 0 && err != -EEXIST)
+		return err;
+	return io_renameat(s->staging_fd, kept, s->deleted_fd, to);
+}
+
+static int resume_edit(struct store *s, const char *path, const char *kept, const struct copy *c)
+{
+	struct origin origin = {.comm = "recovery"};
+	struct edit *edit = mb_xcalloc(1, sizeof(*edit));
+
+	*edit = (struct edit){s->edits, c->guid, c->id, mb_xstrdup(kept)};
+	s->edits = edit;
+	return settle_locked(s, path, &origin);
 }
 
 /* One edit that a stop interrupted: finished, or undone when the file was left half written. */
 static int recover_edit(struct store *s, const char *kept)
 {
-	struct origin origin = {.comm = "recovery"};
 	MB_AUTO_FREE char *path = NULL;
 	MB_AUTO_CLOSE int fd = -1;
 	struct index_txn *tx;
 	struct entry e = {0};
 	struct guid guid;
-	struct edit *edit;
 	uint64_t id;
 	int err;
 
 	if (parse_kept(kept, &guid, &id) < 0)
-		return io_unlinkat(s->staging_fd, kept, 0);
+		return kept_aside(s, kept);
 	err = index_begin(s->index, false, &tx);
 	if (err < 0)
 		return err;
@@ -352,17 +403,14 @@ static int recover_edit(struct store *s, const char *kept)
 	index_abort(tx);
 	if (path)
 		fd = at_open_regular(s->mail_fd, path, O_RDONLY);
-	if (fd < 0) { /* expunged or edited already: its record is in; keep the body */
-		err = err >= 0 && e.file ? kept_to_deleted(s, kept, &e)
-					 : io_unlinkat(s->staging_fd, kept, 0);
-	} else if (is_damage(s, fd, kept)) {
-		err = restore_kept(s, path, kept);
-	} else {
-		edit = mb_xcalloc(1, sizeof(*edit));
-		*edit = (struct edit){s->edits, guid, id, mb_xstrdup(kept)};
-		s->edits = edit;
-		err = settle_locked(s, path, &origin);
-	}
+	if (err < 0)
+		err = err == -ENOENT ? kept_aside(s, kept) : err;
+	else if (fd < 0) /* expunged or edited already: its record is in; keep the body */
+		err = kept_to_deleted(s, kept, &e);
+	else if (!same_content(s, fd, kept) && is_damage(s, fd, kept))
+		err = restore_kept(s, path, kept, &e, fd);
+	else
+		err = resume_edit(s, path, kept, &e.copy);
 	entry_release(&e);
 	return err;
 }

@@ -76,6 +76,8 @@ struct store {
 	bool dirty;		/* state file says so; index and log may be written */
 	bool allow_mass_expunge;
 	bool watched;
+	bool (*watch_pending)(void *arg);
+	void *watch_arg;
 	bool rescan;		/* something came in whose files were not looked at */
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;
@@ -220,6 +222,12 @@ int subscriptions_noticed(struct store *s, const char *path, const struct origin
 /* The register of m was changed by a peer; old_dir: the directory of its name before, or NULL. */
 int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *t,
 		      const struct mailbox *m, const char *old_dir);
+
+/* keywords.c: Dovecot's file `dovecot-keywords` of a mailbox.  Letters that got a meaning are logged. */
+int keywords_read(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		  const char *dir, const struct origin *origin);
+/* A program has replaced or written the file at `path`, if it is such a one. */
+int keywords_noticed(struct store *s, const char *path, const struct origin *origin);
 
 /* scan.c, recover.c */
 int scan_locked(struct store *s, bool full, struct scan_report *ret);
