@@ -58,7 +58,7 @@ def base(number):
 
 
 def make(root, folder=""):
-    for name in ("cur", "new", "tmp"):
+    for name in ("", "cur", "new", "tmp"):  # 0700 all: else Dovecot copies where it could link
         os.makedirs(os.path.join(root, folder, name), mode=0o700, exist_ok=True)
 
 
