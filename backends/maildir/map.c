@@ -104,6 +104,7 @@ static void displace(struct md_file *f)
 
 	free(f->key);
 	f->key = key;
+	f->dirty = true; /* or the next run takes the new file for it */
 }
 
 /* Of two under one name the one that is not agreed yet came later: the name is its. */
