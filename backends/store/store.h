@@ -86,6 +86,9 @@ int store_scan(struct store *s, bool full, struct scan_report *ret);
 void store_allow_mass_expunge(struct store *s, bool allow);
 /* A tree that is watched while it is written needs no stats: set by watch.c. */
 void store_set_watched(struct store *s, bool watched);
+/* Asked by a scan of a watched tree, with the store locked: are there events that nobody looked at
+ * yet?  Then it looks itself: a change made before the scan is always in it.  NULL: no watch. */
+void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *arg);
 
 /* Makes everything answered so far durable (the log; files are the caller's business). */
 int store_flush(struct store *s);
