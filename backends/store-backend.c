@@ -9,7 +9,7 @@
  *
  * A new body is copied to the store's staging/ and checked there against size and digest before the
  * store hears of it.  Its bytes are durable before its record: flushed one by one, or, of many, by
- * one syncfs in commit().
+ * one syncfs in commit(), before the log is flushed.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
@@ -188,12 +188,14 @@ static int sb_begin(struct backend *backend, uint64_t from, bool many)
 
 	b->from = from;
 	b->many = many;
+	b->bodies = 0;
 	return take_role(b);
 }
 
 /* ---- Bodies ----------------------------------------------------------------------------------- */
 
 #define STAGED_NAME_MAX 40
+#define ALONE_MAX 8 /* bodies of one batch that are flushed by themselves; more go by one syncfs */
 
 static bool as_wanted(const struct copy *c, int fd, uint64_t size)
 {
@@ -223,6 +225,7 @@ static int set_received(int fd, int64_t received_ns)
 /* Copies a body into the staged file `fd`, whole and durable (or flushed by commit). */
 static int fill_staged(struct store_backend *b, const struct copy *c, int body, int fd)
 {
+	bool alone = !b->many && (b->client || b->bodies++ < ALONE_MAX);
 	uint64_t size = 0;
 	int err = io_copy(body, fd, &size);
 
@@ -230,9 +233,9 @@ static int fill_staged(struct store_backend *b, const struct copy *c, int body, 
 		err = MB_E_DAMAGED;
 	if (!err)
 		err = set_received(fd, c->received_ns);
-	if (!err && !b->many)
+	if (!err && alone)
 		err = io_fsync(fd);
-	if (!err && b->many)
+	if (!err && !alone)
 		b->unsynced = true;
 	return err;
 }

@@ -26,6 +26,7 @@ struct store_backend {
 	uint64_t from;
 	bool many;
 	bool ending;		      /* a sync state was put: the sync is at its end */
+	unsigned bodies;	      /* staged since begin() */
 	bool unsynced;		      /* bodies were staged that commit has to flush */
 	struct store_watch_fd *watch; /* owned, or NULL */
 	struct position known;	      /* end of the log when news was last asked for */

@@ -196,7 +196,8 @@ static int match_exact(struct match_box *m, struct entry *e, struct scan_file *f
 	f->matched = true;
 	if (e->state != ENTRY_PRESENT)
 		return regular(sc, &sc->boxes[m->box], f, &st) ? log_found(sc, e, &st) : 0;
-	if (sc->full || f->ino != e->ino)
+	/* after a power cut a name may be there before its bytes */
+	if (sc->full || !sc->s->was_clean || f->ino != e->ino)
 		return scan_check_content(sc, m->box, e);
 	return 0;
 }
