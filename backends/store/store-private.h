@@ -78,8 +78,6 @@ struct store {
 	bool watched;
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;
-	bool (*watch_pending)(void *arg);
-	void *watch_arg;
 	bool rescan;		/* something came in whose files were not looked at */
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;

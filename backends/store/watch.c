@@ -24,11 +24,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
 #include <uthash.h>
 
@@ -57,6 +59,7 @@ struct store_watch {
 	struct store *store; /* borrowed */
 	int fd, stop;	     /* inotify, eventfd */
 	pthread_t thread;
+	atomic_bool busy; /* events were read, and may be strange */
 	/* the thread's */
 	struct watched *dirs;
 	struct doubt *doubts; /* owned */
@@ -342,6 +345,15 @@ static int wait_ms(const struct store_watch *w)
 	return w->limited ? POLL_MS : -1;
 }
 
+/* From any thread, see store_set_watch_pending(). */
+static bool is_pending(void *arg)
+{
+	struct store_watch *w = arg;
+	int waiting = 0;
+
+	return ioctl(w->fd, FIONREAD, &waiting) < 0 || waiting > 0 || atomic_load(&w->busy);
+}
+
 static void *watch_main(void *arg)
 {
 	struct store_watch *w = arg;
@@ -352,12 +364,15 @@ static void *watch_main(void *arg)
 
 		if (p[0].revents || (n < 0 && errno != EINTR))
 			break;
-		if (n > 0)
+		if (n > 0) {
+			atomic_store(&w->busy, true); /* before they leave the queue */
 			read_events(w);
+		}
 		sort_out(w);
 		if (w->all || (n == 0 && w->limited) ||
 		    (w->n_doubts && clock_mono_ns() - w->since_ns >= SETTLE_MS * 1000000ll))
 			scan(w, true);
+		atomic_store(&w->busy, w->n_doubts || w->all);
 	}
 	return NULL;
 }
@@ -407,11 +422,13 @@ int store_watch_start(struct store *s, struct store_watch **ret)
 		err = -errno;
 	if (!err) {
 		watch_dir(w, "", 0);
+		store_set_watch_pending(s, is_pending, w);
 		scan(w, true); /* what came between the scan at open and the first watch */
 		err = start_thread(w);
 	}
 	if (err) {
 		store_set_watched(s, false);
+		store_set_watch_pending(s, NULL, NULL);
 		watch_free(w);
 		return err;
 	}
@@ -427,5 +444,6 @@ void store_watch_stop(struct store_watch *w)
 	pthread_join(w->thread, NULL);
 	/* From here on nobody looks; the times of now are noted for the next start. */
 	scan(w, false);
+	store_set_watch_pending(w->store, NULL, NULL);
 	watch_free(w);
 }
