@@ -81,6 +81,25 @@ static int judge_damaged(struct scan *sc, const char *path, struct entry *e)
 	return scan_mark_lost(sc, e);
 }
 
+static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
+{
+	e->ino = st->st_ino;
+	e->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	e->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	return index_put_entry(sc->tx, e);
+}
+
+static int note_edited(struct scan *sc, const struct guid *guid, const struct stat *st)
+{
+	struct entry e = {0};
+	int err = index_get_entry(sc->tx, guid, 0, &e);
+
+	if (err >= 0)
+		err = note_times(sc, &e, st);
+	entry_release(&e);
+	return err;
+}
+
 static int judge_edited(struct scan *sc, struct entry *e, const struct stat *st)
 {
 	struct record r = {.type = REC_EDIT, .at = hlc_now(&sc->s->clock), .origin = sc->origin};
@@ -103,19 +122,13 @@ static int judge_edited(struct scan *sc, struct entry *e, const struct stat *st)
 	r.new_name = mb_xstrdup(r.old_name);
 	r.ordinal = ++sc->s->ordinal;
 	err = change_record(sc->s, sc->tx, &r);
+	if (err >= 0)
+		err = note_edited(sc, &r.copy.guid, st);
 	sc->report->edited++;
 	sc->report->records++;
 	mailbox_release(&m);
 	record_release(&r);
 	return err;
-}
-
-static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
-{
-	e->ino = st->st_ino;
-	e->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	e->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
-	return index_put_entry(sc->tx, e);
 }
 
 /* Bytes may have changed: what kind of change is it? */
@@ -166,24 +179,77 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 
 /* ---- absence ---- */
 
-static bool in_deleted(struct scan *sc, const struct entry *e)
-{
-	MB_AUTO_FREE char *kept = NULL;
+/* The names in deleted/MAILBOX, sorted. */
+struct kept {
+	char **v; /* owned */
+	size_t n, cap;
+};
 
-	return file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id,
-				 &kept) == 0;
+static int kept_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct kept *k = arg;
+
+	MB_GROW(k->v, k->cap, k->n + 1);
+	k->v[k->n++] = mb_xstrdup(name);
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int kept_load(struct scan *sc, const struct guid *mailbox, struct kept *k)
+{
+	char text[GUID_TEXT];
+	MB_AUTO_CLOSE int dir = at_open(sc->s->deleted_fd, guid_text(mailbox, text),
+					O_RDONLY | O_DIRECTORY, 0);
+	int err = dir < 0 ? dir : at_list(dir, kept_one, k);
+
+	if (k->n)
+		qsort(k->v, k->n, sizeof(*k->v), by_text);
+	return err == -ENOENT ? 0 : err;
+}
+
+static void kept_release(struct kept *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		free(k->v[i]);
+	free(k->v);
+}
+
+/* Was the body of this instance put there?  One from before a restore speaks of an older life. */
+static bool in_deleted(const struct kept *k, const struct entry *e)
+{
+	char prefix[64], text[GUID_TEXT];
+	size_t lo = 0, hi = k->n, len;
+	bool any = false;
+
+	snprintf(prefix, sizeof(prefix), "%s.%llx.", guid_text(&e->copy.guid, text),
+		 (unsigned long long)e->copy.id);
+	len = strlen(prefix);
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (strcmp(k->v[mid], prefix) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < k->n && strncmp(k->v[lo], prefix, len) == 0 && !any; lo++)
+		any = strtoll(k->v[lo] + len, NULL, 10) > stamp_ms(&e->copy.place.at);
+	return any;
 }
 
 /* How many expunges of a mailbox would be inferred from absence alone? */
-static uint32_t inferred_in(struct scan *sc, size_t box)
+static uint32_t inferred_in(const struct scan_missing *m, size_t n, const struct kept *k)
 {
-	uint32_t n = 0;
+	uint32_t inferred = 0;
 
-	for (size_t i = 0; i < sc->n_missing; i++)
-		if (!sc->missing[i].found && sc->missing[i].box == box &&
-		    !in_deleted(sc, &sc->missing[i].e))
-			n++;
-	return n;
+	for (size_t i = 0; i < n; i++)
+		if (!m[i].found && !in_deleted(k, &m[i].e))
+			inferred++;
+	return inferred;
 }
 
 /* Rule 9. */
@@ -196,11 +262,9 @@ static bool guarded(const struct scan *sc, const struct scan_box *b, uint32_t in
 	return inferred > GUARD_WHOLE && inferred >= b->n_live;
 }
 
-static int judge_one(struct scan *sc, struct scan_missing *m, bool held)
+static int judge_one(struct scan *sc, struct scan_missing *m, const struct kept *k, bool held)
 {
-	int err;
-
-	if (!in_deleted(sc, &m->e)) {
+	if (!in_deleted(k, &m->e)) {
 		if (!sc->s->was_clean) {
 			sc->report->lost++;
 			return scan_mark_lost(sc, &m->e);
@@ -213,23 +277,37 @@ static int judge_one(struct scan *sc, struct scan_missing *m, bool held)
 	sc->report->expunged++;
 	sc->report->records++;
 	free(MB_TAKE(m->e.file)); /* nothing to take away any more */
-	err = entry_expunge(&sc->call, &m->e, NULL, STAMP_NONE);
+	return entry_expunge(&sc->call, &m->e, NULL, STAMP_NONE);
+}
+
+/* The missing of one mailbox: n of them, from m on. */
+static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m, size_t n)
+{
+	struct kept k = {0};
+	int err = kept_load(sc, &b->guid, &k);
+	uint32_t inferred = err < 0 ? 0 : inferred_in(m, n, &k);
+	bool held = inferred && sc->s->was_clean && guarded(sc, b, inferred);
+
+	b->held |= held;
+	for (size_t i = 0; i < n && err >= 0; i++)
+		if (!m[i].found)
+			err = judge_one(sc, &m[i], &k, held);
+	kept_release(&k);
 	return err;
 }
 
+/* scan_match_box() went by mailbox, so each one's missing stand together. */
 int scan_judge_missing(struct scan *sc)
 {
+	size_t i = 0, end;
 	int err = 0;
 
-	for (size_t box = 0; box < sc->n_boxes && err >= 0; box++) {
-		struct scan_box *b = &sc->boxes[box];
-		uint32_t inferred = b->was_read && sc->n_missing ? inferred_in(sc, box) : 0;
-		bool held = inferred && sc->s->was_clean && guarded(sc, b, inferred);
+	for (; i < sc->n_missing && err >= 0; i = end) {
+		size_t box = sc->missing[i].box;
 
-		b->held |= held;
-		for (size_t i = 0; i < sc->n_missing && err >= 0; i++)
-			if (!sc->missing[i].found && sc->missing[i].box == box)
-				err = judge_one(sc, &sc->missing[i], held);
+		for (end = i; end < sc->n_missing && sc->missing[end].box == box;)
+			end++;
+		err = judge_box(sc, &sc->boxes[box], &sc->missing[i], end - i);
 	}
 	return err;
 }
