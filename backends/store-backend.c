@@ -141,16 +141,28 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 	return 0;
 }
 
-static int sb_refresh(struct backend *backend, bool full)
+/* Becoming the writer looks at the files already: a second look would only cost stats. */
+static int look(struct store_backend *b, bool full, struct scan_report *ret)
 {
-	struct store_backend *b = store_backend_of(backend);
-	struct scan_report report = {0};
+	bool was_writer = b->writer;
 	int err = take_role(b);
 
 	if (err)
 		return err;
-	err = b->client ? store_client_scan(b->client, full, &report)
-			: store_scan(b->store, full, &report);
+	if (b->client)
+		return store_client_scan(b->client, full, ret);
+	*ret = *store_opening_scan(b->store);
+	if (was_writer || full || (ret->held && b->allow_mass_expunge))
+		return store_scan(b->store, full, ret);
+	return 0;
+}
+
+static int sb_refresh(struct backend *backend, bool full)
+{
+	struct store_backend *b = store_backend_of(backend);
+	struct scan_report report = {0};
+	int err = look(b, full, &report);
+
 	if (err < 0)
 		return err;
 	if (!report.records)

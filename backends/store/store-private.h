@@ -75,6 +75,7 @@ struct store {
 	bool index_bad;		/* a value of the index did not check: it goes at the end */
 	bool dirty;		/* state file says so; index and log may be written */
 	bool allow_mass_expunge;
+	struct scan_report opening; /* what the scan at opening found */
 	bool watched;
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;

@@ -317,7 +317,6 @@ static int open_reader(struct store *s)
 /* With an index that is where the log is: what was half done, and what the files say. */
 static int look_at_files(struct store *s, bool clean)
 {
-	struct scan_report report;
 	int err = ensure_identity(s);
 
 	if (err >= 0 && !clean)
@@ -326,7 +325,7 @@ static int look_at_files(struct store *s, bool clean)
 		err = recover_staging(s);
 	if (err >= 0)
 		err = mailboxes_finish(s);
-	return err < 0 ? err : store_scan(s, false, &report);
+	return err < 0 ? err : store_scan(s, false, &s->opening);
 }
 
 static int open_writer(struct store *s)
@@ -471,6 +470,11 @@ void store_close(struct store *s)
 }
 
 /* ---- small things ---- */
+
+const struct scan_report *store_opening_scan(const struct store *s)
+{
+	return &s->opening;
+}
 
 const char *store_dir(const struct store *s)
 {

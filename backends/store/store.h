@@ -83,6 +83,8 @@ struct scan_report {
 	uint64_t errors;
 };
 int store_scan(struct store *s, bool full, struct scan_report *ret);
+/* What the scan of store_open() found (writer); borrowed. */
+const struct scan_report *store_opening_scan(const struct store *s);
 void store_allow_mass_expunge(struct store *s, bool allow);
 /* A tree that is watched while it is written needs no stats: set by watch.c. */
 void store_set_watched(struct store *s, bool watched);
