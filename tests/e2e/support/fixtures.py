@@ -9,7 +9,8 @@ import pytest
 
 from support import maildir
 from support.place import Mounted, Plain
-from support.programs import need_allow_other, need_fuse
+from support.programs import mailbraid, need_allow_other, need_fuse, run
+from support.wait import until
 
 
 def _folder():
@@ -52,6 +53,35 @@ def shared():
     the kernel lets no process in whose ids are not all those of the user who mounted."""
     need_allow_other()
     yield from _mounted("-o", "allow_other")
+
+
+class Linked(Mounted):
+    """A mount in step with a second store, whose mail directory is `peer`: nothing is mounted there."""
+
+    def __init__(self, base):
+        os.makedirs(base)
+        store = os.path.join(base, "b")
+        run(mailbraid(), "--store", store, "init")
+        self.peer = os.path.join(store, "mail")
+        super().__init__(base, "--peer", f"store:{store}")
+        try:
+            until("both are equal", lambda: maildir.tree(self.peer) == self.tree(),
+                  tell=self.messages)  # fmt: skip
+        except BaseException:
+            self.close()
+            raise
+
+
+@pytest.fixture
+def linked():
+    need_fuse()
+    base = _folder()
+    place = Linked(os.path.join(base, "linked"))
+    try:
+        yield place
+    finally:
+        place.close()
+        shutil.rmtree(base)
 
 
 def _user():
