@@ -42,6 +42,14 @@ static int by_name(const void *a, const void *b)
 	return order ? order : (int)x->in_new - (int)y->in_new;
 }
 
+void scan_forget_files(struct scan_box *b)
+{
+	for (size_t i = 0; i < b->n_files; i++)
+		free(b->files[i].name);
+	free(MB_TAKE(b->files));
+	b->n_files = b->cap_files = 0;
+}
+
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
 	/* how a rename by hand is known later */
@@ -451,6 +459,9 @@ static int match_file(struct scan *sc, const struct missing_index *x, struct sca
 			err = match_moved(sc, b, f, m);
 	}
 	if (err < 0 || f->matched)
+		return err;
+	err = scan_may_arrive(sc, f);
+	if (err <= 0)
 		return err;
 	return regular(sc, b, f, &st) ? publish_file(sc, b, f, &st) : 0;
 }

@@ -1,6 +1,7 @@
 /*
  * scan-private.h - shared by the files of the scan: scan.c (order of work), scan-tree.c (mailbox
- * directories), scan-match.c (files against entries), scan-judge.c (what a difference means).
+ * directories), scan-steady.c (reading what moves),
+ * scan-match.c (files against entries), scan-judge.c (what a difference means).
  */
 #ifndef MB_STORE_SCAN_PRIVATE_H
 #define MB_STORE_SCAN_PRIVATE_H
@@ -19,6 +20,7 @@ struct scan_box {
 	char *dir;	 /* owned; as on disk */
 	uint32_t n_live; /* in the index */
 	struct dir_stamp cur, new_, self; /* as stat() said before reading */
+	int64_t looked_ns; /* when stat() said so */
 	uint64_t ino;	 /* at_identity() of its directory when it was last read */
 	bool replaced;	 /* gone, and another mailbox was renamed to its place */
 	bool gone;	 /* its directory, or its cur/, is not there */
@@ -49,6 +51,9 @@ struct scan {
 	struct scan_report *report;
 	bool full;
 	bool subscriptions; /* the file was replaced */
+	bool steady; /* nothing moved while it was read: absence may be judged */
+	uint64_t *known; /* owned: inodes of all messages; only of an unsteady tree */
+	size_t n_known, cap_known;
 	int64_t now_ns;
 	struct scan_box *boxes;
 	size_t n_boxes, cap_boxes;
@@ -61,8 +66,14 @@ struct scan {
 int scan_tree(struct scan *sc);	      /* boxes and dirs; renames, creations, deletions of mailboxes */
 int scan_moved_dirs(struct scan *sc);  /* renames, swaps, rotations; names follow */
 int scan_judge_boxes(struct scan *sc);
+int scan_stat_box(struct scan *sc, struct scan_box *b);
 int scan_read_box(struct scan *sc, struct scan_box *b);
+void scan_forget_files(struct scan_box *b);
 int scan_match_box(struct scan *sc, size_t box);   /* exact and by unique part; rest: missing, found */
+/* Reads and matches what changed until nothing moves meanwhile; sets sc->steady. */
+int scan_read_steadily(struct scan *sc);
+/* 1 when a file that matches nothing is a new message for sure. */
+int scan_may_arrive(struct scan *sc, const struct scan_file *f);
 int scan_match_across(struct scan *sc);		   /* moves, hard links, arrivals */
 int scan_judge_missing(struct scan *sc);	   /* expunged, held, lost */
 int scan_check_content(struct scan *sc, size_t box, struct entry *e);

@@ -5,6 +5,7 @@
  * one whose name in the tree says that it belongs there; a mailbox that is left over is deleted.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -36,24 +37,34 @@ bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int
 	return true;
 }
 
-/* Stats cur and new of one known mailbox. */
-static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_local *local)
+/* Stats cur and new. */
+int scan_stat_box(struct scan *sc, struct scan_box *b)
 {
 	MB_AUTO_FREE char *cur = path_join(b->dir, "cur", NULL);
 	MB_AUTO_FREE char *new = path_join(b->dir, "new", NULL);
 	int err1, err2;
-	bool has_cur = scan_stat_dir(sc->s, cur, &b->cur, &err1);
-	bool has_new = scan_stat_dir(sc->s, new, &b->new_, &err2);
+	bool has_cur, has_new;
 
+	b->looked_ns = clock_wall_ns();
+	has_cur = scan_stat_dir(sc->s, cur, &b->cur, &err1);
+	has_new = scan_stat_dir(sc->s, new, &b->new_, &err2);
 	if (err1 < 0 || err2 < 0) {
 		sc->report->errors++;
-		return 0;
+		return -EIO;
 	}
 	b->gone = !has_cur;
-	b->changed = sc->full || !scan_stamp_equal(&b->cur, &local->cur) ||
-		     !scan_stamp_equal(&b->new_, &local->new_);
-	if (has_cur && !has_new)
-		b->changed = true; /* new/ is made again when it is read */
+	b->changed = has_cur && !has_new; /* new/ is made again when it is read */
+	return 0;
+}
+
+/* Of a known mailbox: has it changed? */
+static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_local *local)
+{
+	if (scan_stat_box(sc, b) < 0)
+		return 0;
+	if (sc->full || !scan_stamp_equal(&b->cur, &local->cur) ||
+	    !scan_stamp_equal(&b->new_, &local->new_))
+		b->changed = true;
 	return 0;
 }
 

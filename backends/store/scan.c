@@ -24,9 +24,7 @@ static void scan_release(struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++) {
 		struct scan_box *b = &sc->boxes[i];
 
-		for (size_t k = 0; k < b->n_files; k++)
-			free(b->files[k].name);
-		free(b->files);
+		scan_forget_files(b);
 		free(b->dir);
 	}
 	for (size_t i = 0; i < sc->n_dirs; i++)
@@ -36,6 +34,7 @@ static void scan_release(struct scan *sc)
 	free(sc->boxes);
 	free(sc->dirs);
 	free(sc->missing);
+	free(sc->known);
 }
 
 static bool young(const struct scan *sc, const struct dir_stamp *d)
@@ -65,8 +64,8 @@ static int note_box(struct scan *sc, const struct scan_box *b)
 		return 0;
 	if (err < 0)
 		return err;
-	note_stamp(sc, &local.cur, &b->cur, b->held);
-	note_stamp(sc, &local.new_, &b->new_, b->held);
+	note_stamp(sc, &local.cur, &b->cur, b->held || !sc->steady);
+	note_stamp(sc, &local.new_, &b->new_, b->held || !sc->steady);
 	note_stamp(sc, &local.self, &b->self, false);
 	local.ino = b->ino;
 	err = index_put_mailbox(sc->tx, &m, &local);
@@ -81,15 +80,11 @@ static int scan_changed(struct scan *sc)
 
 	sc->call = (struct posix_call){.s = sc->s, .tx = sc->tx, .origin = &sc->origin};
 	err = scan_judge_boxes(sc);
-	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
-		if (sc->boxes[i].changed && !sc->boxes[i].gone)
-			err = scan_read_box(sc, &sc->boxes[i]);
-	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
-		if (sc->boxes[i].was_read)
-			err = scan_match_box(sc, i);
+	if (err >= 0)
+		err = scan_read_steadily(sc);
 	if (err >= 0)
 		err = scan_match_across(sc);
-	if (err >= 0 && sc->report->errors == 0)
+	if (err >= 0 && sc->report->errors == 0 && sc->steady)
 		err = scan_judge_missing(sc);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
 		if (sc->boxes[i].was_read)

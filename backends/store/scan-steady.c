@@ -1,0 +1,212 @@
+/*
+ * scan-steady.c - reads directories while other programs rename in them.
+ *
+ * A file that is moved between the reading of two directories is seen in neither, or in both: taken
+ * at its word, such a listing would expunge a message and let another arrive.  So absence, and an
+ * inode in two places, are believed only when no directory of the tree has changed while it was
+ * read; else those that did are read again.  Times of directories move in ticks of the kernel's
+ * clock: one that changed within a tick before it was looked at may change again unseen.
+ */
+#include "backends/base/at.h"
+#include "backends/base/clock.h"
+#include "backends/base/mem.h"
+#include "backends/store/scan-private.h"
+#include <string.h>
+#include <time.h>
+
+#define TICK_NS 20000000ll /* twice the longest tick (HZ=100) */
+#define TRIES 6
+
+static void forget_missing(struct scan *sc, size_t box)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < sc->n_missing; i++) {
+		if (sc->missing[i].box == box)
+			entry_release(&sc->missing[i].e);
+		else
+			sc->missing[kept++] = sc->missing[i];
+	}
+	sc->n_missing = kept;
+}
+
+static void read_again(struct scan *sc, size_t box)
+{
+	struct scan_box *b = &sc->boxes[box];
+
+	forget_missing(sc, box);
+	scan_forget_files(b);
+	b->was_read = false;
+	b->changed = true;
+}
+
+static int read_changed(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].changed && !sc->boxes[i].gone && !sc->boxes[i].was_read)
+			err = scan_read_box(sc, &sc->boxes[i]);
+	return err;
+}
+
+static int match_read(struct scan *sc, const bool *fresh)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].was_read && fresh[i])
+			err = scan_match_box(sc, i);
+	return err;
+}
+
+/* Looks at all of them again; true when one has changed since it was read, or was about to be. */
+static bool any_moved(struct scan *sc)
+{
+	bool moved = false;
+
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		struct scan_box *b = &sc->boxes[i], now = *b;
+
+		if (b->gone || b->held)
+			continue;
+		scan_stat_box(sc, &now);
+		if (scan_stamp_equal(&now.cur, &b->cur) && scan_stamp_equal(&now.new_, &b->new_))
+			continue;
+		b->cur = now.cur;
+		b->new_ = now.new_;
+		b->looked_ns = now.looked_ns;
+		read_again(sc, i);
+		moved = true;
+	}
+	return moved;
+}
+
+static bool changed_in_tick(const struct scan_box *b)
+{
+	int64_t newest = b->cur.mtime_ns > b->new_.mtime_ns ? b->cur.mtime_ns : b->new_.mtime_ns;
+
+	return b->looked_ns - newest < TICK_NS;
+}
+
+/* Lets the tick pass, and has those read again that changed in it. */
+static bool wait_for_tick(struct scan *sc)
+{
+	const struct timespec tick = {.tv_nsec = TICK_NS};
+	bool any = false;
+
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		if (!sc->boxes[i].was_read || !changed_in_tick(&sc->boxes[i]))
+			continue;
+		sc->boxes[i].looked_ns = 0; /* any_moved() looks anew */
+		memset(&sc->boxes[i].cur, 0, sizeof(sc->boxes[i].cur));
+		any = true;
+	}
+	if (any) {
+		nanosleep(&tick, NULL);
+		any_moved(sc);
+	}
+	return any;
+}
+
+static int by_ino(const void *a, const void *b)
+{
+	const struct scan_file *x = *(struct scan_file *const *)a;
+	const struct scan_file *y = *(struct scan_file *const *)b;
+
+	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+static bool any_unmatched(const struct scan *sc)
+{
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		for (size_t k = 0; k < sc->boxes[i].n_files; k++)
+			if (!sc->boxes[i].files[k].matched)
+				return true;
+	return false;
+}
+
+/* A new file with the inode of another one that was read: a link, or moved from there meanwhile. */
+static bool any_in_two_places(const struct scan *sc)
+{
+	MB_AUTO_FREE struct scan_file **all = NULL;
+	size_t n = 0;
+
+	if (!any_unmatched(sc))
+		return false;
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		n += sc->boxes[i].n_files;
+	all = mb_xcalloc(n + 1, sizeof(struct scan_file *));
+	n = 0;
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		for (size_t k = 0; k < sc->boxes[i].n_files; k++)
+			all[n++] = &sc->boxes[i].files[k];
+	qsort(all, n, sizeof(struct scan_file *), by_ino);
+	for (size_t i = 1; i < n; i++)
+		if (all[i]->ino == all[i - 1]->ino && !(all[i]->matched && all[i - 1]->matched))
+			return true;
+	return false;
+}
+
+static int read_and_match(struct scan *sc)
+{
+	MB_AUTO_FREE bool *fresh = mb_xcalloc(sc->n_boxes + 1, sizeof(bool));
+	int err;
+
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		fresh[i] = !sc->boxes[i].was_read;
+	err = read_changed(sc);
+	return err < 0 ? err : match_read(sc, fresh);
+}
+
+int scan_read_steadily(struct scan *sc)
+{
+	for (int try = 0; try < TRIES; try++) {
+		int err = read_and_match(sc);
+
+		if (err < 0)
+			return err;
+		if (any_moved(sc))
+			continue;
+		sc->steady = !(sc->n_missing || any_in_two_places(sc)) || !wait_for_tick(sc);
+		if (sc->steady)
+			return 0;
+	}
+	return read_and_match(sc); /* what is still uncertain waits for the next scan */
+}
+
+/* ---- an unsteady tree ------------------------------------------------------------------------ */
+
+static int add_ino(struct entry *e, void *arg)
+{
+	struct scan *sc = arg;
+
+	if (e->state != ENTRY_PRESENT || !e->ino)
+		return 0;
+	MB_GROW(sc->known, sc->cap_known, sc->n_known + 1);
+	sc->known[sc->n_known++] = e->ino;
+	return 0;
+}
+
+static int compare_ino(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int scan_may_arrive(struct scan *sc, const struct scan_file *f)
+{
+	int err = 0;
+
+	if (sc->steady)
+		return 1;
+	if (!sc->known) {
+		err = index_each(sc->tx, add_ino, sc);
+		if (sc->n_known)
+			qsort(sc->known, sc->n_known, sizeof(*sc->known), compare_ino);
+	}
+	if (err < 0 || !sc->n_known)
+		return err < 0 ? err : 1;
+	return !bsearch(&f->ino, sc->known, sc->n_known, sizeof(*sc->known), compare_ino);
+}

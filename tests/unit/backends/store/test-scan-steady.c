@@ -1,0 +1,189 @@
+/*
+ * test-scan-steady.c - a scan while another program moves mail about: no message is taken for gone,
+ * and none for new.
+ */
+#include "backends/base/mem.h"
+#include "backends/store/store.h"
+#include "tests/support/tmp-dir.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define SCANS 100
+
+static const char *const PLACES[] = {"cur/1.a:2,", "new/1.a", ".b/cur/1.a:2,S", ".c/new/1.a"};
+
+struct mover {
+	int mail;
+	int at; /* where it is: an index of PLACES */
+	unsigned pause_us;
+	atomic_bool over;
+};
+
+static void move_on(struct mover *m)
+{
+	int to = (m->at + 1) % 4;
+
+	assert_int_equal(renameat(m->mail, PLACES[m->at], m->mail, PLACES[to]), 0);
+	m->at = to;
+}
+
+static void *move_about(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!atomic_load(&m->over)) {
+		move_on(m);
+		usleep(m->pause_us);
+	}
+	return NULL;
+}
+
+static struct store *open_store(const struct tmp_dir *d, struct mover *m)
+{
+	char *dir MB_AUTO_FREE = mb_xasprintf("%s/s", d->path);
+	static const struct origin me = {.comm = "test"};
+	struct store *s;
+
+	assert_int_equal(store_create(dir, LAYOUT_MAILDIRPP), 0);
+	assert_int_equal(store_open(dir, STORE_WRITE, &s), 0);
+	assert_int_equal(store_mkdir(s, ".b", 0700, &me), 0);
+	assert_int_equal(store_mkdir(s, ".c", 0700, &me), 0);
+	for (int i = 0; i < 6; i++) {
+		char *sub MB_AUTO_FREE =
+			mb_xasprintf(".%c/%.3s", "bc"[i / 3], "curnewtmp" + i % 3 * 3);
+		assert_int_equal(store_mkdir(s, sub, 0700, &me), 0);
+	}
+	m->mail = store_mail_fd(s);
+	int fd MB_AUTO_CLOSE = openat(m->mail, PLACES[0], O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_int_equal(write(fd, "A: b\n\nc\n", 8), 8);
+	return s;
+}
+
+struct seen {
+	struct guid guid;
+	int live, dead;
+};
+
+static int see(struct entry *e, void *arg)
+{
+	struct seen *s = arg;
+
+	if (e->state == ENTRY_PRESENT) {
+		s->guid = e->copy.guid;
+		s->live++;
+	} else {
+		s->dead++;
+	}
+	return 0;
+}
+
+static struct seen look(struct store *s)
+{
+	struct seen seen = {0};
+	struct index_txn *tx;
+
+	assert_int_equal(index_begin(store_index(s), false, &tx), 0);
+	assert_int_equal(index_each(tx, see, &seen), 0);
+	index_abort(tx);
+	return seen;
+}
+
+static void scans_while_it_moves(void **state, unsigned pause_us)
+{
+	struct mover m = {.pause_us = pause_us};
+	struct store *s = open_store(*state, &m);
+	struct scan_report r;
+	pthread_t thread;
+
+	assert_int_equal(store_scan(s, false, &r), 0);
+	struct seen before = look(s);
+	assert_int_equal(before.live, 1);
+	assert_int_equal(pthread_create(&thread, NULL, move_about, &m), 0);
+	for (int i = 0; i < SCANS; i++) {
+		assert_int_equal(store_scan(s, false, &r), 0);
+		assert_int_equal(r.arrived + r.expunged + r.lost, 0);
+	}
+	atomic_store(&m.over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(store_scan(s, false, &r), 0);
+	struct seen after = look(s);
+	assert_int_equal(after.live, 1);
+	assert_int_equal(after.dead, 0);
+	assert_memory_equal(&after.guid, &before.guid, sizeof(after.guid));
+	store_close(s);
+}
+
+static void moved_all_the_time(void **state)
+{
+	scans_while_it_moves(state, 50);
+}
+
+static void moved_now_and_then(void **state)
+{
+	scans_while_it_moves(state, 3000);
+}
+
+/* In the tick of the clock in which the directories changed last. */
+static void moved_just_before(void **state)
+{
+	struct mover m = {0};
+	struct store *s = open_store(*state, &m);
+	struct scan_report r;
+
+	assert_int_equal(store_scan(s, false, &r), 0);
+	struct guid guid = look(s).guid;
+	for (int i = 0; i < 20; i++) {
+		move_on(&m);
+		assert_int_equal(store_scan(s, false, &r), 0);
+		assert_int_equal(r.arrived + r.expunged + r.lost, 0);
+	}
+	struct seen after = look(s);
+	assert_int_equal(after.live, 1);
+	assert_memory_equal(&after.guid, &guid, sizeof(guid));
+	store_close(s);
+}
+
+/* New mail comes in all the time as well: it is not kept waiting by that. */
+static void arrives_while_it_moves(void **state)
+{
+	struct mover m = {.pause_us = 50};
+	struct store *s = open_store(*state, &m);
+	struct scan_report r;
+	uint64_t arrived = 0;
+	pthread_t thread;
+
+	assert_int_equal(store_scan(s, false, &r), 0);
+	assert_int_equal(pthread_create(&thread, NULL, move_about, &m), 0);
+	for (int i = 0; i < 5; i++) {
+		char *name MB_AUTO_FREE = mb_xasprintf("new/2%d.a", i);
+		int fd MB_AUTO_CLOSE = openat(m.mail, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		assert_int_equal(write(fd, "A: b\n\nd\n", 8), 8);
+		assert_int_equal(store_scan(s, false, &r), 0);
+		arrived += r.arrived;
+	}
+	assert_int_equal(arrived, 5);
+	atomic_store(&m.over, true);
+	pthread_join(thread, NULL);
+	store_close(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(moved_all_the_time, tmp_dir_setup,
+						tmp_dir_teardown),
+		cmocka_unit_test_setup_teardown(moved_now_and_then, tmp_dir_setup,
+						tmp_dir_teardown),
+		cmocka_unit_test_setup_teardown(moved_just_before, tmp_dir_setup, tmp_dir_teardown),
+		cmocka_unit_test_setup_teardown(arrives_while_it_moves, tmp_dir_setup,
+						tmp_dir_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
