@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYWORDS_FILE_MAX 65536
 
@@ -243,6 +245,29 @@ int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 	return -EEXIST;
 }
 
+static int has_unique(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	const char *want = arg;
+	struct fname f, g;
+
+	fname_parse(name, &f);
+	fname_parse(want, &g);
+	return f.unique_len == g.unique_len && memcmp(name, want, f.unique_len) == 0;
+}
+
+bool file_is_about(struct store *s, const char *dir, const char *name)
+{
+	int found = 0;
+
+	for (int in_new = 0; in_new < 2 && found <= 0; in_new++) {
+		MB_AUTO_FREE char *path = path_join(dir, in_new ? "new" : "cur", NULL);
+		MB_AUTO_CLOSE int fd = at_open(s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+
+		found = fd < 0 ? 0 : at_list(fd, has_unique, (void *)(uintptr_t)name);
+	}
+	return found > 0;
+}
+
 /* "GUID.COPY." as the start of a kept body's name. */
 static void deleted_prefix(const struct guid *guid, uint64_t id, char out[64])
 {
@@ -318,6 +343,19 @@ int file_undelete(struct store *s, const char *kept, const char *path)
 
 	dir = at_open_parent(s->mail_fd, path, &name);
 	return dir < 0 ? dir : io_renameat2(s->deleted_fd, kept, dir, name, RENAME_NOREPLACE);
+}
+
+int file_give(struct store *s, int dir, const char *name)
+{
+	struct stat root;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(s->mail_fd, &root) < 0)
+		return -errno;
+	if (root.st_uid == 0 && root.st_gid == 0)
+		return 0;
+	return fchownat(dir, name, root.st_uid, root.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
 struct find_deleted {

@@ -265,14 +265,24 @@ static int place_body(struct copy_put *c)
 {
 	MB_AUTO_CLOSE int dir = -1;
 	const char *name;
+	struct stat st;
 
 	dir = open_target_dir(c, &name);
 	if (dir < 0)
 		return dir;
 	if (!c->staged)
 		return place_known_body(c, dir, name);
+	if (at_stat(c->s->staging_fd, c->staged, &st) < 0 || !S_ISREG(st.st_mode))
+		return -ENOENT;
+	if (!c->new.size)
+		c->new.size = (uint64_t)st.st_size; /* a peer that did not know */
+	if ((uint64_t)st.st_size != c->new.size)
+		return MB_E_DAMAGED; /* cut off on its way */
 	set_received(c->s->staging_fd, c->staged, c->new.received_ns);
-	return io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
+	int err = file_give(c->s, c->s->staging_fd, c->staged);
+
+	return err < 0 ? err
+		       : io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
 }
 
 /* ---- the file operation and what it was ---- */
@@ -290,7 +300,10 @@ static int move_file(struct copy_put *c)
 		return to;
 	int err = io_renameat2(from, from_name, to, to_name, RENAME_NOREPLACE);
 
-	return err == -ENOENT || err == -EEXIST ? MB_E_STALE : err;
+	if (err != -ENOENT && err != -EEXIST)
+		return err;
+	c->s->rescan = true;
+	return MB_E_STALE;
 }
 
 static enum record_type what_changes(const struct copy_put *c)
@@ -310,6 +323,19 @@ static enum record_type what_changes(const struct copy_put *c)
 	return strcmp(c->old_path, c->new_path) ? REC_RENAME : REC_COPY_STATE;
 }
 
+/* Its file has gone behind our back: when it only has another name, the scan comes first, else the
+ * message would be found there as a new one. */
+static int expunge_missing(struct copy_put *c)
+{
+	MB_AUTO_FREE char *dir = NULL;
+
+	if (mailbox_dir(c->tx, &c->old.copy.place.mailbox, &dir) < 0 ||
+	    !file_is_about(c->s, dir, c->old.file))
+		return 0;
+	c->s->rescan = true;
+	return MB_E_STALE;
+}
+
 static int change_files(struct copy_put *c, enum record_type type)
 {
 	int err;
@@ -319,9 +345,11 @@ static int change_files(struct copy_put *c, enum record_type type)
 		if (!c->present || !c->old_path)
 			return 0;
 		err = file_to_deleted(c->s, c->old_path, &c->old, false, &c->kept);
+		if (err == -ENOENT)
+			return expunge_missing(c);
 		if (err >= 0 && !c->quiet)
 			change_event(c->s, EVENT_REMOVED, c->old_path, NULL, false);
-		return err == -ENOENT ? 0 : err;
+		return err;
 	case REC_ARRIVE:
 	case REC_FOUND:
 		err = place_body(c);
@@ -462,7 +490,10 @@ static int put_alias(struct store *s, const struct record *want)
 	if (err < 0)
 		return err;
 	err = index_get_entry(tx, &want->old_guid, want->old_id, &e);
-	if (err == 0) {
+	if (err == 0 && guid_equal(&want->old_guid, &want->copy.guid) &&
+	    want->old_id == want->copy.id) {
+		err = 0; /* itself */
+	} else if (err == 0) {
 		record_clone(&r, want);
 		r.at = STAMP_NONE;
 		err = change_record(s, tx, &r);
@@ -476,6 +507,38 @@ static int put_alias(struct store *s, const struct record *want)
 	return change_end(s, tx, err);
 }
 
+/* Two records that say the same; who made them and when does not count. */
+static bool says_same(const struct record *a, const struct record *b)
+{
+	BUF_AUTO struct buf x = BUF_INIT, y = BUF_INIT;
+	struct record p = {.type = a->type, .peer = a->peer, .entry = a->entry}; /* borrowed */
+	struct record q = {.type = a->type, .peer = b->peer, .entry = b->entry};
+
+	record_encode(&p, &x);
+	record_encode(&q, &y);
+	return x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+}
+
+/* Is what this record of a peer says in already? */
+static int plain_is_in(struct index_txn *tx, const struct record *want)
+{
+	const struct peer_entry *e = &want->entry;
+	struct record have = {.type = want->type};
+	int err;
+
+	if (want->type == REC_PEER_ENTRY)
+		err = index_get_peer_entry(tx, e->peer, &e->mailbox, &e->guid, e->id, &have.entry);
+	else
+		err = index_get_peer(tx, want->peer.replica, &have.peer);
+	if (err == -ENOENT)
+		return want->type == REC_PEER_FORGET ||
+		       (want->type == REC_PEER_ENTRY && e->state == PEER_ENTRY_GONE);
+	if (err >= 0)
+		err = want->type != REC_PEER_FORGET && says_same(want, &have);
+	record_release(&have);
+	return err;
+}
+
 static int put_plain(struct store *s, const struct record *want)
 {
 	struct index_txn *tx;
@@ -484,17 +547,45 @@ static int put_plain(struct store *s, const struct record *want)
 
 	if (err < 0)
 		return err;
-	record_clone(&r, want);
-	r.at = STAMP_NONE;
-	err = change_record(s, tx, &r);
-	record_release(&r);
-	err = change_end(s, tx, err);
-	return err < 0 ? err : 1;
+	err = plain_is_in(tx, want);
+	if (err == 0) {
+		record_clone(&r, want);
+		r.at = STAMP_NONE;
+		err = change_record(s, tx, &r);
+		record_release(&r);
+		return change_end(s, tx, err < 0 ? err : 1);
+	}
+	return change_end(s, tx, err < 0 ? err : 0);
+}
+
+/* What could be logged, but never be applied. */
+static bool makes_sense(const struct record *want)
+{
+	switch (want->type) {
+	case REC_MAILBOX_CREATE:
+	case REC_MAILBOX_RENAME:
+	case REC_MAILBOX_DELETE:
+	case REC_MAILBOX_REVIVE:
+	case REC_MAILBOX_SUBSCRIBE:
+	case REC_MAILBOX_MERGE:
+	case REC_MAILBOX_STATE:
+		return !guid_is_zero(&want->mailbox.guid);
+	case REC_ALIAS:
+		return !guid_is_zero(&want->copy.guid) && !guid_is_zero(&want->old_guid);
+	case REC_PEER:
+	case REC_PEER_ENTRY:
+	case REC_PEER_FORGET:
+		return true;
+	default:
+		return !guid_is_zero(&want->copy.guid);
+	}
 }
 
 int put_locked(struct store *s, const struct record *want, const char *staged, const char *target,
 	       bool quiet)
 {
+	if (!makes_sense(want))
+		return MB_E_PROTOCOL;
 	switch (want->type) {
 	case REC_MAILBOX_CREATE:
 	case REC_MAILBOX_RENAME:

@@ -138,6 +138,7 @@ int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
 		   const struct origin *origin, struct guid *ret);
 /* Directory that the tree's names give to g. */
 int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid *g, char **ret_dir);
+int mailbox_make_parents(struct store *s, const char *dir); /* each directory of the path */
 int mailbox_make_dirs(struct store *s, const char *dir); /* cur, new, tmp; atomically when dir is missing */
 int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid *g,
 		       const struct origin *origin);
@@ -163,6 +164,8 @@ int mailbox_ensure_parents(struct store *s, struct index_txn *tx, char **parts, 
 int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 		const struct entry *old, bool in_new, char **ret_name);
 char *entry_path(struct index_txn *tx, const struct entry *e); /* owned; NULL when it has none */
+/* Is there a file with the unique part of `name` in the mailbox directory, under any name? */
+bool file_is_about(struct store *s, const char *dir, const char *name);
 /*
  * rename (or, with `keep`, link) of mail/path to deleted/; -errno.  The name says when: always after
  * the birth of the instance, before that of any later one.  *ret_kept (may be NULL): owned, for
@@ -174,6 +177,9 @@ int file_undelete(struct store *s, const char *kept, const char *path);
 /* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/. */
 int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
 		      uint64_t id, char **ret_name);
+/* What the store itself makes in the tree belongs to whom the tree belongs: root may keep a user's
+ * mail in step.  Does nothing where we are not root. */
+int file_give(struct store *s, int dir, const char *name);
 int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26]);
 void keyword_letters_free(char *names[26]);
 int keyword_slot(char *names[26], const char *keyword); /* -1: none */

@@ -83,6 +83,16 @@ struct guid store_guid(struct store_dir *d, const char *name);	/* of that copy *
 struct guid store_box(struct store_dir *d, const char *name); /* a live mailbox by its name */
 void store_get_box(struct store_dir *d, const char *name, struct mailbox *ret);
 bool store_has_box(struct store_dir *d, const char *name);
+
+/* A peer: its states, as a sync would bring them.  Release what they fill. */
+struct stamp peer_stamp(int minutes); /* that much after the test began */
+void peer_copy(struct record *r, const struct guid *guid, const struct guid *mailbox,
+	       const char *text); /* new, with a body of this size, base "peer.N" */
+void peer_mailbox(struct record *r, const struct guid *guid, const char *part);
+void peer_stage(struct store_dir *d, const char *name, const char *text); /* into staging/ */
+/* Puts copy 0 of `guid` as it is here, changed by fn.  What store_put() gave. */
+int peer_change(struct store_dir *d, const struct guid *guid, void (*fn)(struct copy *c));
+
 /* Time goes on: what was written is no longer young.  Until the teardown. */
 void time_passes(int seconds);
 
