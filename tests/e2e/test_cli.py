@@ -258,8 +258,9 @@ def test_state_strings(a, b):
 
 def test_destinations_that_are_none(a, tmp_path):
     (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "letter").write_text("mine")
     says(a.command("sync", f"maildir:{tmp_path}/d"), 1, "no Maildir")
-    assert os.listdir(tmp_path / "d") == []
+    assert os.listdir(tmp_path / "d") == ["letter"]
     says(a.command("sync", f"store:{tmp_path}/d"), 1, "no store")
     says(a.command("sync", "pigeon:home"), 64, "cannot open the peer")
     result = a.command("sync", f"store:{tmp_path}/missing")

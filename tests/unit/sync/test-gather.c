@@ -1,0 +1,124 @@
+/*
+ * test-gather.c - what a merge is told: changed messages, their UID neighbours, digests where needed.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "backends/memory.h"
+#include "sync/gather.h"
+
+#include <string.h>
+
+struct fixture {
+	struct backend *b[2];
+	struct gather g;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	memset(&f, 0, sizeof(f));
+	for (int i = 0; i < 2; i++) {
+		f.b[i] = backend_open_memory(11 * (uint64_t)(i + 1));
+		f.g.b[i] = f.b[i];
+		f.b[i]->ops->info(f.b[i], &f.g.info[i]);
+	}
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	gather_release(&f->g);
+	backend_close(f->b[0]);
+	backend_close(f->b[1]);
+	return 0;
+}
+
+static struct guid deliver(struct backend *b, const char *text)
+{
+	struct guid g;
+
+	assert_int_equal(memory_deliver(b, &GUID_INBOX, text, strlen(text), 0, &g), 0);
+	return g;
+}
+
+static void each_key_comes_once_and_sorted(void **state)
+{
+	struct fixture *f = *state;
+	struct gather *g = &f->g;
+
+	for (int i = 0; i < 20; i++) {
+		struct guid key = deliver(f->b[0], "x");
+		gather_add(g, &key);
+		gather_add(g, &key);
+	}
+	g->full = true;
+	assert_int_equal(gather_read(g), 0);
+	assert_int_equal(g->in.side[0].n_messages, 20);
+	assert_int_equal(g->in.side[1].n_messages, 0);
+	for (size_t i = 1; i < 20; i++)
+		assert_true(guid_compare(&g->in.side[0].messages[i - 1].guid,
+					 &g->in.side[0].messages[i].guid) < 0);
+	for (size_t i = 0; i < 20; i++)
+		assert_ptr_equal(gather_find(&g->in.side[0], &g->in.side[0].messages[i].guid),
+				 &g->in.side[0].messages[i]);
+}
+
+static void who_has_the_same_uid_comes_along(void **state)
+{
+	struct fixture *f = *state;
+	struct guid a = deliver(f->b[0], "left"), b = deliver(f->b[1], "right"), far;
+
+	far = deliver(f->b[1], "third"); /* UID 2: nobody's neighbour */
+	gather_add(&f->g, &a);
+	assert_int_equal(gather_read(&f->g), 0);
+	assert_non_null(gather_find(&f->g.in.side[0], &a));
+	assert_non_null(gather_find(&f->g.in.side[1], &b));
+	assert_null(gather_find(&f->g.in.side[1], &far));
+}
+
+static bool known(struct fixture *f, int side, const struct guid *g)
+{
+	return digest_known(&gather_find(&f->g.in.side[side], g)->copies[0].digest);
+}
+
+static void digests_only_where_two_may_be_one(void **state)
+{
+	struct fixture *f = *state;
+	struct guid box, elsewhere;
+	struct guid a = deliver(f->b[0], "same"), b = deliver(f->b[1], "same");
+	struct guid alone = deliver(f->b[0], "of another size");
+
+	assert_int_equal(memory_create(f->b[1], &GUID_ZERO, "box", &box), 0);
+	assert_int_equal(memory_deliver(f->b[1], &box, "of another size", 15, 0, &elsewhere), 0);
+	f->g.full = true;
+	assert_int_equal(gather_add_all(&f->g), 0);
+	assert_int_equal(gather_read(&f->g), 0);
+	for (int i = 0; i < 2; i++) { /* as if nobody had looked yet */
+		for (size_t k = 0; k < f->g.in.side[i].n_messages; k++)
+			memset(&f->g.in.side[i].messages[k].copies[0].digest, 0,
+			       sizeof(struct digest));
+	}
+	assert_int_equal(gather_digests(&f->g), 0);
+	assert_true(known(f, 0, &a));
+	assert_true(known(f, 1, &b));
+	assert_false(known(f, 0, &alone));
+	assert_false(known(f, 1, &elsewhere));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(each_key_comes_once_and_sorted),
+		T(who_has_the_same_uid_comes_along),
+		T(digests_only_where_two_may_be_one),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
