@@ -250,7 +250,7 @@ static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 	if (slash) {
 		MB_AUTO_FREE char *parent = mb_xstrndup(to, (size_t)(slash - to));
 
-		err = at_mkdirs(p->s->mail_fd, parent, 0700);
+		err = mailbox_make_parents(p->s, parent);
 	}
 	if (err >= 0 && at_stat(p->s->mail_fd, to, &st) == 0 && S_ISDIR(st.st_mode)) {
 		/* an empty directory without cur/ may be in the way */

@@ -146,6 +146,8 @@ static int replace_file(struct store *s, struct index_txn *tx, const struct subs
 	subscriptions_write(subs, s->layout, &text);
 	err = io_replace_file(s->mail_fd, FILE_NAME, text.data, text.len, 0600);
 	if (err >= 0)
+		err = file_give(s, s->mail_fd, FILE_NAME);
+	if (err >= 0)
 		err = file_stamp(s, &stamp);
 	if (err >= 0)
 		err = index_meta_put(tx, FILE_NAME, &stamp, sizeof(stamp));

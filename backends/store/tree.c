@@ -297,11 +297,13 @@ int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid 
 	return 0;
 }
 
-static int make_subs(int dir)
+static int make_subs(struct store *s, int dir)
 {
 	for (size_t i = 0; i < sizeof(subs) / sizeof(subs[0]); i++) {
 		int err = io_mkdirat(dir, subs[i].name, 0700);
 
+		if (err >= 0)
+			err = file_give(s, dir, subs[i].name);
 		if (err < 0 && err != -EEXIST)
 			return err;
 	}
@@ -320,13 +322,43 @@ static int make_new_mailbox(struct store *s, const char *dir)
 	if (err < 0)
 		return err;
 	fd = at_open(s->staging_fd, temp, O_RDONLY | O_DIRECTORY, 0);
-	err = fd < 0 ? fd : make_subs(fd);
+	err = fd < 0 ? fd : make_subs(s, fd);
+	if (err >= 0)
+		err = file_give(s, s->staging_fd, temp);
 	parent = at_open_parent(s->mail_fd, dir, &name);
 	if (err >= 0)
 		err = parent < 0 ? parent
 				 : io_renameat2(s->staging_fd, temp, parent, name, RENAME_NOREPLACE);
 	if (err < 0)
 		at_remove_tree(s->staging_fd, temp);
+	return err;
+}
+
+static int make_parent(struct store *s, const char *dir)
+{
+	MB_AUTO_CLOSE int above = -1;
+	const char *name;
+	int err;
+
+	above = at_open_parent(s->mail_fd, dir, &name);
+	if (above < 0)
+		return above;
+	err = io_mkdirat(above, name, 0700);
+	if (err >= 0)
+		err = file_give(s, above, name);
+	return err == -EEXIST ? 0 : err;
+}
+
+int mailbox_make_parents(struct store *s, const char *dir)
+{
+	int err = 0;
+
+	for (const char *end = dir; *end && err >= 0; end += *end == '/') {
+		end += strcspn(end, "/");
+		MB_AUTO_FREE char *part = mb_xstrndup(dir, (size_t)(end - dir));
+
+		err = make_parent(s, part);
+	}
 	return err;
 }
 
@@ -338,11 +370,11 @@ int mailbox_make_dirs(struct store *s, const char *dir)
 
 	fd = at_open(s->mail_fd, dir, O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0)
-		return make_subs(fd);
+		return make_subs(s, fd);
 	if (fd != -ENOENT)
 		return fd;
 	split_last(dir, &parent);
-	err = *parent ? at_mkdirs(s->mail_fd, parent, 0700) : 0;
+	err = mailbox_make_parents(s, parent);
 	return err < 0 ? err : make_new_mailbox(s, dir);
 }
 
