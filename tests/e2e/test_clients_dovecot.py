@@ -5,12 +5,14 @@ the mail directory and once elsewhere. What the client is told, and the trees, a
 """
 
 import imaplib
+import os
 
 import pytest
 
 from support import maildir
 from support.dovecot import Dovecot
-from support.fixtures import same, users_mounted, users_plain  # noqa: F401
+from support.fixtures import same, users_linked, users_mounted, users_plain  # noqa: F401
+from support.wait import until
 
 
 def find(place, number):
@@ -147,3 +149,29 @@ def script(place, outside):
 def test_does_the_same_on_a_mount(outside, users_plain, users_mounted):  # noqa: F811
     assert script(users_mounted, outside) == script(users_plain, outside)
     same(users_plain, users_mounted)
+
+
+def test_what_a_peer_did_is_pushed(users_linked):  # noqa: F811
+    """IDLE tells at once what changed in the other store, where nothing is mounted."""
+    place = users_linked
+    server = Dovecot(place)
+    try:
+        with server.session() as imap:
+            assert imap.open_mailbox("INBOX") == 8
+            with imap.idle() as tells:
+                maildir.put(place.peer, 31)
+                tells(r"^\* 9 EXISTS")
+                os.rename(maildir.path(place.peer, 1), f"{place.peer}/cur/{maildir.base(1)}:2,FS")
+                tells(r"FETCH \(.*\\Flagged")
+                os.unlink(maildir.path(place.peer, 2))
+                tells("EXPUNGE")
+            assert maildir.body(31) in imap.text(imap.uid_of(31))
+            imap.store(imap.uid_of(3), "+FLAGS", "\\Answered")
+            maildir.make(place.peer, ".From")
+            maildir.put(place.peer, 32, ".From")
+            until("the peer's folder", lambda: maildir.find(place.mail, 32))
+            assert imap.open_mailbox("From") == 1 and maildir.body(32) in imap.text("1")
+            until("the peer has it", lambda: maildir.find(place.peer, 3) == [("", "cur", "FRS")])
+        assert server.complaints() == []
+    finally:
+        server.close()

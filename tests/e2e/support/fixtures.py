@@ -25,11 +25,11 @@ def _plain(owner=None):
     shutil.rmtree(base)
 
 
-def _mounted(*arguments, owner=None):
+def _mounted(*arguments, owner=None, kind=Mounted):
     need_fuse()
     base = _folder()
     os.chmod(base, 0o755)
-    place = Mounted(os.path.join(base, "mounted"), *arguments, owner=owner)
+    place = kind(os.path.join(base, "mounted"), *arguments, owner=owner)
     try:
         yield place
     finally:
@@ -58,12 +58,12 @@ def shared():
 class Linked(Mounted):
     """A mount in step with a second store, whose mail directory is `peer`: nothing is mounted there."""
 
-    def __init__(self, base):
+    def __init__(self, base, *arguments, owner=None):
         os.makedirs(base)
         store = os.path.join(base, "b")
         run(mailbraid(), "--store", store, "init")
         self.peer = os.path.join(store, "mail")
-        super().__init__(base, "--peer", f"store:{store}")
+        super().__init__(base, "--peer", f"store:{store}", *arguments, owner=owner)
         try:
             until("both are equal", lambda: maildir.tree(self.peer) == self.tree(),
                   tell=self.messages)  # fmt: skip
@@ -74,14 +74,7 @@ class Linked(Mounted):
 
 @pytest.fixture
 def linked():
-    need_fuse()
-    base = _folder()
-    place = Linked(os.path.join(base, "linked"))
-    try:
-        yield place
-    finally:
-        place.close()
-        shutil.rmtree(base)
+    yield from _mounted(kind=Linked)
 
 
 def _user():
@@ -92,6 +85,10 @@ def _user():
     return nobody.pw_uid, nobody.pw_gid
 
 
+def _for_user():
+    return ("-o", "allow_other") if os.geteuid() == 0 else ()
+
+
 @pytest.fixture
 def users_plain():
     yield from _plain(_user())
@@ -100,8 +97,13 @@ def users_plain():
 @pytest.fixture
 def users_mounted():
     """One user's mail; mounted by root for that user, where we are root."""
-    options = ("-o", "allow_other") if os.geteuid() == 0 else ()
-    yield from _mounted(*options, owner=_user())
+    yield from _mounted(*_for_user(), owner=_user())
+
+
+@pytest.fixture
+def users_linked():
+    """The same, in step with a second store."""
+    yield from _mounted(*_for_user(), owner=_user(), kind=Linked)
 
 
 def same(plain, mounted, **how):
