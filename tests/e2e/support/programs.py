@@ -17,10 +17,11 @@ def need(*names):
 
 
 def ours(variable, name):
-    """Path of one of our programs: $VARIABLE, as the build sets it."""
+    """Path of one of our programs: $VARIABLE, as the build sets it; it has to be there then."""
     path = os.environ.get(variable) or shutil.which(name)
-    if not path or not os.access(path, os.X_OK):
+    if not path:
         pytest.skip(f"no {name}: set {variable} to a built one")
+    assert os.access(path, os.X_OK), f"{variable}={path}: no such program"
     return os.path.abspath(path)
 
 
