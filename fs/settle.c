@@ -18,7 +18,8 @@
 #define TRY_AGAIN 5 /* times that a failed settling is tried again */
 
 struct writing {
-	struct writing *next, **prev;
+	struct writing *next, *prev; /* ring; oldest first, nearly */
+	int64_t queued_ns;	     /* when it was put at the end */
 	struct node *node;
 	struct origin origin; /* of the first write */
 	unsigned writers;     /* in the middle of a write */
@@ -31,9 +32,25 @@ struct settle {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct writing *list;
+	struct writing ring; /* next: the one that was put at the end first */
 	bool stopping;
 };
+
+/* Both with the list's lock. */
+static void put_last(struct settle *s, struct writing *w)
+{
+	w->queued_ns = clock_mono_ns();
+	w->next = &s->ring;
+	w->prev = s->ring.prev;
+	w->prev->next = w;
+	s->ring.prev = w;
+}
+
+static void take_out(struct writing *w)
+{
+	w->prev->next = w->next;
+	w->next->prev = w->prev;
+}
 
 static void add(struct mailfs *fs, struct node *n, const struct origin *origin)
 {
@@ -48,11 +65,7 @@ static void add(struct mailfs *fs, struct node *n, const struct origin *origin)
 	node_ref(n);
 	table_unlock(fs);
 	pthread_mutex_lock(&s->lock);
-	w->next = s->list;
-	w->prev = &s->list;
-	if (w->next)
-		w->next->prev = &w->next;
-	s->list = w;
+	put_last(s, w);
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -64,9 +77,7 @@ static void drop(struct mailfs *fs, struct writing *w)
 	struct node *n = w->node;
 
 	pthread_mutex_lock(&s->lock);
-	*w->prev = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
+	take_out(w);
 	pthread_mutex_unlock(&s->lock);
 	n->writing = NULL;
 	free(w);
@@ -199,18 +210,30 @@ void settle_cancel(struct mailfs *fs, struct node *n)
 		drop(fs, n->writing);
 }
 
-/* A node of the list that has been quiet long enough, with a reference; NULL when there is none. */
+/* The first of the list that has been quiet since `before`.  One that was written after it was put
+ * at the end goes there again, so that the list is never walked.  The list's lock is held. */
+static struct writing *first_quiet(struct settle *s, int64_t before)
+{
+	struct writing *w;
+
+	while ((w = s->ring.next) != &s->ring && w->last_ns > before && w->queued_ns <= before) {
+		take_out(w);
+		put_last(s, w);
+	}
+	return w != &s->ring && w->queued_ns <= before ? w : NULL;
+}
+
+/* Its node, with a reference; NULL when there is none. */
 static struct node *find_quiet(struct settle *s, bool all)
 {
 	struct mailfs *fs = s->fs;
-	int64_t before = clock_mono_ns() - FS_SETTLE_NS;
-	struct node *n = NULL;
+	struct writing *w;
+	struct node *n;
 
 	table_lock(fs);
 	pthread_mutex_lock(&s->lock);
-	for (struct writing *w = s->list; w && !n; w = w->next)
-		if (all || w->last_ns <= before)
-			n = w->node;
+	w = all ? s->ring.next : first_quiet(s, clock_mono_ns() - FS_SETTLE_NS);
+	n = w && w != &s->ring ? w->node : NULL;
 	if (n)
 		node_ref(n);
 	pthread_mutex_unlock(&s->lock);
@@ -246,7 +269,7 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stopping) {
-		if (!s->list) {
+		if (s->ring.next == &s->ring) {
 			pthread_cond_wait(&s->wake, &s->lock);
 			continue;
 		}
@@ -270,6 +293,7 @@ int settle_start(struct mailfs *fs)
 	int err;
 
 	s->fs = fs;
+	s->ring.next = s->ring.prev = &s->ring;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -1,0 +1,191 @@
+"""A peer's changes in a mount: made as real calls, and kind to programs that know the old names."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from support.daemon import Daemon
+from support.programs import need, need_fuse, run
+from support.replica import Replica
+from support.wait import until
+
+
+class Pair:
+    """A mounted store and another one that is not."""
+
+    def __init__(self):
+        self.d = Daemon()
+        try:
+            self.b = Replica(os.path.join(self.d.base, "b"))
+        except BaseException:
+            self.d.close()
+            raise
+
+    def sync(self):
+        run(os.environ["MAILBRAID"], "--store", self.d.store, "sync", "store:" + self.b.path)
+
+    def names(self, *folder):
+        return sorted(os.listdir(self.d.path(*folder)))
+
+
+@pytest.fixture
+def pair():
+    need_fuse()
+    p = Pair()
+    yield p
+    p.d.close()
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+@pytest.fixture
+def known(pair):
+    """A mail that both have, and whose name in the mount a program has listed: cur/m:2,"""
+    pair.d.deliver("m:2,", b"Subject: m\n\nbody\n", sub="cur")
+    pair.sync()
+    assert pair.names("cur") == ["m:2,"]
+    return pair.d.path("cur", "m:2,")
+
+
+def test_arrival_flag_and_expunge_are_real_calls(pair):
+    need("inotifywait")
+    watch = subprocess.Popen(
+        ["inotifywait", "-m", "-q", "--format", "%e %f", pair.d.path("new"), pair.d.path("cur")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        os.set_blocking(watch.stdout.fileno(), False)
+        said = []
+
+        def seen(what):
+            said.append((watch.stdout.read() or b"").decode())
+            return what in "".join(said)
+
+        def witness():
+            # touched until the watcher answers: it watches from then on
+            os.utime(pair.d.path("new"))
+            return seen("ATTRIB")
+
+        until("the watcher watches", witness)
+        pair.b.deliver("1.a", b"Subject: 1\n\none\n")
+        pair.sync()
+        until("the arrival", lambda: seen("MOVED_TO 1.a"))
+        assert read(pair.d.path("new", "1.a")).endswith(b"one\n")
+        pair.b.flag("1.a", "+S")
+        pair.sync()
+        until("the flag", lambda: seen("MOVED_TO 1.a:2,S"))
+        pair.b.expunge("1.a")
+        pair.sync()
+        until("the expunge", lambda: seen("DELETE 1.a:2,S"))
+        assert pair.names("cur") == [] and pair.names("new") == []
+    finally:
+        watch.terminate()
+        watch.wait(10)
+        watch.stdout.close()
+
+
+def test_retired_name_still_opens(pair, known):
+    ino = os.stat(known).st_ino
+    pair.b.flag("m", "+F")
+    pair.sync()
+    assert pair.names("cur") == ["m:2,F"]
+    assert read(known).endswith(b"body\n") and os.stat(known).st_ino == ino
+    assert os.stat(pair.d.path("cur", "m:2,F")).st_ino == ino
+
+
+def test_rename_of_a_retired_name_merges(pair, known):
+    pair.b.flag("m", "+F")
+    pair.sync()
+    os.rename(known, known + "S")  # what neomutt does when it marks it read
+    assert pair.names("cur") == ["m:2,FS"]
+    assert read(known + "S").endswith(b"body\n")
+    assert not os.path.exists(known)
+    pair.sync()
+    assert pair.b.flags("m") == "FS"
+
+
+def test_unlink_of_a_retired_name(pair, known):
+    pair.b.flag("m", "+F")
+    pair.sync()
+    os.unlink(known)
+    assert pair.names("cur") == []
+    assert not os.path.exists(pair.d.path("cur", "m:2,F")) and not os.path.exists(known)
+    pair.sync()
+    assert pair.b.names() == []
+
+
+def test_move_of_a_retired_name(pair, known):
+    pair.d.folder(".other")
+    pair.b.flag("m", "+F")
+    pair.sync()
+    os.rename(known, pair.d.path(".other", "cur", "m:2,S"))
+    assert pair.names(".other", "cur") == ["m:2,FS"] and pair.names("cur") == []
+
+
+def test_local_renames_leave_nothing_behind(pair, known):
+    os.rename(known, known + "S")
+    assert not os.path.exists(known)
+    os.rename(known + "S", known + "RS")
+    assert not os.path.exists(known + "S")
+
+
+def test_open_mail_survives_a_peers_expunge(pair, known):
+    fd = os.open(known, os.O_RDONLY)
+    pair.b.expunge("m")
+    pair.sync()
+    assert pair.names("cur") == []
+    assert os.pread(fd, 100, 0).endswith(b"body\n")
+    os.close(fd)
+
+
+def test_folders_of_a_peer(pair):
+    pair.b.mkfolder("work")
+    pair.b.deliver("w.a", b"Subject: w\n\nwork\n", folder="work")
+    pair.sync()
+    assert ".work" in pair.names()
+    assert pair.names(".work", "new") == ["w.a"]
+    pair.b.mvfolder("work", "done")
+    pair.sync()
+    assert ".done" in pair.names() and ".work" not in pair.names()
+    assert pair.names(".done", "new") == ["w.a"]
+    pair.b.rmfolder("done")
+    pair.sync()
+    assert ".done" not in pair.names()
+
+
+def test_many_changes_at_once(pair):
+    """Submitted in bulk: what the kernel has cached is right afterwards."""
+    for i in range(2500):
+        pair.b.deliver(f"{i}.a", b"Subject: x\n\n%d\n" % i, sub="cur")
+    assert pair.names("cur") == []
+    before = os.stat(pair.d.path("cur")).st_mtime_ns
+    pair.sync()
+    assert len(pair.names("cur")) + len(pair.names("new")) == 2500
+    assert os.stat(pair.d.path("cur")).st_mtime_ns >= before
+    for i in range(0, 2500, 2):
+        pair.b.flag(f"{i}.a", "+S")
+    for i in range(1, 2500, 4):
+        pair.b.expunge(f"{i}.a")
+    pair.sync()
+    found = {}
+    for sub in ("cur", "new"):
+        for e in os.scandir(pair.d.path(sub)):
+            e.stat()
+            found[e.name.partition(":")[0]] = e.name.partition(":2,")[2]
+    want = {f"{i}.a": "S" if i % 2 == 0 else "" for i in range(2500) if i % 4 != 1}
+    assert found == want
+
+
+def test_copy_of_the_mount_is_the_backing_tree(pair):
+    for i in range(30):
+        pair.b.deliver(f"{i}.a", b"Subject: x\n\n%d\n" % i)
+    pair.sync()
+    copy = os.path.join(pair.d.base, "copy")
+    shutil.copytree(pair.d.mnt, copy)
+    run("diff", "-r", copy, pair.d.backing)
