@@ -1,0 +1,328 @@
+/* test-recover.c - the index is brought to where the log is, whatever a stop left. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "tests/support/store-dir.h"
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/io.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Mailboxes, flags, keywords, a move, an expunge, a subscription: something of everything. */
+static int live_a_little(struct store_dir *d)
+{
+	struct stamp at;
+
+	store_make_box(d, ".A");
+	store_make_box(d, ".A.B");
+	outside_write(d, "dovecot-keywords", "0 work\n");
+	store_deliver(d, "", "1.x", "one");
+	store_deliver(d, "", "2.x", "two");
+	store_deliver(d, "", "3.x", "three");
+	store_deliver(d, ".A.B", "4.x", "four");
+	assert_int_equal(store_move(d, "new/1.x", "cur/1.x:2,Sa"), 0);
+	assert_int_equal(store_move(d, "new/2.x", ".A/cur/2.x:2,"), 0);
+	assert_int_equal(store_unlink(d->s, "new/3.x", &d->me), 0);
+	assert_int_equal(store_move(d, ".A", ".Z"), 0);
+	at = store_now(d->s);
+	return at.time ? 0 : -1;
+}
+
+#define LIVED "A/B/new/4.x | INBOX/cur/1.x:2,Sa | Z/cur/2.x:2,"
+
+static void an_index_that_is_gone_is_built_anew(void **state)
+{
+	struct store_dir *d = *state;
+	char *before, *after;
+
+	live_a_little(d);
+	store_dir_reopen(d);
+	before = store_dump(d);
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	after = store_dump(d);
+	assert_string_equal(before, after);
+	store_consistent(d);
+	free(before);
+	free(after);
+}
+
+static void the_log_is_not_longer_for_it(void **state)
+{
+	struct store_dir *d = *state;
+	uint64_t n;
+
+	live_a_little(d);
+	store_dir_reopen(d);
+	n = log_records(d);
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	assert_int_equal(log_records(d), n);
+}
+
+static void an_index_that_is_no_index_is_built_anew(void **state)
+{
+	struct store_dir *d = *state;
+	int fd;
+
+	live_a_little(d);
+	store_dir_close(d);
+	fd = openat(d->fd, "store/index/data.mdb", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_int_equal(write(fd, "nonsense", 8), 8);
+	close(fd);
+	store_dir_open(d);
+	assert_list(d, LIVED);
+	store_consistent(d);
+}
+
+/* Flips a byte of each place in data.mdb that holds this text. */
+static int damage(struct store_dir *d, const char *text)
+{
+	int fd = openat(d->fd, "store/index/data.mdb", O_RDWR | O_CLOEXEC), n = 0;
+	size_t len = strlen(text);
+	struct stat st;
+	uint8_t *all, *p;
+
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	all = p = mb_xmalloc((size_t)st.st_size);
+	assert_int_equal(pread(fd, all, (size_t)st.st_size, 0), st.st_size);
+	while ((p = memmem(p, (size_t)st.st_size - (size_t)(p - all), text, len))) {
+		uint8_t other = *p ^ 0x10;
+
+		assert_int_equal(pwrite(fd, &other, 1, p - all), 1);
+		p += len;
+		n++;
+	}
+	free(all);
+	close(fd);
+	return n;
+}
+
+static void a_value_that_does_not_check_is_found_at_the_start(void **state)
+{
+	struct store_dir *d = *state;
+
+	live_a_little(d);
+	store_dir_close(d);
+	assert_true(damage(d, ".A.B") > 0); /* a mailbox's directory */
+	store_dir_open(d);
+	assert_list(d, LIVED);
+	store_consistent(d);
+}
+
+/* Nobody reads it at the start: the change that meets it fails, the next start heals. */
+static void a_value_that_does_not_check_is_healed_by_a_restart(void **state)
+{
+	struct store_dir *d = *state;
+
+	live_a_little(d);
+	time_passes(10);
+	store_dir_reopen(d);
+	store_dir_close(d);
+	assert_true(damage(d, "1.x:2,Sa") > 0); /* a message's entry */
+	store_dir_open(d);
+	store_move(d, "cur/1.x:2,Sa", "cur/1.x:2,");
+	store_dir_reopen(d);
+	store_dir_reopen(d);
+	store_consistent(d);
+	assert_true(tree_has(d, "cur/1.x:2,Sa") || tree_has(d, "cur/1.x:2,"));
+}
+
+static void a_power_cut_builds_the_index_anew(void **state)
+{
+	struct store_dir *d = *state;
+
+	live_a_little(d);
+	store_dir_close(d);
+	store_dir_power_cut(d);
+	store_dir_open(d);
+	assert_list(d, LIVED);
+	store_consistent(d);
+}
+
+/* What a power cut took is lost, not expunged: it is wanted from a peer. */
+static void what_is_missing_after_a_power_cut_is_lost(void **state)
+{
+	struct store_dir *d = *state;
+
+	live_a_little(d);
+	store_dir_close(d);
+	outside_unlink(d, "cur/1.x:2,Sa");
+	store_dir_power_cut(d);
+	store_dir_open(d);
+	assert_list(d, "A/B/new/4.x | INBOX/cur/1.x:2,Sa lost | Z/cur/2.x:2,");
+	store_dir_reopen(d);
+	assert_list(d, "A/B/new/4.x | INBOX/cur/1.x:2,Sa lost | Z/cur/2.x:2,");
+}
+
+/* Once that is judged, what goes later was taken away by somebody. */
+static void after_the_first_scan_absence_is_an_expunge_again(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+
+	live_a_little(d);
+	store_dir_close(d);
+	store_dir_power_cut(d);
+	store_dir_open(d);
+	outside_unlink(d, "cur/1.x:2,Sa");
+	store_dir_rescan(d, &r);
+	assert_int_equal(r.expunged, 1);
+	assert_list(d, "A/B/new/4.x | Z/cur/2.x:2,");
+}
+
+static void a_mailbox_that_a_power_cut_took_is_not_deleted(void **state)
+{
+	struct store_dir *d = *state;
+
+	live_a_little(d);
+	store_dir_close(d);
+	outside_remove(d, ".Z");
+	store_dir_power_cut(d);
+	store_dir_open(d);
+	assert_list(d, "A/B/new/4.x | INBOX/cur/1.x:2,Sa | Z/cur/2.x:2, lost");
+}
+
+static void a_torn_tail_is_the_end_of_the_log(void **state)
+{
+	struct store_dir *d = *state;
+	char *name = mb_xasprintf("store/log/%08u.log", log_sequence(store_log(d->s)));
+	struct stat st;
+	int fd;
+
+	store_deliver(d, "", "1.x", "one");
+	store_deliver(d, "", "2.x", "two");
+	store_dir_close(d);
+	store_dir_power_cut(d);
+	fd = openat(d->fd, name, O_RDWR | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ftruncate(fd, st.st_size - 5), 0);
+	close(fd);
+	store_dir_open(d);
+	assert_list(d, "INBOX/new/1.x | INBOX/new/2.x"); /* its file is there: it arrives again */
+	store_consistent(d);
+	store_dir_reopen(d);
+	store_consistent(d);
+	free(name);
+}
+
+static void a_damaged_state_file_is_an_unclean_stop(void **state)
+{
+	struct store_dir *d = *state;
+	uint32_t sequence;
+	int fd;
+
+	live_a_little(d);
+	sequence = log_sequence(store_log(d->s));
+	store_dir_close(d);
+	fd = openat(d->fd, "store/state", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	close(fd);
+	store_dir_open(d);
+	assert_true(log_sequence(store_log(d->s)) > sequence);
+	assert_list(d, LIVED);
+	store_consistent(d);
+	store_dir_close(d);
+	assert_int_equal(unlinkat(d->fd, "store/state", 0), 0);
+	store_dir_open(d);
+	assert_list(d, LIVED);
+	store_consistent(d);
+}
+
+static void a_newer_config_is_refused(void **state)
+{
+	struct store_dir *d = *state;
+	uint8_t *text;
+	size_t len;
+	struct store *s;
+	int fd;
+
+	store_dir_close(d);
+	fd = openat(d->fd, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(io_read_file(fd, "config", 4096, &text, &len), 0);
+	char *at = strstr((char *)text, "format=1");
+	at[7] = '2';
+	assert_int_equal(io_replace_file(fd, "config", text, len, 0600), 0);
+	assert_int_equal(store_open(d->dir, STORE_WRITE, &s), MB_E_VERSION);
+	at[7] = '1';
+	assert_int_equal(io_replace_file(fd, "config", text, len, 0600), 0);
+	close(fd);
+	free(text);
+	store_dir_open(d);
+}
+
+/* A record of a later version's type: this program must not go on as if it were not there. */
+static void a_newer_record_is_refused(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = {.type = 250};
+	struct store *s;
+
+	assert_int_equal(log_append(store_log(d->s), &r, NULL, NULL), 0);
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	assert_int_equal(store_open(d->dir, STORE_WRITE, &s), MB_E_VERSION);
+}
+
+static void a_killed_rebuild_is_done_again(void **state)
+{
+	struct store_dir *d = *state;
+	bool killed = true;
+
+	live_a_little(d);
+	store_dir_close(d);
+	for (int n = 1; killed; n++) {
+		store_dir_drop(d, "index");
+		killed = store_dir_kill_open_at(d, n);
+		store_dir_open(d);
+		assert_list(d, LIVED);
+		store_consistent(d);
+		store_dir_close(d);
+		assert_true(n < 1000);
+	}
+}
+
+/* Stops in one boot, one after the other, with work between them. */
+static void many_kills_in_a_row(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_dir_kill(d, live_a_little);
+	for (int i = 0; i < 5; i++)
+		store_dir_kill(d, NULL);
+	store_dir_open(d);
+	assert_list(d, LIVED);
+	store_consistent(d);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(an_index_that_is_gone_is_built_anew),
+		TEST(the_log_is_not_longer_for_it),
+		TEST(an_index_that_is_no_index_is_built_anew),
+		TEST(a_value_that_does_not_check_is_found_at_the_start),
+		TEST(a_value_that_does_not_check_is_healed_by_a_restart),
+		TEST(a_power_cut_builds_the_index_anew),
+		TEST(what_is_missing_after_a_power_cut_is_lost),
+		TEST(after_the_first_scan_absence_is_an_expunge_again),
+		TEST(a_mailbox_that_a_power_cut_took_is_not_deleted),
+		TEST(a_torn_tail_is_the_end_of_the_log),
+		TEST(a_damaged_state_file_is_an_unclean_stop),
+		TEST(a_newer_config_is_refused),
+		TEST(a_newer_record_is_refused),
+		TEST(a_killed_rebuild_is_done_again),
+		TEST(many_kills_in_a_row),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
