@@ -102,8 +102,8 @@ static void show(const struct apply *a, int side, size_t i)
 	const struct merge_side *to = &a->in->side[side];
 
 	if (a->opt->show)
-		a->opt->show(side, plan_what(to, &plan->items[i]), to, &plan->items[i],
-			     a->opt->show_arg);
+		a->opt->show(side, plan_what(to, &plan->items[i]), &a->result->tree,
+			     &plan->items[i], a->opt->show_arg);
 }
 
 void apply_show(const struct apply *a, int side)

@@ -193,7 +193,7 @@ static void add_counts(struct buf *out, const char *verb, const struct session_c
 	add_count(out, c->moved, "move", "moves");
 	add_count(out, c->expunged, "expunge", "expunges");
 	add_count(out, c->mailboxes, "mailbox change", "mailbox changes");
-	add_count(out, c->other, "renumbering", "renumberings");
+	add_count(out, c->other, "change of numbers", "changes of numbers");
 }
 
 char *cli_summary(const struct session_result *r)

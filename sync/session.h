@@ -30,8 +30,9 @@ struct session_options {
 	/* Asked before each item; true ends the session with -EINTR.  May be NULL. */
 	bool (*stop)(void *arg);
 	void *stop_arg;
-	/* Told of each item of a plan before it is put (of a dry run too).  May be NULL. */
-	void (*show)(int side, enum record_type what, const struct merge_side *to,
+	/* Told of each item of a plan before it is put (of a dry run too), with the joined tree.  May
+	 * be NULL. */
+	void (*show)(int side, enum record_type what, const struct tree *names,
 		     const struct record *item, void *arg);
 	void *show_arg;
 };

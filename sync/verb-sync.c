@@ -16,7 +16,6 @@ struct options {
 	struct session_options session;
 	bool verbose, json;
 	const char *destination;
-	struct tree names; /* of mailboxes, those of this run too */
 };
 
 static int parse(const struct verb *v, int argc, char **argv, struct options *o)
@@ -76,7 +75,7 @@ static const char *name_after(const struct record *item)
 }
 
 /* A line for each item, with -v or --dry-run. */
-static void show(int side, enum record_type what, const struct merge_side *to,
+static void show(int side, enum record_type what, const struct tree *names,
 		 const struct record *item, void *arg)
 {
 	struct options *o = arg;
@@ -86,11 +85,7 @@ static void show(int side, enum record_type what, const struct merge_side *to,
 		return;
 	bool mailbox = !guid_is_zero(&item->mailbox.guid);
 	const struct guid *g = mailbox ? &item->mailbox.guid : &item->copy.place.mailbox;
-	if (!o->names.n)
-		tree_clone(&o->names, &to->tree);
-	if (mailbox)
-		tree_put(&o->names, &item->mailbox);
-	char *name MB_AUTO_FREE = tree_name(&o->names, g);
+	char *name MB_AUTO_FREE = tree_name(names, g);
 	fprintf(stderr, "%s %-8s %s%s%s%s%s\n", side ? "->" : "<-", record_type_name(what), name,
 		mailbox ? "" : " ", mailbox ? "" : guid_text(&item->copy.guid, guid),
 		*name_after(item) ? " " : "", name_after(item));
@@ -186,7 +181,6 @@ static int sync_one(struct options *o, struct backend *local, const char *destin
 	if (err >= 0 || r.changed || o->json)
 		tell(o, destination, code, &r);
 	session_result_release(&r);
-	tree_release(&o->names);
 	backend_close(peer);
 	return code;
 }
