@@ -230,6 +230,7 @@ class World:
     """Replicas A and B, and who starts."""
 
     def __init__(self, path, starter="a", plain="", layout="maildir++"):
+        os.makedirs(path, exist_ok=True)
         self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layout)
         self.b = Replica(os.path.join(path, "b"), plain="b" in plain, layout=layout)
         self.local, self.remote = (self.a, self.b) if starter == "a" else (self.b, self.a)

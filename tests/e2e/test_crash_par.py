@@ -1,0 +1,332 @@
+"""Killed at a durable step, and run again: as if nothing had been.
+
+The program counts its durable steps (MAILBRAID_COUNT_TO) and stops itself with SIGKILL at the n-th
+(MAILBRAID_STOP_AT).  Each story is played from the start for each n; what the next, plain run leaves
+must be what the uninterrupted one leaves.  MAILBRAID_ALL_STEPS=1 tries every step, else a sample.
+
+Below: what a disk, a person or a power cut can do to a store while nothing runs.
+"""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from support.replica import World, body
+
+SAMPLE = 12  # steps tried of each story, its first and last ones included
+
+
+def mail_both_ways(w):
+    w.a.mkfolder("X")
+    w.a.mkfolder("Y")
+    for name in ("flagged", "gone", "moved", "copied", "twin1", "twin2"):
+        w.a.deliver(name + ":2,", body(name[:4]), folder="X", sub="cur")
+    yield
+    w.a.deliver("new-a")
+    w.a.flag("flagged", "+F")
+    w.a.move("moved", "Y")
+    w.b.deliver("new-b", folder="Y")
+    w.b.expunge("gone")
+    w.b.copy("copied", "Y")
+    w.b.flag("flagged", "+S")
+
+
+def folders(w):
+    for folder in ("F", "F/sub", "G", "H", "gone"):
+        w.a.mkfolder(folder)
+        w.a.deliver("in-" + folder.replace("/", "-"), folder=folder)
+    yield
+    w.a.mvfolder("F", "temporary")
+    w.a.mvfolder("G", "F")
+    w.a.mvfolder("temporary", "G")
+    w.b.deliver("late", folder="F")
+    w.b.deliver("late-sub", folder="F/sub")
+    w.b.rmfolder("gone")
+    w.b.mkfolder("made/below")
+    w.b.mvfolder("H", "made/H")
+
+
+def first_sync(w):
+    yield
+    w.a.deliver("one")
+    w.a.mkfolder("F")
+    for i in range(5):
+        w.a.deliver(f"f{i}:2,S", folder="F", sub="cur")
+    w.b.mkfolder("F")
+    w.b.deliver("g", folder="F")
+    w.b.deliver("same", body("f3"), folder="F")
+
+
+def edits(w):
+    w.a.deliver("m:2,", sub="cur")
+    w.a.deliver("n:2,", sub="cur")
+    yield
+    w.a.edit("m", body("m, with a label"))
+    w.b.deliver("o")
+
+
+STORIES = [mail_both_ways, folders, first_sync, edits]
+
+
+def play(path, story, plain):
+    """The world right before the sync that is cut."""
+    w = World(path, "a", plain=plain)
+    steps = story(w)
+    next(steps)
+    if story is not first_sync:
+        w.sync()
+    for _ in steps:
+        raise AssertionError("one sync a story")
+    return w
+
+
+def cut(w, story, **env):
+    """The sync, with these variables; its exit code, -9 when it was cut."""
+    full = ["-f"] if story is edits else []
+    return w.a.command("sync", *full, w.b.destination, env={k: str(v) for k, v in env.items()}).code
+
+
+def picture(w):
+    """What must be the same in the end: file names of pairs and of a plain Maildir may be others."""
+    return [{f: sorted(m[1:] for m in tree[f]) for f in tree} for tree in (w.a.tree(), w.b.tree())]
+
+
+def sampled(n):
+    if "MAILBRAID_ALL_STEPS" in os.environ or n <= SAMPLE:
+        return range(1, n + 1)
+    return sorted({1 + i * (n - 1) // (SAMPLE - 1) for i in range(SAMPLE)})
+
+
+@pytest.mark.parametrize("plain", ["", "b"], ids=["store", "maildir"])
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
+def test_cut_at_each_step(tmp_path, story, plain):
+    w = play(tmp_path / "whole", story, plain)
+    count = tmp_path / "count"
+    assert cut(w, story, MAILBRAID_COUNT_TO=count) == 0
+    expected = picture(w)
+    assert expected[0] == expected[1]
+    steps = int(count.read_text().strip().partition("=")[2])
+    assert steps > 5
+    for n in sampled(steps):
+        w = play(tmp_path / str(n), story, plain)
+        was_cut = cut(w, story, MAILBRAID_STOP_AT=n) == -9
+        # the cut recovery is cut as well
+        if n % 2:
+            cut(w, story, MAILBRAID_STOP_AT=3 + n % 7)
+        assert cut(w, story) == 0, n
+        assert picture(w) == expected, (n, was_cut)
+        w.check_idle()
+        shutil.rmtree(tmp_path / str(n))
+
+
+def test_cut_checkpoint(tmp_path):
+    count = tmp_path / "count"
+    w = play(tmp_path / "whole", mail_both_ways, "")
+    w.a.must("checkpoint", "--keep", "0", env={"MAILBRAID_COUNT_TO": str(count)})
+    w.sync()
+    expected = picture(w)
+    for n in sampled(int(count.read_text().strip().partition("=")[2])):
+        w = play(tmp_path / str(n), mail_both_ways, "")
+        w.a.command("checkpoint", "--keep", "0", env={"MAILBRAID_STOP_AT": str(n)})
+        w.sync()
+        assert picture(w) == expected, n
+        w.check_idle()
+
+
+# ---- the index is a cache ----------------------------------------------------------------------
+
+
+def identities(r, names):
+    """{name: (guid, uid, flags and keywords)} of messages, as the log says when they are flagged."""
+    before = len(r.log())
+    for name in names:
+        r.flag(name, "+F")
+    r.must("checkpoint")
+    records = [x for x in r.log()[before:] if x["what"] == "flags"]
+    return {x["new_name"][4:].partition(":")[0]: (x["guid"], x["uid"], x["flags"]) for x in records}
+
+
+def world_with_history(path):
+    w = World(path)
+    w.a.keywords("INBOX", "work")
+    for name in ("m", "n", "o", "gone"):
+        w.a.deliver(name + ":2,", sub="cur")
+    w.sync()
+    w.a.flag("m", "+a")
+    w.a.expunge("gone")
+    w.b.flag("n", "+S")
+    w.sync()
+    return w
+
+
+def test_index_deleted_after_log_files_went(tmp_path):
+    twins = []
+    for name in ("kept", "lost"):
+        w = world_with_history(tmp_path / name)
+        for r in w.stores:
+            r.must("checkpoint", "--keep", "0")
+            r.must("checkpoint", "--keep", "0")
+            if name == "lost":
+                shutil.rmtree(os.path.join(r.path, "index"))
+        twins.append(w)
+        before = [r.log_bytes() for r in w.stores]
+        assert not any("00000001.log" in files for logs in before for files in logs)
+        answer = w.sync()
+        assert not any(answer["sent"].values()) and not any(answer["got"].values())
+        for r in w.stores:
+            assert r.status()["tombstones"] == 1 and r.status()["messages"] == 3
+    known = [identities(w.a, "mno") for w in twins]
+    assert {k: v[1:] for k, v in known[0].items()} == {k: v[1:] for k, v in known[1].items()}
+    assert "work" in known[1]["m"][2]
+    lost = twins[1]
+    lost.sync()
+    assert {k: v[:2] for k, v in identities(lost.b, "mno").items()} == {} or lost.b.flags("m") == lost.a.flags("m")
+    lost.check_equal()
+    lost.b.deliver("late")
+    lost.a.move("n", "INBOX", new="n-renamed")
+    lost.sync()
+    lost.check_equal()
+    assert lost.a.names() == ["late", "m", "n-renamed", "o"]
+    lost.check_idle()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "noise"])
+def test_index_damaged(tmp_path, damage):
+    w = world_with_history(tmp_path)
+    data = os.path.join(w.a.path, "index", "data.mdb")
+    if damage == "missing":
+        shutil.rmtree(os.path.dirname(data))
+    elif damage == "cut":
+        os.truncate(data, 4096)
+    else:
+        with open(data, "r+b") as f:
+            f.write(b"\xa5" * os.path.getsize(data))
+    w.b.deliver("late")
+    w.sync()
+    w.check_equal()
+    assert w.a.names() == ["late", "m", "n", "o"]
+    w.check_idle()
+
+
+def test_torn_log(tmp_path):
+    w = world_with_history(tmp_path)
+    name = max(n for n in os.listdir(os.path.join(w.a.path, "log")) if n.endswith(".log"))
+    with open(os.path.join(w.a.path, "log", name), "ab") as f:
+        f.write(b"\x40\x00\x00\x00torn")
+    w.b.deliver("late")
+    w.sync()
+    w.check_equal()
+    assert w.a.names() == ["late", "m", "n", "o"]
+    w.check_idle()
+
+
+# ---- a file damaged while nothing ran ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["short", "empty", "zeros"])
+def test_damaged_file_is_fetched_again(tmp_path, damage):
+    w = World(tmp_path)
+    w.a.deliver("m:2,S", sub="cur")
+    w.a.deliver("n:2,", sub="cur")
+    w.sync()
+    path = w.a.path_of("m")
+    size = os.path.getsize(path)
+    with open(path, "r+b") as f:
+        if damage == "zeros":
+            f.write(b"\0" * size)
+        else:
+            f.truncate(size // 2 if damage == "short" else 0)
+    w.sync("-f")
+    assert w.b.read("m") == body("m") == w.a.read("m")
+    assert w.a.names() == ["m", "n"]
+    w.check_equal()
+    w.check_idle()
+
+
+def test_damaged_on_the_peer(tmp_path):
+    w = World(tmp_path)
+    w.a.deliver("m:2,S", sub="cur")
+    w.sync()
+    os.truncate(w.b.path_of("m"), 5)
+    w.sync("-f")
+    assert w.b.read("m") == body("m") == w.a.read("m")
+    w.check_equal()
+    w.check_idle()
+
+
+# ---- power cut ---------------------------------------------------------------------------------
+
+
+def power_cut(r):
+    """The state file as another boot left it, without a clean stop."""
+    with open(os.path.join(r.path, "state"), "w", encoding="utf-8") as f:
+        f.write("clean=0\nboot=" + "00" * 16 + "\nend=\n")
+
+
+@pytest.mark.parametrize("where", "ab")
+def test_missing_after_a_power_cut_is_lost_not_expunged(tmp_path, where):
+    w = World(tmp_path)
+    for name in ("m", "n"):
+        w.a.deliver(name + ":2,S", sub="cur")
+    w.sync()
+    r = w.a if where == "a" else w.b
+    power_cut(r)
+    os.unlink(r.path_of("m"))
+    w.sync()
+    assert w.a.names() == ["m", "n"] == w.b.names()
+    w.check_equal()
+    w.check_idle()
+
+
+def test_folder_missing_after_a_power_cut(tmp_path):
+    w = World(tmp_path)
+    w.a.mkfolder("F")
+    w.a.deliver("m:2,S", folder="F", sub="cur")
+    w.sync()
+    power_cut(w.b)
+    w.b.rmfolder("F")
+    w.sync()
+    assert w.b.names("F") == ["m"]
+    w.check_equal()
+    w.check_idle()
+
+
+# ---- a store copied back -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("starter", "ab")
+def test_store_copied_back(tmp_path, starter):
+    w = World(tmp_path, starter)
+    w.a.mkfolder("F")
+    for i in range(5):
+        w.a.deliver(f"m{i}:2,", sub="cur")
+    w.sync()
+    subprocess.run(["cp", "-a", w.a.path, w.a.path + ".back"], check=True)
+    w.a.deliver("after-a")
+    w.a.flag("m0", "+S")
+    w.b.deliver("after-b", folder="F")
+    w.b.expunge("m1")
+    w.sync()
+    w.b.flag("m2", "+F")
+    shutil.rmtree(w.a.path)
+    os.rename(w.a.path + ".back", w.a.path)
+    w.a.deliver("other")
+    w.a.flag("m3", "+R")
+    w.sync()
+    w.check_equal()
+    assert w.a.names() == ["after-a", "m0", "m2", "m3", "m4", "other"]
+    assert w.a.names("F") == ["after-b"]
+    assert (w.a.flags("m0"), w.a.flags("m2"), w.a.flags("m3")) == ("S", "F", "R")
+    w.check_idle()
+
+
+def test_two_copies_of_one_store_are_not_synced_with_each_other(tmp_path):
+    w = World(tmp_path)
+    w.a.deliver("m")
+    w.sync()
+    subprocess.run(["cp", "-a", w.a.path, str(tmp_path / "clone")], check=True)
+    result = w.a.command("sync", "store:" + str(tmp_path / "clone"))
+    assert result.code == 1 and "why:" in result.err
+    assert w.a.names() == ["m"]
