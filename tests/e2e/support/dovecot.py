@@ -1,8 +1,10 @@
 """A Dovecot of our own on loopback, and an IMAP session with it."""
 
 import contextlib
+import grp
 import imaplib
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -69,7 +71,8 @@ def _free_port():
 def _users():
     if os.geteuid() == 0:
         return ""
-    return USERS.format(user=f"\"{os.environ.get('USER', '')}\"", group=os.getegid())
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    return USERS.format(user=user, group=grp.getgrgid(os.getegid()).gr_name)
 
 
 class Dovecot:
