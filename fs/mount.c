@@ -324,7 +324,7 @@ static int check_empty(const char *path)
 	closedir(d);
 	if (n == 0)
 		return 0;
-	return mb_fail_do(MB_E_USAGE,
+	return mb_fail_do(-ENOTEMPTY,
 			  "mount on an empty directory, or take what is there into a store: "
 			  "mailbraid init --adopt DIR; -o nonempty hides it for the time",
 			  "the mount point is not empty: it holds%s%s path=%s", names,
@@ -386,8 +386,8 @@ int mount_start(struct mailfs *fs)
 	if (fuse_session_mount(fs->session, fs->opt.mountpoint)) {
 		fuse_session_destroy(fs->session);
 		fs->session = NULL;
-		return mb_fail_do(MB_E_NO_FUSE, mount_advice(), "the mount failed: %s path=%s",
-				  library_said, fs->opt.mountpoint);
+		return mb_fail_do(MB_E_NO_FUSE, mount_advice(), "the mount failed%s%s path=%s",
+				  library_said[0] ? ": " : "", library_said, fs->opt.mountpoint);
 	}
 	return 0;
 }
