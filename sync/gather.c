@@ -202,15 +202,16 @@ struct candidate {
 	struct copy *copy; /* borrowed */
 };
 
-/* By GUID where both sides have the mailbox, else by name: made apart, they become one. */
+/* By GUID where both sides have the mailbox, else by name: made apart, they become one.  One side may
+ * have been told so already, in a run that was cut. */
 static uint64_t mailbox_key(const struct gather *g, int side, const struct guid *guid)
 {
 	const struct tree *mine = &g->in.side[side].tree, *theirs = &g->in.side[1 - side].tree;
-	struct guid there = tree_resolve(mine, *guid);
+	struct guid there = tree_resolve(theirs, tree_resolve(mine, *guid));
 
-	if (tree_find(theirs, &there))
+	if (tree_find(mine, &there) && tree_find(theirs, &there))
 		return checksum64(&there, sizeof(there), 1);
-	char *name MB_AUTO_FREE = tree_name(mine, &there);
+	char *name MB_AUTO_FREE = tree_name(tree_find(mine, &there) ? mine : theirs, &there);
 	return checksum64(name, strlen(name), 2);
 }
 
