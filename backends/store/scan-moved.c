@@ -165,6 +165,7 @@ static int dir_names(struct store *s, struct index_txn *tx, struct dir_name **re
 		MB_AUTO_FREE char *dir = NULL;
 
 		if (!mailbox_alive(&t.nodes[i]) || mailbox_dir(tx, &t.nodes[i].guid, &dir) < 0 ||
+		    strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0 || /* on its way */
 		    layout_parts(s->layout, dir, &names[n].parts, &names[n].n) < 0)
 			continue;
 		names[n++].guid = t.nodes[i].guid;
