@@ -15,8 +15,9 @@
  * kind and, for an intent, flags and letters before it (KIND_*), mtimes[2..3] the stamp of an intent
  * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
  *
- * map.c loads and writes the map; scan.c looks at the directories; judge.c tells moves, arrivals and
- * absence apart; state.c answers with states; put.c and box.c change the Maildir.
+ * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, list.c at
+ * their files; judge.c tells moves, arrivals and absence apart; confirm.c asks what the local side has
+ * of it; state.c answers with states; put.c, ops.c and box.c change the Maildir.
  * One thread.
  */
 #ifndef MB_MAILDIR_MAILDIR_H
@@ -176,10 +177,12 @@ static inline struct maildir *maildir_of(struct backend *b)
 /* map.c */
 int md_load(struct maildir *m);
 void md_unload(struct maildir *m);
+/* map-write.c */
 int md_write(struct maildir *m); /* everything that is dirty; nothing to do: nothing is written */
 /* Writes the entries of `files` as intents out, durable when it returns. */
 int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n);
 int md_write_box_intent(struct maildir *m, const struct md_box *box, const char *dir);
+
 struct md_box *md_box_find(struct maildir *m, const struct guid *g);
 struct md_box *md_box_at(struct maildir *m, const char *dir); /* a live one */
 struct md_box *md_box_add(struct maildir *m, const struct guid *g);
@@ -230,9 +233,10 @@ void md_letters_release(struct md_box *box);
 /* Letters that these keywords have in `to`: known names as wanted, others as `old` has them. */
 uint32_t md_letters(struct maildir *m, struct md_box *to, const struct flags *want, uint32_t old);
 
-/* put.c */
+/* put.c; queued */
 int md_put_copy(struct maildir *m, const struct record *want, int body);
 int md_put_alias(struct maildir *m, const struct record *want);
+/* ops.c */
 int md_flush(struct maildir *m); /* does what is queued */
 int md_commit(struct maildir *m);
 
