@@ -155,11 +155,13 @@ int change_end(struct store *s, struct index_txn *tx, int err)
 		failed = change_commit(s, tx);
 	else
 		index_abort(tx);
-	if (s->behind && index_catch_up(s) < 0)
-		mb_msg(MB_ERROR, "index: cannot follow the log; it is built anew at the next start");
-	else if (failed < 0) { /* files and log have it; what only the index knew is looked at again */
-		s->rescan = true;
-		failed = 0;
+	if (s->behind) {
+		s->rescan = true; /* what only the index knew is looked at again */
+		if (index_catch_up(s) >= 0)
+			failed = 0; /* files and log have it */
+		else
+			mb_msg(MB_ERROR,
+			       "index: cannot follow the log; it is built anew at the next start");
 	}
 	if (err == MB_E_CHECKSUM || failed == MB_E_CHECKSUM)
 		s->index_bad = true;

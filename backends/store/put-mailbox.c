@@ -10,21 +10,14 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
-#include "backends/store/store-private.h"
+#include "backends/base/msg.h"
+#include "backends/store/put-private.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-
-struct mailbox_put {
-	struct store *s;
-	struct index_txn *tx;
-	struct tree tree; /* with the wanted state joined in */
-	struct guid guid;
-	bool known, changed;
-	struct mailbox before; /* registers here, when known */
-};
 
 static void mailbox_put_release(struct mailbox_put *p)
 {
@@ -43,6 +36,20 @@ static void see_mailbox_stamps(struct store *s, struct mailbox *m)
 	}
 }
 
+/* INBOX is the root directory: it has no other name, no end, and becomes no other mailbox. */
+static void keep_inbox(struct mailbox *m, const struct mailbox *here)
+{
+	struct mailbox own = {0};
+
+	mailbox_clone(&own, here);
+	own.subscribed = m->subscribed;
+	own.subscribed_at = m->subscribed_at;
+	own.uid_validity = m->uid_validity;
+	own.uid_next = m->uid_next;
+	mailbox_release(m);
+	*m = own;
+}
+
 static int put_load(struct mailbox_put *p, const struct record *want)
 {
 	struct mailbox incoming = {0}, joined = {0};
@@ -55,6 +62,8 @@ static int put_load(struct mailbox_put *p, const struct record *want)
 	mailbox_clone(&incoming, &want->mailbox);
 	see_mailbox_stamps(p->s, &incoming);
 	here = tree_find(&p->tree, &p->guid);
+	if (here && guid_equal(&p->guid, &GUID_INBOX))
+		keep_inbox(&incoming, here);
 	p->known = here != NULL;
 	if (here) {
 		mailbox_clone(&p->before, here);
@@ -154,46 +163,48 @@ static int next_op(struct mailbox_put *p, struct store_step *op)
 
 /* ---- doing one ---- */
 
-struct unknown_files {
-	struct mailbox_put *p;
-	bool in_new;
-	struct guid mailbox;
-};
-
 static int unknown_one(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
-	struct unknown_files *u = arg;
-
-	(void)type;
-	(void)ino;
-	(void)u;
 	return fname_is_message(name) ? MB_E_STALE : 0;
 }
 
-/* Nothing that is a message may be destroyed with a directory. */
-static int check_empty(struct mailbox_put *p, int dir)
+static int check_sub(int dir, const char *sub)
 {
-	static const char *const sub[] = {"cur", "new"};
+	MB_AUTO_CLOSE int fd = at_open(dir, sub, O_RDONLY | O_DIRECTORY, 0);
+	int err = fd < 0 ? fd : at_list(fd, unknown_one, NULL);
 
-	for (int i = 0; i < 2; i++) {
-		struct unknown_files u = {.p = p, .in_new = i};
-		MB_AUTO_CLOSE int fd = at_open(dir, sub[i], O_RDONLY | O_DIRECTORY, 0);
-		int err = fd < 0 ? fd : at_list(fd, unknown_one, &u);
-
-		if (err < 0 && err != -ENOENT)
-			return err;
-	}
-	return 0;
+	return err == -ENOENT ? 0 : err;
 }
 
-static int to_trash(struct store *s, int dir, const char *name)
+/* Nothing that is a message may be destroyed with a directory. */
+static int check_empty(int dir)
+{
+	int err = check_sub(dir, "cur");
+
+	return err < 0 ? err : check_sub(dir, "new");
+}
+
+/* A mailbox's directory, or (is_sub) one of its three, goes by way of staging/.  A message that came
+ * between the check and now brings it back. */
+static int to_trash(struct store *s, int dir, const char *name, bool is_sub)
 {
 	MB_AUTO_FREE char *trash = mb_xasprintf("trash-%016llx", (unsigned long long)random_u64());
+	MB_AUTO_CLOSE int fd = -1;
 	int err = io_renameat(dir, name, s->staging_fd, trash);
 
 	if (err < 0)
 		return err == -ENOENT ? 0 : err;
-	return at_remove_tree(s->staging_fd, trash);
+	fd = at_open(s->staging_fd, trash, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0 && !is_sub)
+		err = check_empty(fd);
+	else if (fd >= 0 && strcmp(name, "tmp") != 0)
+		err = at_list(fd, unknown_one, NULL);
+	if (err < 0) {
+		io_renameat2(s->staging_fd, trash, dir, name, RENAME_NOREPLACE);
+		return err;
+	}
+	at_remove_tree(s->staging_fd, trash); /* what stays goes at the next start */
+	return 0;
 }
 
 /* fs layout: a mailbox may hold others; only its own three directories go then. */
@@ -203,17 +214,23 @@ static int remove_subs(struct store *s, int dir)
 	int err = 0;
 
 	for (int i = 0; i < 3 && err >= 0; i++)
-		err = to_trash(s, dir, sub[i]);
+		err = to_trash(s, dir, sub[i], true);
 	return err;
 }
 
-static int op_rmdir(struct mailbox_put *p, const char *path)
+/* fs layout: another directory in this one may be, or hold, a mailbox, known or not. */
+static int other_dir_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	return type != DT_REG && strcmp(name, "cur") != 0 && strcmp(name, "new") != 0 &&
+	       strcmp(name, "tmp") != 0;
+}
+
+int put_rmdir(struct mailbox_put *p, const char *path)
 {
 	MB_AUTO_CLOSE int dir = -1, parent = -1;
 	const char *name;
 	struct mailbox_local local = {0};
-	bool holds_others = false;
-	int err = index_get_mailbox(p->tx, &p->guid, NULL, &local);
+	int err = index_get_mailbox(p->tx, &p->guid, NULL, &local), others = 0;
 
 	if (err < 0)
 		return err;
@@ -225,24 +242,34 @@ static int op_rmdir(struct mailbox_put *p, const char *path)
 	dir = at_open(p->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
 	if (dir == -ENOENT)
 		return mailbox_set_dir(p->s, p->tx, &p->guid, NULL);
-	err = dir < 0 ? dir : check_empty(p, dir);
+	err = dir < 0 ? dir : check_empty(dir);
+	if (err == MB_E_STALE)
+		p->s->rescan = true; /* mail that nobody knows yet */
+	if (err >= 0 && p->s->layout == LAYOUT_FS)
+		err = others = at_list(dir, other_dir_one, NULL);
 	if (err < 0)
 		return err;
-	for (size_t i = 0; i < p->tree.n && p->s->layout == LAYOUT_FS; i++)
-		if (guid_equal(&p->tree.nodes[i].parent, &p->guid) &&
-		    mailbox_alive(&p->tree.nodes[i]))
-			holds_others = true;
 	parent = at_open_parent(p->s->mail_fd, path, &name);
 	if (parent < 0)
 		return parent;
-	err = holds_others ? remove_subs(p->s, dir) : to_trash(p->s, parent, name);
+	err = others ? remove_subs(p->s, dir) : to_trash(p->s, parent, name, false);
 	return err < 0 ? err : mailbox_set_dir(p->s, p->tx, &p->guid, NULL);
+}
+
+static int rename_dir(struct store *s, const char *from, const char *to)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+	const char *from_name, *to_name;
+
+	a = at_open_parent(s->mail_fd, from, &from_name);
+	b = at_open_parent(s->mail_fd, to, &to_name);
+	return a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, RENAME_NOREPLACE);
 }
 
 static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 {
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
+	MB_AUTO_CLOSE int b = -1;
+	const char *to_name;
 	const char *slash = strrchr(to, '/');
 	struct stat st;
 	int err = 0;
@@ -261,9 +288,7 @@ static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 	}
 	if (err < 0)
 		return err == -ENOTEMPTY || err == -EEXIST ? MB_E_STALE : err;
-	a = at_open_parent(p->s->mail_fd, from, &from_name);
-	b = at_open_parent(p->s->mail_fd, to, &to_name);
-	err = a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, RENAME_NOREPLACE);
+	err = rename_dir(p->s, from, to);
 	if (err < 0)
 		return err == -ENOENT || err == -EEXIST ? MB_E_STALE : err;
 	return mailbox_relocate(p->s, p->tx, from, to);
@@ -299,7 +324,7 @@ static int do_op(struct mailbox_put *p, const struct store_step *op, bool quiet)
 			change_event(p->s, EVENT_RENAMED, op->to, op->from, false);
 		return err;
 	case STEP_RMDIR:
-		err = op_rmdir(p, op->from);
+		err = put_rmdir(p, op->from);
 		if (err >= 0 && !quiet)
 			change_event(p->s, EVENT_REMOVED, op->from, NULL, false);
 		return err;
@@ -313,141 +338,6 @@ static void step_release(struct store_step *op)
 	free(op->from);
 	free(op->to);
 	memset(op, 0, sizeof(*op));
-}
-
-/* ---- mailboxes made apart that become one ---- */
-
-/* The winner is not here yet: it begins as what the loser is, directory and all. */
-static int begin_winner(struct mailbox_put *p, const struct mailbox *loser,
-			const struct origin *origin)
-{
-	struct record r = {.type = REC_MAILBOX_STATE, .origin = *origin};
-	MB_AUTO_FREE char *dir = NULL;
-	int err;
-
-	mailbox_clone(&r.mailbox, loser);
-	r.mailbox.guid = loser->merged_into;
-	r.mailbox.merged_into = GUID_ZERO;
-	mailbox_dir(p->tx, &loser->guid, &dir);
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
-	if (err >= 0 && dir)
-		err = mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
-	record_release(&r);
-	return err;
-}
-
-/* Files of the loser that went to the winner's directory, to be noted once the record is in. */
-struct moved_file {
-	struct guid guid;
-	uint64_t id;
-	char *name; /* owned: "cur/NAME" */
-};
-
-struct move_all {
-	struct store *s;
-	struct index_txn *tx;
-	struct guid to;
-	struct moved_file *files; /* owned */
-	size_t n, cap;
-};
-
-static int move_file_between(struct move_all *m, const char *from, const char *to)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-	int err;
-
-	a = at_open_parent(m->s->mail_fd, from, &from_name);
-	b = at_open_parent(m->s->mail_fd, to, &to_name);
-	err = a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, RENAME_NOREPLACE);
-	if (err >= 0)
-		change_event(m->s, EVENT_RENAMED, to, from, true);
-	return err;
-}
-
-static int move_to_winner(struct entry *e, void *arg)
-{
-	struct move_all *m = arg;
-	MB_AUTO_FREE char *from = entry_path(m->tx, e), *name = NULL, *dir = NULL, *to = NULL;
-	struct copy c = {0};
-	int err;
-
-	if (!from || e->state != ENTRY_PRESENT)
-		return 0;
-	copy_clone(&c, &e->copy);
-	c.place.mailbox = m->to;
-	err = file_target(m->s, m->tx, &c, e, e->in_new, &name);
-	if (err >= 0)
-		err = mailbox_dir(m->tx, &m->to, &dir);
-	if (err >= 0) {
-		to = path_join(dir, name, NULL);
-		err = move_file_between(m, from, to);
-	}
-	if (err >= 0) {
-		MB_GROW(m->files, m->cap, m->n + 1);
-		m->files[m->n++] = (struct moved_file){c.guid, c.id, MB_TAKE(name)};
-	}
-	copy_release(&c);
-	return err;
-}
-
-static int note_moved(struct move_all *m, int err)
-{
-	for (size_t i = 0; i < m->n; i++) {
-		struct entry e = {0};
-
-		if (err >= 0)
-			err = index_get_entry(m->tx, &m->files[i].guid, m->files[i].id, &e);
-		if (err >= 0) {
-			free(e.file);
-			e.file = mb_xstrdup(m->files[i].name + 4);
-			e.in_new = m->files[i].name[0] == 'n';
-			err = index_put_entry(m->tx, &e);
-		}
-		entry_release(&e);
-		free(m->files[i].name);
-	}
-	free(m->files);
-	return err;
-}
-
-static int merge_into(struct mailbox_put *p, const struct mailbox *loser,
-		      const struct origin *origin)
-{
-	struct mailbox winner = {0};
-	struct record r = {.type = REC_MAILBOX_MERGE, .origin = *origin};
-	MB_AUTO_FREE char *dir = NULL, *winner_dir = NULL;
-	struct move_all all = {.s = p->s, .tx = p->tx, .to = loser->merged_into};
-	int err = index_get_mailbox(p->tx, &loser->merged_into, &winner, NULL);
-
-	mailbox_release(&winner);
-	if (err == -ENOENT)
-		err = begin_winner(p, loser, origin);
-	mailbox_dir(p->tx, &loser->guid, &dir);
-	mailbox_dir(p->tx, &loser->merged_into, &winner_dir);
-	if (err >= 0 && dir && !winner_dir) { /* the winner had none: it takes the loser's */
-		err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
-		if (err >= 0)
-			err = mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
-		free(MB_TAKE(dir));
-	}
-	if (err >= 0 && dir) {
-		err = index_each_in(p->tx, &loser->guid, 0, move_to_winner, &all);
-	}
-	if (err >= 0) {
-		mailbox_clone(&r.mailbox, loser);
-		err = change_record(p->s, p->tx, &r);
-	}
-	err = note_moved(&all, err);
-	if (err >= 0 && dir) {
-		err = op_rmdir(p, dir);
-		if (err >= 0)
-			change_event(p->s, EVENT_REMOVED, dir, NULL, false);
-	}
-	record_release(&r);
-	return err;
 }
 
 /* ---- the verb ---- */
@@ -499,27 +389,80 @@ static bool becomes_merged(const struct mailbox_put *p)
 	       (!p->known || guid_is_zero(&p->before.merged_into));
 }
 
+struct done_ops {
+	struct store_step *v; /* owned */
+	size_t n, cap;
+};
+
+static int do_ops(struct mailbox_put *p, struct done_ops *done)
+{
+	for (int i = 0; i < 100000; i++) {
+		struct store_step op;
+		int err = next_op(p, &op);
+
+		if (err < 0 || op.op == STEP_NONE)
+			return err;
+		err = do_op(p, &op, false);
+		if (err < 0) {
+			step_release(&op);
+			return err;
+		}
+		MB_GROW(done->v, done->cap, done->n + 1);
+		done->v[done->n++] = op;
+	}
+	return -ELOOP;
+}
+
+/* Takes a mailbox away that was made a moment ago; what is in it meanwhile stays. */
+static void unmake(struct store *s, const char *path)
+{
+	static const char *const sub[] = {"cur", "new", "tmp", NULL};
+	MB_AUTO_CLOSE int parent = -1, dir = -1;
+	const char *name;
+
+	parent = at_open_parent(s->mail_fd, path, &name);
+	dir = at_open(s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+	if (parent < 0 || dir < 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		io_unlinkat(dir, sub[i], AT_REMOVEDIR);
+	io_unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* Nothing got into the log: the directories go back, last first, or the scan would take them for a
+ * program's work. */
+static void undo_ops(struct mailbox_put *p, struct done_ops *done)
+{
+	for (size_t i = done->n; i-- > 0;) {
+		const struct store_step *op = &done->v[i];
+
+		if (op->op == STEP_RENAME)
+			rename_dir(p->s, op->to, op->from);
+		else if (op->op == STEP_MKDIR)
+			unmake(p->s, op->from);
+		else if (op->op == STEP_RMDIR)
+			mailbox_make_dirs(p->s, op->from);
+	}
+}
+
 static int put_all(struct mailbox_put *p, const struct record *want)
 {
-	struct store_step op;
-	bool any = false;
+	uint64_t appended = p->s->appended;
+	struct done_ops done = {0};
+	bool any;
 	int err = put_load(p, want);
 
 	if (err >= 0 && becomes_merged(p) && p->known)
-		return merge_into(p, tree_find(&p->tree, &p->guid), &want->origin) < 0
-			       ? MB_E_STALE
-			       : 1;
-	for (int i = 0; err >= 0 && i < 100000; i++) {
-		err = next_op(p, &op);
-		if (err >= 0 && op.op == STEP_NONE)
-			break;
-		if (err >= 0)
-			err = do_op(p, &op, false);
-		any = true;
-		step_release(&op);
-	}
+		return put_merge(p, tree_find(&p->tree, &p->guid), &want->origin);
+	err = err < 0 ? err : do_ops(p, &done);
 	if (err >= 0)
 		err = log_mailbox(p, want);
+	if (err < 0 && p->s->appended == appended)
+		undo_ops(p, &done);
+	any = done.n > 0;
+	for (size_t i = 0; i < done.n; i++)
+		step_release(&done.v[i]);
+	free(done.v);
 	return err < 0 ? err : err || any;
 }
 
@@ -600,6 +543,10 @@ int mailboxes_finish(struct store *s)
 		index_abort(tx);
 		mailbox_clone(&want.mailbox, &t.nodes[i]);
 		err = put_mailbox(s, &want);
+		if (err < 0) { /* its mail is there and in the index; only its name must wait */
+			mb_msg(MB_WARNING, "mailbox stays in %s: %s", dir, mb_err_str(err));
+			err = 0;
+		}
 		record_release(&want);
 		int again = index_begin(s->index, false, &tx);
 		if (again < 0) {

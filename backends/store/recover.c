@@ -108,7 +108,7 @@ static int replay_log(struct store *s, const struct position *since)
 	return replay_end(&r, err);
 }
 
-int index_catch_up(struct store *s)
+static int catch_up(struct store *s)
 {
 	struct index_txn *tx;
 	struct position at;
@@ -127,6 +127,13 @@ int index_catch_up(struct store *s)
 	if (err >= 0)
 		s->behind = false;
 	return err;
+}
+
+int index_catch_up(struct store *s)
+{
+	int err = catch_up(s);
+
+	return err < 0 ? err : recover_dirs(s, false);
 }
 
 /* ---- building anew ---- */
@@ -236,7 +243,7 @@ int recover_index(struct store *s, bool trusted)
 		err = MB_E_CHECKSUM;
 	}
 	if (err == 0) {
-		err = index_catch_up(s);
+		err = catch_up(s);
 		if (err == MB_E_VERSION) /* of a record, not of the index */
 			return err;
 	}

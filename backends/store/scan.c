@@ -124,12 +124,13 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	sc.subscriptions = subscriptions_changed(s, sc.tx);
 	index_abort(MB_TAKE(sc.tx));
 	sc.full = full;
+	sc.steady = true;
 	if (err >= 0 && anything_to_do(&sc)) {
 		err = change_begin(s, &sc.tx);
 		if (err >= 0)
 			err = change_end(s, sc.tx, scan_changed(&sc));
 	}
-	if (err >= 0 && ret->errors == 0) {
+	if (err >= 0 && ret->errors == 0 && sc.steady) {
 		s->rescan = false;
 		s->was_clean = true; /* what the stop left has been judged */
 	}

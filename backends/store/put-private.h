@@ -1,0 +1,25 @@
+/*
+ * put-private.h - shared by put-mailbox.c (one state of a mailbox) and put-merge.c (two mailboxes
+ * become one).
+ */
+#ifndef MB_STORE_PUT_PRIVATE_H
+#define MB_STORE_PUT_PRIVATE_H
+
+#include "backends/store/store-private.h"
+
+struct mailbox_put {
+	struct store *s;
+	struct index_txn *tx;
+	struct tree tree; /* with the wanted state joined in */
+	struct guid guid;
+	bool known, changed;
+	struct mailbox before; /* registers here, when known */
+};
+
+/* Takes away the directory of p->guid, which has no live copies.  MB_E_STALE: there is mail in it that
+ * nobody knows. */
+int put_rmdir(struct mailbox_put *p, const char *path);
+/* All that is in `loser` belongs to loser->merged_into from now on.  1, or an error. */
+int put_merge(struct mailbox_put *p, const struct mailbox *loser, const struct origin *origin);
+
+#endif

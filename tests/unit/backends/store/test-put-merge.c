@@ -1,0 +1,175 @@
+/* test-put-merge.c - two mailboxes of one name that were made apart become one. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "tests/support/store-dir.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/store/store-private.h"
+#include <errno.h>
+#include <string.h>
+
+/* The loser as a peer would bring it: merged into `winner`. */
+static int merge(struct store_dir *d, const char *loser, const struct guid *winner)
+{
+	struct record r = {.type = REC_MAILBOX_MERGE, .origin = {.replica = 0x9999}};
+	int err;
+
+	store_get_box(d, loser, &r.mailbox);
+	r.mailbox.merged_into = *winner;
+	err = store_put(d->s, &r, NULL);
+	record_release(&r);
+	return err;
+}
+
+static void the_winner_takes_the_directory_when_it_has_none(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid winner = guid_new(), now;
+	struct entry e = {0};
+
+	store_make_box(d, ".A");
+	store_deliver(d, ".A", "1.x", "a");
+	assert_int_equal(merge(d, "A", &winner), 1);
+	now = store_box(d, "A");
+	assert_true(guid_equal(&now, &winner));
+	assert_list(d, "A/new/1.x");
+	store_find(d, "1.x", &e);
+	assert_true(guid_equal(&e.copy.place.mailbox, &winner));
+	entry_release(&e);
+	assert_true(tree_has(d, ".A/new/1.x"));
+	store_deliver(d, ".A", "2.x", "b");
+	store_consistent(d);
+	store_dir_reopen(d);
+	assert_list(d, "A/new/1.x | A/new/2.x");
+}
+
+static void files_go_to_the_winners_directory(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid winner;
+
+	store_make_box(d, ".A");
+	store_make_box(d, ".B");
+	store_deliver(d, ".A", "1.x", "in a");
+	store_deliver(d, ".B", "1.x", "in b"); /* the same name, another message */
+	store_deliver(d, ".A", "2.x", "two");
+	assert_int_equal(store_move(d, ".A/new/2.x", ".A/cur/2.x:2,S"), 0);
+	winner = store_box(d, "B");
+	assert_int_equal(merge(d, "A", &winner), 1);
+	assert_false(tree_has(d, ".A"));
+	assert_text(d, ".B/cur/2.x:2,S", "two");
+	assert_text(d, ".B/new/1.x", "in b");
+	store_consistent(d);
+	store_dir_reopen(d);
+	store_consistent(d);
+}
+
+static void mail_that_nobody_knows_holds_it_up(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+	struct guid winner;
+
+	store_make_box(d, ".A");
+	store_make_box(d, ".B");
+	store_deliver(d, ".A", "1.x", "a");
+	outside_write(d, ".A/new/2.x", "just came");
+	winner = store_box(d, "B");
+	assert_int_equal(merge(d, "A", &winner), MB_E_STALE);
+	assert_list(d, "A/new/1.x");
+	store_dir_rescan(d, &r);
+	assert_int_equal(merge(d, "A", &winner), 1);
+	assert_list(d, "B/new/1.x | B/new/2.x");
+	store_consistent(d);
+}
+
+static void a_mailbox_is_not_merged_into_itself(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid g;
+
+	store_make_box(d, ".A");
+	store_deliver(d, ".A", "1.x", "a");
+	g = store_box(d, "A");
+	assert_true(merge(d, "A", &g) < 0);
+	assert_list(d, "A/new/1.x");
+	store_consistent(d);
+}
+
+static int merge_a(struct store_dir *d)
+{
+	struct guid winner = store_box(d, "B");
+
+	return store_has_box(d, "A") ? merge(d, "A", &winner) : 0;
+}
+
+static struct store_dir *fresh(void **state)
+{
+	struct store_dir *d;
+
+	store_dir_teardown(state);
+	assert_int_equal(store_dir_setup(state), 0);
+	d = *state;
+	store_make_box(d, ".A");
+	store_make_box(d, ".B");
+	store_deliver(d, ".A", "1.x", "a");
+	store_deliver(d, ".A", "2.x", "bb");
+	store_deliver(d, ".B", "3.x", "ccc");
+	return d;
+}
+
+static void check(struct store_dir *d)
+{
+	char *list = store_list(d);
+
+	store_consistent(d);
+	for (int i = 1; i <= 3; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "%d.x", i);
+		assert_non_null(strstr(list, name));
+	}
+	assert_int_equal(deleted_count(d), 0);
+	free(list);
+}
+
+static void a_kill_or_failure_at_any_step_loses_nothing(void **state)
+{
+	bool more = true;
+
+	for (int n = 1; more; n++) {
+		struct store_dir *d = fresh(state);
+
+		more = store_dir_kill_at(d, n, merge_a);
+		store_dir_open(d);
+		check(d);
+		assert_true(merge_a(d) >= 0);
+		check(d);
+	}
+	more = true;
+	for (int n = 1; more; n++) {
+		struct store_dir *d = fresh(state);
+
+		store_dir_fail_at(d, n, ENOSPC, merge_a, &more);
+		store_dir_reopen(d);
+		check(d);
+		assert_true(merge_a(d) >= 0);
+		check(d);
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(the_winner_takes_the_directory_when_it_has_none),
+		TEST(files_go_to_the_winners_directory),
+		TEST(mail_that_nobody_knows_holds_it_up),
+		TEST(a_mailbox_is_not_merged_into_itself),
+		TEST(a_kill_or_failure_at_any_step_loses_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
