@@ -28,6 +28,7 @@ struct memory {
 	struct tree tree;
 	struct memory_message *messages; /* owned; sorted by GUID */
 	size_t n_messages, cap_messages;
+	uint64_t made; /* GUIDs and ids that it made */
 	struct guid log;
 	struct memory_change *changes; /* owned; the log */
 	size_t n_changes, cap_changes;
@@ -42,6 +43,9 @@ static inline struct memory *memory_of(struct backend *b)
 	return (struct memory *)b;
 }
 
+/* The next id and GUID of this replica: looks random, and is the same in every run. */
+uint64_t memory_new_id(struct memory *m);
+struct guid memory_new_guid(struct memory *m);
 /* The GUID that `g` became here, or g. */
 struct guid memory_alias(const struct memory *m, struct guid g);
 struct memory_message *memory_get(struct memory *m, const struct guid *g); /* or NULL */

@@ -4,6 +4,7 @@
  */
 #include "backends/memory-private.h"
 #include "backends/base/mem.h"
+#include "backends/mail/fname.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static void make_mailbox(struct memory *m, const struct guid *parent, const char
 {
 	struct stamp now = hlc_now(&m->clock);
 	struct mailbox box = {
-		.guid = guid_new(),
+		.guid = memory_new_guid(m),
 		.parent = *parent,
 		.part = mb_xstrdup(part),
 		.born = now,
@@ -162,11 +163,45 @@ int memory_subscribe(struct backend *b, const struct guid *mailbox, bool subscri
 
 /* ---- messages ---- */
 
+static size_t unique_length(const char *base)
+{
+	struct fname f;
+	fname_parse(base, &f);
+	return f.unique_len;
+}
+
+/* Another mail has a file of this name in that mailbox. */
+static bool base_taken(const struct memory *m, const struct copy *c, const struct guid *box)
+{
+	size_t n = unique_length(c->place.base);
+	for (size_t i = 0; i < m->n_messages; i++) {
+		const struct message *msg = &m->messages[i].message;
+		for (size_t k = 0; k < msg->n; k++) {
+			const struct place *p = &msg->copies[k].place;
+			if (&msg->copies[k] != c && p->base && copy_alive(&msg->copies[k]) &&
+			    guid_equal(&p->mailbox, box) && unique_length(p->base) == n &&
+			    memcmp(p->base, c->place.base, n) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static char *new_base(struct stamp at, size_t size)
+{
+	return mb_xasprintf("%" PRIx64 ".%" PRIx64 ".memory,S=%zu", at.time, at.replica, size);
+}
+
 static void put_in(struct memory *m, struct copy *c, struct mailbox *box)
 {
+	struct stamp now = hlc_now(&m->clock);
+	if (!c->place.base || base_taken(m, c, &box->guid)) {
+		free(c->place.base);
+		c->place.base = new_base(now, c->size);
+	}
 	c->place.mailbox = box->guid;
 	c->place.uid = box->uid_next++;
-	c->place.at = hlc_now(&m->clock);
+	c->place.at = now;
 }
 
 static void set_content(struct memory_message *msg, struct copy *c, const void *data, size_t len)
@@ -186,12 +221,11 @@ int memory_deliver(struct backend *b, const struct guid *mailbox, const void *da
 
 	if (!box || !box->selectable)
 		return -ENOENT;
-	struct guid guid = guid_new();
+	struct guid guid = memory_new_guid(m);
 	struct memory_message *msg = memory_add(m, &guid);
 	struct copy *c = message_add(&msg->message, 0);
+	c->size = len;
 	put_in(m, c, box);
-	c->place.base = mb_xasprintf("%" PRIx64 ".%" PRIx64 ".memory,S=%zu", c->place.at.time,
-				     c->place.at.replica, len);
 	for (unsigned bit = 0; bit < FLAG_COUNT; bit++)
 		if (flags & FLAG_MASK(bit))
 			flags_put(&c->flags, bit, true, c->place.at);
@@ -271,7 +305,7 @@ int memory_copy(struct backend *b, const struct guid *guid, uint64_t id, const s
 	if (lives_in(msg, to))
 		return -EEXIST;
 	do {
-		*ret_id = random_u64();
+		*ret_id = memory_new_id(m);
 	} while (message_find(msg, *ret_id));
 	struct copy *new = message_add(msg, *ret_id);
 	copy_clone(new, message_find(msg, id));
@@ -317,20 +351,23 @@ int memory_edit(struct backend *b, const struct guid *guid, uint64_t id, const v
 		size_t len, struct guid *ret_guid)
 {
 	struct memory *m = memory_of(b);
-	struct guid new = guid_new();
+	struct copy *old = find_live(m, guid, id);
+	struct mailbox *box = old ? live_mailbox(m, &old->place.mailbox) : NULL;
 
-	if (!find_live(m, guid, id))
+	if (!box)
 		return -ENOENT;
+	struct guid new = memory_new_guid(m);
 	struct memory_message *msg = memory_add(m, &new);
-	struct copy *old = find_live(m, guid, id), *c = message_add(&msg->message, 0);
+	struct copy *c = message_add(&msg->message, 0);
+	old = find_live(m, guid, id); /* it may have moved */
 	copy_clone(c, old);
 	c->guid = new;
 	c->id = 0;
 	c->dead = c->dead_at = c->via_seen = STAMP_NONE;
 	c->via = GUID_ZERO;
-	put_in(m, c, live_mailbox(m, &old->place.mailbox));
-	set_content(msg, c, data, len);
 	old->dead = old->place.at;
+	put_in(m, c, box);
+	set_content(msg, c, data, len);
 	old->dead_at = c->place.at; /* one record: how the merge knows an edit */
 	old->via = GUID_ZERO;
 	old->via_seen = STAMP_NONE;

@@ -16,6 +16,20 @@
 
 /* ---- what it holds ---- */
 
+uint64_t memory_new_id(struct memory *m)
+{
+	m->made++;
+	return checksum64(&m->made, sizeof(m->made), m->info.replica);
+}
+
+struct guid memory_new_guid(struct memory *m)
+{
+	struct guid g;
+	put_le64(g.b, memory_new_id(m));
+	put_le64(g.b + 8, memory_new_id(m));
+	return g;
+}
+
 static size_t message_index(const struct memory *m, const struct guid *g, bool *ret_found)
 {
 	size_t low = 0, high = m->n_messages;
@@ -331,6 +345,18 @@ static void move_merged(struct memory *m)
 	}
 }
 
+/* As in a store: the other mailbox begins as what this one is. */
+static void begin_winner(struct memory *m, const struct mailbox *loser)
+{
+	struct mailbox winner = *loser; /* borrows its strings */
+	if (tree_find(&m->tree, &loser->merged_into))
+		return;
+	winner.guid = loser->merged_into;
+	winner.merged_into = GUID_ZERO;
+	tree_put(&m->tree, &winner);
+	memory_log(m, true, &winner.guid, NULL);
+}
+
 static int put_mailbox(struct memory *m, const struct mailbox *want)
 {
 	struct mailbox *box = tree_find(&m->tree, &want->guid);
@@ -339,8 +365,10 @@ static int put_mailbox(struct memory *m, const struct mailbox *want)
 		return 0;
 	if (!box)
 		tree_put(&m->tree, want);
-	if (!guid_is_zero(&want->merged_into))
+	if (!guid_is_zero(&want->merged_into)) {
+		begin_winner(m, want);
 		move_merged(m);
+	}
 	memory_log(m, true, &want->guid, NULL);
 	return 1;
 }
@@ -544,14 +572,14 @@ struct backend *backend_open_memory(uint64_t replica)
 	m->backend.ops = &memory_ops;
 	m->from = replica;
 	m->clock.replica = replica;
-	m->log = guid_new();
 	snprintf(m->destination, sizeof(m->destination), "memory:%016" PRIx64, replica);
 	m->info = (struct backend_info){
 		.replica = replica,
-		.store = guid_new(),
 		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE,
 		.destination = m->destination,
 	};
+	m->log = memory_new_guid(m);
+	m->info.store = memory_new_guid(m);
 	struct stamp born = hlc_now(&m->clock);
 	struct mailbox inbox = {
 		.guid = GUID_INBOX,

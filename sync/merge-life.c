@@ -11,6 +11,16 @@
 
 /* ---- a rename beats a delete ---- */
 
+/* The rename is one that its maker would not have done, had he known of the delete that expunged
+ * `c`: it came before that; or it came to a mailbox that nothing else had brought back, and nobody
+ * renames what is deleted. */
+static bool rename_did_not_know(const struct mailbox *box, const struct copy *c)
+{
+	return stamp_compare(&box->named_at, &c->via_seen) > 0 &&
+	       (stamp_compare(&box->revived, &c->via_seen) <= 0 ||
+		stamp_compare(&box->named_at, &c->dead_at) < 0);
+}
+
 static bool expunge_is_void(const struct merging *m, const struct copy *c)
 {
 	if (copy_alive(c) || guid_is_zero(&c->via))
@@ -20,17 +30,18 @@ static bool expunge_is_void(const struct merging *m, const struct copy *c)
 	struct guid place = tree_resolve(m->tree, c->place.mailbox);
 	const struct mailbox *box = tree_find(m->tree, &now);
 	return via && box && mailbox_alive(box) && guid_equal(&now, &place) &&
-	       stamp_compare(&via->named_at, &c->via_seen) > 0;
+	       rename_did_not_know(via, c);
 }
 
-/* Row 52.  A mailbox was renamed where its delete was not known, and lives: so does the mail that
- * went with the delete.  Each copy gets a new instance, as if it had been restored. */
+/* Row 52.  A mailbox was renamed where its delete was not known, and lives: so does the mail that is
+ * still there on the side that did not know.  Each copy gets a new instance, as if it had been
+ * restored.  Mail that only the deleter had stays expunged. */
 void rule_void_expunge(struct merging *m)
 {
 	for (size_t i = 0; i < m->n_pairs; i++) {
-		struct copy *c = &m->pairs[i].now;
-		if (expunge_is_void(m, c))
-			c->place.at = stamp_after(c->dead);
+		struct pair *p = &m->pairs[i];
+		if ((seen_alive(p->was[0]) || seen_alive(p->was[1])) && expunge_is_void(m, &p->now))
+			p->now.place.at = stamp_after(p->now.dead);
 	}
 }
 
@@ -83,12 +94,12 @@ static bool rule_recreated(struct merging *m, struct mailbox *box)
 	struct mailbox *twin = live_twin(m->tree, box);
 	if (!twin)
 		return false;
-	if (guid_equal(&twin->guid, &GUID_INBOX) || guid_compare(&twin->guid, &box->guid) < 0) {
-		mailbox_merge_into(box, twin);
-	} else {
-		revive(box, STAMP_NONE, twin->selectable);
-		mailbox_merge_into(twin, box);
-	}
+	bool twin_stays =
+		guid_equal(&twin->guid, &GUID_INBOX) || guid_compare(&twin->guid, &box->guid) < 0;
+	struct mailbox *winner = twin_stays ? twin : box, *loser = twin_stays ? box : twin;
+	mailbox_merge_into(loser, winner);
+	if (!mailbox_alive(winner))
+		winner->revived = stamp_after(winner->dead);
 	return true;
 }
 

@@ -21,7 +21,7 @@ static bool same_name_register(const struct mailbox *a, const struct mailbox *b)
 
 static bool renamed_since(const struct mailbox *m, uint64_t agreed)
 {
-	return stamp_compare(&m->named_at, &m->born) != 0 && m->named_at.time > agreed;
+	return m->old_part && m->named_at.time > agreed;
 }
 
 /* Both sides renamed one mailbox: the later rename won when the registers were joined. */
@@ -115,58 +115,29 @@ static struct named *live_names(const struct tree *t, size_t *ret_n)
 
 static bool has_birth_name(const struct mailbox *box)
 {
-	return guid_equal(&box->guid, &GUID_INBOX) ||
-	       stamp_compare(&box->named_at, &box->born) == 0;
+	return guid_equal(&box->guid, &GUID_INBOX) || !box->old_part;
 }
 
-/* A value with the later stamp goes from one mailbox to another; equal stamps: the greater value. */
-static bool later(const struct stamp *a, bool a_set, const struct stamp *b, bool b_set)
+/* All that the one mailbox was, the other is as well.  Its name too, if that is later: a rename by
+ * somebody who did not know that they are one; only INBOX keeps its own. */
+static void join_merged(struct mailbox *winner, const struct mailbox *loser)
 {
-	int order = stamp_compare(a, b);
-	return order > 0 || (order == 0 && a_set && !b_set);
-}
-
-/* A rename of a mailbox that had become another, by somebody who did not know. */
-static void carry_name(const struct mailbox *loser, struct mailbox *winner)
-{
-	if (has_birth_name(loser) || guid_equal(&winner->guid, &GUID_INBOX) ||
-	    !mailbox_alive(winner) || stamp_compare(&loser->named_at, &winner->named_at) <= 0)
-		return;
-	char *old = winner->part;
-	free(winner->old_part);
-	winner->old_part = old;
-	winner->old_parent = winner->parent;
-	winner->part = mb_xstrdup(loser->part);
-	winner->parent = loser->parent;
-	winner->named_at = loser->named_at;
-}
-
-static void carry_registers(const struct mailbox *loser, struct mailbox *winner)
-{
-	if (later(&loser->subscribed_at, loser->subscribed, &winner->subscribed_at,
-		  winner->subscribed)) {
-		winner->subscribed = loser->subscribed;
-		winner->subscribed_at = loser->subscribed_at;
-	}
-	if (later(&loser->selectable_at, loser->selectable, &winner->selectable_at,
-		  winner->selectable)) {
-		winner->selectable = loser->selectable;
-		winner->selectable_at = loser->selectable_at;
-	}
-	if (loser->uid_validity > winner->uid_validity)
-		winner->uid_validity = loser->uid_validity;
-	if (loser->uid_next > winner->uid_next)
-		winner->uid_next = loser->uid_next;
+	struct mailbox as_winner = *loser; /* borrows its strings */
+	as_winner.guid = winner->guid;
+	as_winner.merged_into = GUID_ZERO;
+	if (guid_equal(&winner->guid, &GUID_INBOX))
+		as_winner.named_at = as_winner.dead = STAMP_NONE;
+	mailbox_join(winner, &as_winner);
 }
 
 void mailbox_merge_into(struct mailbox *loser, struct mailbox *winner)
 {
+	join_merged(winner, loser);
 	loser->merged_into = winner->guid;
-	carry_registers(loser, winner);
 }
 
-/* Registers of mailboxes that became others before, and were changed where that was not known. */
-static void carry_merged(struct tree *t)
+/* Mailboxes that became others before, and were changed where that was not known. */
+static void join_merged_before(struct tree *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		struct mailbox *loser = &t->nodes[i], *winner;
@@ -174,10 +145,8 @@ static void carry_merged(struct tree *t)
 			continue;
 		struct guid to = tree_resolve(t, loser->guid);
 		winner = guid_equal(&to, &loser->guid) ? NULL : tree_find(t, &to);
-		if (!winner)
-			continue;
-		carry_name(loser, winner);
-		carry_registers(loser, winner);
+		if (winner)
+			join_merged(winner, loser);
 	}
 }
 
@@ -244,15 +213,20 @@ bool rule_made_apart(struct merging *m)
 void tree_join_sides(struct merging *m)
 {
 	join_nodes(m);
-	carry_merged(m->tree);
+	join_merged_before(m->tree);
 	rule_made_apart(m);
 }
 
 /* ---- cycles ---- */
 
+/* The name before stays the one to go back to, unless there was none. */
 static void set_name(struct mailbox *box, struct guid parent, const char *part)
 {
 	char *copy = mb_xstrdup(part);
+	if (!box->old_part) {
+		box->old_part = MB_TAKE(box->part);
+		box->old_parent = box->parent;
+	}
 	free(box->part);
 	box->part = copy;
 	box->parent = parent;

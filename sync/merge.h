@@ -57,12 +57,14 @@ struct notice {
 
 /*
  * What a side has to put, in an order in which it can be done:
- *   1. live mailboxes, parents first (a name may still be taken by a mailbox that a later item moves,
- *      merges or deletes: the store gives that one a temporary name);
- *   2. mailboxes that became others;
+ *   1. mailboxes that become one that the side never heard of; live mailboxes, parents first (a
+ *      name may still be taken by a mailbox that a later item moves, merges or deletes: the store
+ *      gives that one a temporary name);
+ *   2. other mailboxes that became a live one;
  *   3. aliases;
- *   4. copies: expunges, those that give up a file name, then the living by mailbox and UID.  A put of a copy raises uid_next of
- *      its mailbox over its UID, so that a run that is cut needs no new UIDs;
+ *   4. copies: expunges, those that give up a file name, then the living by mailbox and UID.  A
+ *      put of a copy raises uid_next of its mailbox over its UID, so that a run that is cut needs
+ *      no new UIDs;
  *   5. what uid_next lacks then; 6. deleted mailboxes, deepest first.
  */
 struct plan {

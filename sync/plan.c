@@ -298,19 +298,31 @@ static bool *raise_uid_next(struct planner *p, struct pair **work, size_t n, uin
 	return grows;
 }
 
-/* A mailbox that becomes one which this side never heard of goes first: the other then begins in its
- * place, directory and all, and no file has to move. */
-static bool hands_over(const struct planner *p, const struct mailbox *box)
+enum merged_when {
+	/* It becomes one which this side never heard of: the other begins in its place, directory
+	 * and all, and no file has to move. */
+	MERGED_FIRST,
+	MERGED_AFTER_LIVE,
+	MERGED_LAST, /* it becomes a deleted one */
+};
+
+static enum merged_when merged_when(const struct planner *p, const struct mailbox *box)
 {
-	return !guid_is_zero(&box->merged_into) && !tree_find(&p->have->tree, &box->merged_into) &&
-	       tree_find(&p->have->tree, &box->guid);
+	struct guid now = tree_resolve(p->m->tree, box->guid);
+	const struct mailbox *into = tree_find(p->m->tree, &now);
+	if (!into || !mailbox_alive(into))
+		return MERGED_LAST;
+	if (!tree_find(&p->have->tree, &box->merged_into) && tree_find(&p->have->tree, &box->guid))
+		return MERGED_FIRST;
+	return MERGED_AFTER_LIVE;
 }
 
-static void plan_merged_mailboxes(struct planner *p, const struct node_order *order, bool first)
+static void plan_merged_mailboxes(struct planner *p, const struct node_order *order,
+				  enum merged_when when)
 {
 	for (size_t i = 0; i < p->m->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
-		if (!guid_is_zero(&box->merged_into) && hands_over(p, box) == first)
+		if (!guid_is_zero(&box->merged_into) && merged_when(p, box) == when)
 			plan_mailbox(p, box, box->uid_next);
 	}
 }
@@ -318,14 +330,12 @@ static void plan_merged_mailboxes(struct planner *p, const struct node_order *or
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
-	plan_merged_mailboxes(p, order, true);
 	for (size_t i = 0; i < p->m->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		if (mailbox_alive(box))
 			plan_mailbox(p, box, grows[index] ? before[index] : box->uid_next);
 	}
-	plan_merged_mailboxes(p, order, false);
 }
 
 /* uid_next where arrivals alone do not raise it enough: UIDs that were given and are gone. */
@@ -359,12 +369,15 @@ static void plan_side(struct planner *p, const struct node_order *order)
 	p->uid_next = side_uid_next(p->m, p->side);
 	bool *grows = raise_uid_next(p, work, n, before);
 
+	plan_merged_mailboxes(p, order, MERGED_FIRST);
 	plan_live_mailboxes(p, order, grows, before);
+	plan_merged_mailboxes(p, order, MERGED_AFTER_LIVE);
 	plan_aliases(p);
 	for (size_t i = 0; i < n; i++)
 		plan_copy(p, work[i]);
 	plan_uid_next(p, order, grows);
 	plan_dead_mailboxes(p, order);
+	plan_merged_mailboxes(p, order, MERGED_LAST);
 
 	free(grows);
 	free(work);

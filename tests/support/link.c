@@ -5,6 +5,8 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- reading: an error is kept, and what was asked for is empty then ---- */
@@ -245,15 +247,46 @@ static int open_body(struct link *l, int giver, const struct copy *want)
 	return fd;
 }
 
+static void print_item(const struct link *l, int side, const struct record *item)
+{
+	const struct copy *c = &item->copy;
+	const struct mailbox *box = &item->mailbox;
+	char guid[GUID_TEXT], other[GUID_TEXT];
+	if (!l->aloud)
+		return;
+	if (item->type == REC_MAILBOX_STATE)
+		printf("    to %d: mailbox %.8s \"%s\" in %.8s %s%s%s subscribed=%d uid_next=%u "
+		       "validity=%u\n",
+		       side, guid_text(&box->guid, guid), box->part, guid_text(&box->parent, other),
+		       mailbox_alive(box) ? "alive" : "dead", box->selectable ? "" : " noselect",
+		       guid_is_zero(&box->merged_into) ? "" : " merged", box->subscribed,
+		       box->uid_next, box->uid_validity);
+	else
+		printf("    to %d: %s %.8s/%" PRIx64 " in %.8s uid=%u alive=%d flags=%x base=%s\n",
+		       side, record_type_name(item->type), guid_text(&c->guid, guid), c->id,
+		       guid_text(&c->place.mailbox, other), c->place.uid, copy_alive(c),
+		       c->flags.set, c->place.base ? c->place.base : "-");
+}
+
 static const char *put_item(struct link *l, int side, const struct record *item)
 {
+	print_item(l, side, item);
 	struct backend *b = l->b[side];
 	int r = b->ops->put(b, item, -1);
 	if (r == -ENOENT) {
 		MB_AUTO_CLOSE int fd = open_body(l, !side, &item->copy);
+		if (fd == -ENOENT) { /* its giver gets it back by its own plan */
+			l->stale = true;
+			return NULL;
+		}
 		r = fd < 0 ? fd : b->ops->put(b, item, fd);
 	}
 	return r < 0 ? mb_err_str(r) : NULL;
+}
+
+bool link_is_cut(const struct link *l)
+{
+	return l->cut && l->done >= l->cut;
 }
 
 static const char *put_plan(struct link *l, int side, const struct plan *plan)
@@ -264,8 +297,10 @@ static const char *put_plan(struct link *l, int side, const struct plan *plan)
 	keep_error(l, b->ops->begin(b, other.replica, false));
 	if (l->failed)
 		return mb_err_str(l->failed);
-	for (size_t i = 0; i < plan->n && !wrong; i++)
+	for (size_t i = 0; i < plan->n && !wrong && !link_is_cut(l); i++) {
 		wrong = put_item(l, side, &plan->items[i]);
+		l->done++;
+	}
 	int r = b->ops->commit(b);
 	return wrong ? wrong : r < 0 ? mb_err_str(r) : NULL;
 }
@@ -289,6 +324,9 @@ static const char *apply(struct link *l, const struct merge_result *r)
 static const char *check_done(struct link *l, const struct merge_input *in,
 			      const struct merge_result *r)
 {
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; i < r->plan[side].n; i++)
+			print_item(l, side, &r->plan[side].items[i]);
 	if (r->plan[0].n || r->plan[1].n)
 		return "a second sync has something to do";
 	if (r->n_notices)
@@ -335,12 +373,22 @@ static void exchange_clocks(struct link *l)
 
 const char *link_sync(struct link *l)
 {
-	const char *wrong = merge_once(l, apply_result);
-	if (!wrong)
-		wrong = merge_once(l, check_done);
-	if (!wrong)
-		exchange_clocks(l);
-	return wrong;
+	const char *wrong;
+	int tries = 3;
+	l->done = 0;
+	do {
+		l->stale = false;
+		wrong = merge_once(l, apply_result);
+	} while (!wrong && l->stale && --tries);
+	if (l->stale && !tries)
+		wrong = "a body is nowhere to be had";
+	if (wrong || link_is_cut(l))
+		return wrong;
+	wrong = merge_once(l, check_done);
+	if (wrong)
+		return wrong;
+	exchange_clocks(l);
+	return l->failed ? mb_err_str(l->failed) : NULL;
 }
 
 /* ---- compare ---- */

@@ -16,12 +16,16 @@ struct link {
 	bool full;	      /* compare everything each time */
 	bool keep_twins;
 	bool case_insensitive; /* side 1 is */
+	size_t cut;	       /* the sync ends after so many items; 0 = it does not */
+	bool aloud;	       /* prints each item before it is put */
 	/* kept by link_sync() */
 	bool known;
 	struct position since[2];
 	uint64_t agreed;
 	/* about the last sync */
-	int failed; /* the first error of a read */
+	int failed;  /* the first error of a read */
+	size_t done; /* items that were put */
+	bool stale;  /* an item waits for the other side's plan */
 	size_t n_items[2];
 	unsigned notices; /* 1 << enum notice_kind */
 	/* since the start */
@@ -30,6 +34,9 @@ struct link {
 
 /* NULL, or what is wrong: a static sentence. */
 const char *link_sync(struct link *l);
+
+/* The last sync ended before its plans did. */
+bool link_is_cut(const struct link *l);
 
 /* Both sides are the same: trees and the states of every message.  NULL, or what differs. */
 const char *link_compare(struct backend *a, struct backend *b);

@@ -212,11 +212,39 @@ static void moved_out_of_deleted(struct world *w)
 	is_in(w, w->m, w->y);
 }
 
+static void kept_then_renamed(struct world *w)
+{
+	base(w);
+	delete_box(w->a, w->x);
+	w->n = has(w->b, w->x, "unseen");
+	in_step(w);
+	rename_to(w->b, w->x, "G"); /* this one knew of the delete */
+	flag(w->b, w->n, FLAG_SEEN);
+	w->link.full = true;
+	in_step(w);
+	is_named(w, w->x, "G");
+	is_in(w, w->n, w->x);
+	is_gone(w, w->m);
+}
+
+static void only_the_deleter_had_it(struct world *w)
+{
+	base(w);
+	rename_to(w->b, w->x, "G");
+	w->n = has(w->a, w->x, "n");
+	delete_box(w->a, w->x);
+	in_step(w);
+	is_in(w, w->m, w->x);
+	is_gone(w, w->n);
+}
+
 static struct row rows[] = {
 	{"42: moved into a mailbox that was deleted there: it is kept with that mail", row_42},
 	{"52: renamed here, deleted there: renamed, with its mail", row_52},
 	{"52: what was expunged before the delete stays so", row_52_expunged_before},
 	{"52: renamed and deleted here, deleted there: deleted", row_52_then_deleted},
+	{"52: mail that only the deleter had stays expunged", only_the_deleter_had_it},
+	{"deleted, kept for unseen mail, renamed: what was deleted stays so", kept_then_renamed},
 	{"59: deleted and made again: another mailbox, old mail gone", row_59},
 	{"60: so, and new mail in the old one there: it is in the new one", row_60},
 	{"60: so, one level down", row_60_below},
