@@ -48,6 +48,7 @@ static bool same_text(const char *a, const char *b)
 struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
 			       const char *to)
 {
+	expected_expire(s);
 	for (struct expected **p = &s->expected; *p; p = &(*p)->next) {
 		struct expected *e = *p;
 

@@ -126,9 +126,8 @@ static void check(struct store_dir *d)
 
 	store_consistent(d);
 	for (int i = 1; i <= 3; i++) {
-		char name[8];
+		char name[] = {(char)('0' + i), '.', 'x', 0};
 
-		snprintf(name, sizeof(name), "%d.x", i);
 		assert_non_null(strstr(list, name));
 	}
 	assert_int_equal(deleted_count(d), 0);
