@@ -72,6 +72,20 @@ int cli_open_local(const char *dir, struct backend **ret)
 	return err < 0 ? mb_err_exit(mb_fail(err, "cannot open the store %s", dir)) : 0;
 }
 
+int cli_open_read(const char *dir, struct store **ret)
+{
+	struct store *writer;
+	int err = store_open(dir, STORE_READ, ret);
+
+	if (err >= 0 || err == MB_E_NOT_STORE || err == MB_E_VERSION || err == MB_E_UNSAFE ||
+	    err == -EACCES)
+		return err;
+	if (store_open(dir, STORE_WRITE, &writer) < 0)
+		return err;
+	store_close(writer);
+	return store_open(dir, STORE_READ, ret);
+}
+
 /* ---- times ----------------------------------------------------------------------------------- */
 
 bool cli_duration(const char *text, int64_t *ret_ns)

@@ -33,6 +33,8 @@ struct cli {
 	const char *store;   /* --store or $MAILBRAID_STORE; NULL = none */
 };
 
+struct store;
+
 struct verb {
 	const char *name;
 	const char *args; /* as in the synopsis */
@@ -54,6 +56,10 @@ int cli_usage(const struct verb *v, const char *fmt, ...) __attribute__((format(
 int cli_store(const struct cli *cli, const struct verb *v, char **ret_dir);
 /* Opens it as the local side of a sync.  0, or the exit code after a message. */
 int cli_open_local(const char *dir, struct backend **ret);
+
+/* Opens it for looking only; a store whose index is missing or damaged is mended first, if nobody
+ * else is its writer.  0 or an error, without a message. */
+int cli_open_read(const char *dir, struct store **ret);
 
 /* "30d", "12h", "10m", "45s", "0" as nanoseconds. */
 bool cli_duration(const char *text, int64_t *ret_ns);

@@ -530,41 +530,6 @@ int session_run(struct backend *local, struct backend *remote, const struct sess
 	return err < 0 ? err : 0;
 }
 
-static void counts_add(struct session_counts *to, const struct session_counts *c)
-{
-	to->arrived += c->arrived;
-	to->flags += c->flags;
-	to->moved += c->moved;
-	to->expunged += c->expunged;
-	to->mailboxes += c->mailboxes;
-	to->other += c->other;
-}
-
-/* The later result with the earlier one's counts and notices. */
-static void result_follow(struct session_result *first, struct session_result *next)
-{
-	size_t n = first->n_notices + next->n_notices;
-
-	for (int i = 0; i < 2; i++)
-		counts_add(&next->to[i], &first->to[i]);
-	if (first->n_notices) {
-		first->notices = mb_xreallocarray(first->notices, n, sizeof(*first->notices));
-		if (next->n_notices)
-			memcpy(first->notices + first->n_notices, next->notices,
-			       next->n_notices * sizeof(*next->notices));
-		free(next->notices);
-		next->notices = MB_TAKE(first->notices);
-		next->n_notices = n;
-		first->n_notices = 0;
-	}
-	next->changed |= first->changed;
-	next->full |= first->full;
-	next->state_refused |= first->state_refused;
-	next->took_ns += first->took_ns;
-	session_result_release(first);
-	*first = *next;
-}
-
 int session_run_until_stable(struct backend *local, struct backend *remote,
 			     const struct session_options *opt, struct session_result *ret)
 {
@@ -578,34 +543,7 @@ int session_run_until_stable(struct backend *local, struct backend *remote,
 		char *state MB_AUTO_FREE = MB_TAKE(ret->state);
 		again.state = opt->state ? state : NULL;
 		err = session_run(local, remote, &again, &next);
-		result_follow(ret, &next);
+		session_result_follow(ret, &next);
 	}
 	return err;
-}
-
-void session_result_release(struct session_result *r)
-{
-	for (size_t i = 0; i < r->n_notices; i++)
-		free(r->notices[i].text);
-	free(r->notices);
-	free(r->state);
-	memset(r, 0, sizeof(*r));
-}
-
-bool session_counts_any(const struct session_counts *c)
-{
-	return c->arrived || c->flags || c->moved || c->expunged || c->mailboxes || c->other;
-}
-
-int session_exit(int err, const struct session_result *r)
-{
-	if (err == MB_E_STALE || err == -EINTR || (err < 0 && backend_is_gone(err)))
-		return mb_err_exit(err) == 75 ? 75 : 2;
-	if (err < 0)
-		return mb_err_exit(err);
-	if (r->errors)
-		return mb_err_retry(r->first_error) == MB_RETRY_NEVER ? 1 : 2;
-	if (r->held)
-		return 1;
-	return r->again ? 2 : 0;
 }

@@ -58,6 +58,9 @@ struct session_result {
 	int64_t took_ns;
 };
 void session_result_release(struct session_result *r);
+/* *first becomes the result of both: the later one with the earlier one's counts and notices too.
+ * Takes what `next` owns. */
+void session_result_follow(struct session_result *first, struct session_result *next);
 
 /* true when either count has something that people see. */
 bool session_counts_any(const struct session_counts *c);

@@ -332,7 +332,7 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 		code = cli_store(cli, v, &dir);
 	if (code)
 		return code;
-	int err = store_open(dir, STORE_READ, &rd.store);
+	int err = cli_open_read(dir, &rd.store);
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot open the store %s", dir));
 	err = read_log(&rd);

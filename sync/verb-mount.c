@@ -146,7 +146,7 @@ static int check_empty(const struct options *o, const char *dir)
 static int adopted_maildir(const char *store_dir, char **ret)
 {
 	struct store *s;
-	int err = store_open(store_dir, STORE_READ, &s);
+	int err = cli_open_read(store_dir, &s);
 
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot open the store %s", store_dir));

@@ -115,7 +115,7 @@ static void read_writer(struct status *st)
 static int read_status(const char *dir, struct status *st)
 {
 	struct store *s;
-	int err = store_open(dir, STORE_READ, &s);
+	int err = cli_open_read(dir, &s);
 
 	if (err < 0)
 		return err;

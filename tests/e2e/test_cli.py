@@ -376,6 +376,20 @@ def test_log_follow(a, b):
         done.wait(10)
 
 
+def test_an_index_that_is_gone_or_damaged_is_made_again(a, b):
+    a.deliver("1.x.host")
+    a.must("sync", b.destination)
+    index = os.path.join(a.path, "index")
+    shutil.rmtree(index)
+    assert a.status()["messages"] == 1
+    for name in os.listdir(index):
+        with open(os.path.join(index, name), "r+b") as f:
+            f.write(b"\xff" * 8192)
+    assert a.status()["messages"] == 1
+    assert a.log()[-1]["what"] == "peer"
+    assert a.sync(b)["sent"]["new"] == 0
+
+
 # ---- checkpoint ------------------------------------------------------------------------------------
 
 

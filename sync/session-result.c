@@ -1,0 +1,71 @@
+/*
+ * session-result.c - what a session did: sums, exit codes.
+ */
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "sync/apply.h"
+#include "sync/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void counts_add(struct session_counts *to, const struct session_counts *c)
+{
+	to->arrived += c->arrived;
+	to->flags += c->flags;
+	to->moved += c->moved;
+	to->expunged += c->expunged;
+	to->mailboxes += c->mailboxes;
+	to->other += c->other;
+}
+
+void session_result_follow(struct session_result *first, struct session_result *next)
+{
+	size_t n = first->n_notices + next->n_notices;
+
+	for (int i = 0; i < 2; i++)
+		counts_add(&next->to[i], &first->to[i]);
+	if (first->n_notices) {
+		first->notices = mb_xreallocarray(first->notices, n, sizeof(*first->notices));
+		if (next->n_notices)
+			memcpy(first->notices + first->n_notices, next->notices,
+			       next->n_notices * sizeof(*next->notices));
+		free(next->notices);
+		next->notices = MB_TAKE(first->notices);
+		next->n_notices = n;
+		first->n_notices = 0;
+	}
+	next->changed |= first->changed;
+	next->full |= first->full;
+	next->state_refused |= first->state_refused;
+	next->took_ns += first->took_ns;
+	session_result_release(first);
+	*first = *next;
+}
+
+void session_result_release(struct session_result *r)
+{
+	for (size_t i = 0; i < r->n_notices; i++)
+		free(r->notices[i].text);
+	free(r->notices);
+	free(r->state);
+	memset(r, 0, sizeof(*r));
+}
+
+bool session_counts_any(const struct session_counts *c)
+{
+	return c->arrived || c->flags || c->moved || c->expunged || c->mailboxes || c->other;
+}
+
+int session_exit(int err, const struct session_result *r)
+{
+	if (err == MB_E_STALE || err == -EINTR || (err < 0 && backend_is_gone(err)))
+		return mb_err_exit(err) == 75 ? 75 : 2;
+	if (err < 0)
+		return mb_err_exit(err);
+	if (r->errors)
+		return mb_err_retry(r->first_error) == MB_RETRY_NEVER ? 1 : 2;
+	if (r->held)
+		return 1;
+	return r->again ? 2 : 0;
+}
