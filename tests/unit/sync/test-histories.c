@@ -26,7 +26,7 @@
 
 #define REPLICAS_MAX 3
 #define OPS_MAX 60
-#define HISTORIES 1500
+#define HISTORIES 1000
 
 enum op_kind {
 	OP_DELIVER,
