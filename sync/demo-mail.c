@@ -51,8 +51,7 @@ static const char *const lines[] = {
 	"I looked at it this morning and it seems fine to me.",
 	"Could you send me the measurements before Friday?",
 	"The shop closes at six, so we should not be late.",
-	"Caf\xc3\xa9, cr\xc3\xa8me, \xc3\xbc"
-	"ber alles lecker.",
+	"Caf\xc3\xa9 cr\xc3\xa8me, tr\xc3\xa8s bon.",
 	"Attached is what I have so far.",
 	"Let us talk about this when you are back.",
 	"From here on it is all downhill.",

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
 #include <uthash.h>
 
 struct gather_key {

@@ -80,7 +80,7 @@ static void a_failure_says_what_why_and_what_to_do(void **state)
 	assert_string_equal(captured_text(),
 			    "mailbraid: no verb \"x\\x0a\"\n"
 			    "  why: the command line asks for something that does not exist\n"
-			    "  do:  See \"mailbraid help\".\n");
+			    "  do:  See \"mailbraid --help\".\n");
 }
 
 static void without_advice_there_is_no_line(void **state)
