@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 
 PROGRAM = os.environ.get("MAILBRAID", "mailbraid")
@@ -219,7 +220,10 @@ class Replica:
                 where = os.path.join(self.folder(folder), sub)
                 for file in os.listdir(where) if os.path.isdir(where) else []:
                     base, flags = split(file)
-                    with open(os.path.join(where, file), "rb") as f:
+                    path = os.path.join(where, file)
+                    if file.startswith(".") or not stat.S_ISREG(os.lstat(path).st_mode):
+                        continue
+                    with open(path, "rb") as f:
                         content = f.read()
                     messages.append((base, "".join(sorted(set(flags) & set(KNOWN))), content))
             result[folder] = sorted(messages)
