@@ -31,7 +31,7 @@ def mblaze_reads(place):
         inbox = place.run("mlist", place.mail)
         assert len(inbox.splitlines()) == 8
         shown = place.run("mscan", "-f", "%s", data=inbox.encode())
-        assert sorted(shown.split("\n")[:8]) == [f"  {maildir.subject(n)}"[2:] for n in range(1, 9)]
+        assert sorted(shown.splitlines()) == [maildir.subject(n) for n in range(1, 9)]
         assert maildir.body(4) in place.run("mshow", path(place, 4))
 
 
@@ -147,9 +147,8 @@ def notmuch_follows(place):
         place.run("rm", path(place, 2))
     said = place.run("notmuch", "new")
     assert "1 file rename" in said and "Removed 1 message" in said
-    assert place.run("notmuch", "search", "--output=files", "id:braid-3@example.org").strip() == path(
-        place, 3
-    )
+    files = place.run("notmuch", "search", "--output=files", "id:braid-3@example.org")
+    assert files.splitlines() == [path(place, 3)]
     assert place.run("notmuch", "count", "*").strip() == "13"
 
 
@@ -248,9 +247,8 @@ def mu_follows(place):
     with place.change(arrive=1):
         place.deliver(30)
     place.run("mu", "index", "-q", "--lazy-check")
-    assert place.run("mu", "find", "-f", "s", "msgid:braid-30@example.org").strip() == maildir.subject(
-        30
-    )
+    found = place.run("mu", "find", "-f", "s", "msgid:braid-30@example.org")
+    assert found.splitlines() == [maildir.subject(30)]
 
 
 def mu(place):

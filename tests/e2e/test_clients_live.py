@@ -23,7 +23,7 @@ def in_step(linked):  # noqa: F811
 @pytest.fixture
 def watcher(linked):  # noqa: F811
     need("inotifywait")
-    w = Watcher(linked.base, f"{linked.mail}/new", f"{linked.mail}/cur", f"{linked.mail}/.Archive/cur")
+    w = Watcher(linked.base, *(f"{linked.mail}/{d}" for d in ("new", "cur", ".Archive/cur")))
     yield w
     w.close()
 

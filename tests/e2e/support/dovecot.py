@@ -129,7 +129,8 @@ class Dovecot:
 
     def complaints(self):
         """What it logged and should not have had to."""
-        return [line for line in self.said().splitlines() if re.search("Error|Warning|Panic|Fatal", line)]
+        bad = re.compile("Error|Warning|Panic|Fatal")
+        return [line for line in self.said().splitlines() if bad.search(line)]
 
     @contextlib.contextmanager
     def session(self):

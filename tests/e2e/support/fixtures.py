@@ -56,7 +56,7 @@ def shared():
 
 
 class Linked(Mounted):
-    """A mount in step with a second store, whose mail directory is `peer`: nothing is mounted there."""
+    """A mount in step with a second store, whose mail directory is `peer`; it is not mounted."""
 
     def __init__(self, base, *arguments, owner=None):
         os.makedirs(base)

@@ -57,7 +57,7 @@ class Plain:
 
     @contextlib.contextmanager
     def change(self, by=None, **count):
-        """What is done inside is these transactions and no others (change(by, flags=1, expunge=2))."""
+        """What is done inside is these transactions, no others (change(by, flags=1, expunge=2))."""
         yield
 
     def tree(self, **how):

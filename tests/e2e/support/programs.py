@@ -52,7 +52,7 @@ def need_allow_other():
 
 
 def run(*argv, env=None, cwd=None, data=None, ok=(0,)):
-    """Runs a command to its end; its stdout as text. Fails the test on other exit codes than `ok`."""
+    """Runs a command to its end; its stdout. Fails the test on other exit codes than `ok`."""
     done = subprocess.run(
         [str(a) for a in argv],
         env=env,
