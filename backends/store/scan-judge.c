@@ -296,6 +296,22 @@ static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m
 	return err;
 }
 
+/* The directory was removed; n of its messages, from m on, are nowhere else. */
+static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan_missing *m, size_t n)
+{
+	struct kept k = {0};
+	uint32_t gone = inferred_in(m, n, &k);
+
+	if (gone > GUARD_WHOLE && !sc->s->allow_mass_expunge) {
+		sc->report->held += gone;
+		b->held = true;
+		return 0;
+	}
+	sc->report->expunged += gone;
+	sc->report->records++;
+	return mailbox_log_delete(sc->s, sc->tx, &b->guid, &sc->origin);
+}
+
 /* scan_match_box() went by mailbox, so each one's missing stand together. */
 int scan_judge_missing(struct scan *sc)
 {
@@ -304,10 +320,18 @@ int scan_judge_missing(struct scan *sc)
 
 	for (; i < sc->n_missing && err >= 0; i = end) {
 		size_t box = sc->missing[i].box;
+		struct scan_box *b = &sc->boxes[box];
 
 		for (end = i; end < sc->n_missing && sc->missing[end].box == box;)
 			end++;
-		err = judge_box(sc, &sc->boxes[box], &sc->missing[i], end - i);
+		if (b->vanished)
+			err = judge_vanished(sc, b, &sc->missing[i], end - i);
+		else
+			err = judge_box(sc, b, &sc->missing[i], end - i);
+		b->vanished = false;
 	}
+	for (i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].vanished) /* it was empty */
+			err = judge_vanished(sc, &sc->boxes[i], NULL, 0);
 	return err;
 }

@@ -60,7 +60,10 @@ int scan_read_box(struct scan *sc, struct scan_box *b)
 		struct read_dir r = {b, in_new};
 		int err = fd < 0 ? fd : at_list(fd, read_one, &r);
 
-		if (err == -ENOENT && mailbox_make_dirs(sc->s, b->dir) >= 0)
+		bool was_there = (in_new ? b->new_.ino : b->cur.ino) != 0;
+
+		/* renamed since it was looked at: its mail is somewhere, not gone */
+		if (err == -ENOENT && !was_there && mailbox_make_dirs(sc->s, b->dir) >= 0)
 			err = 0;
 		if (err < 0) {
 			sc->report->errors++;

@@ -23,7 +23,8 @@ struct scan_box {
 	int64_t looked_ns; /* when stat() said so */
 	uint64_t ino;	 /* at_identity() of its directory when it was last read */
 	bool replaced;	 /* gone, and another mailbox was renamed to its place */
-	bool gone;	 /* its directory, or its cur/, is not there */
+	bool gone;	 /* its directory, or its cur/ and new/, are not there */
+	bool vanished;	 /* gone, and that means deleted, once its mail was looked for elsewhere */
 	bool changed;	 /* other times than noted: to be read */
 	bool was_read;
 	bool held;	 /* the guard holds expunges back: not noted as in step */

@@ -52,8 +52,12 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 		sc->report->errors++;
 		return -EIO;
 	}
-	b->gone = !has_cur;
-	b->changed = has_cur && !has_new; /* new/ is made again when it is read */
+	if (!has_cur)
+		b->cur = (struct dir_stamp){0};
+	if (!has_new)
+		b->new_ = (struct dir_stamp){0};
+	b->gone = !has_cur && !has_new;
+	b->changed = has_cur != has_new; /* the other one is made again when it is read */
 	return 0;
 }
 
@@ -152,6 +156,16 @@ static void add_dir(struct scan *sc, const char *dir)
 	sc->dirs[sc->n_dirs++] = (struct scan_dir){.dir = mb_xstrdup(dir), .ino = ino};
 }
 
+/* A mailbox on its way to another name; one that nobody knows is a directory like any other. */
+static bool is_known_swap(struct scan *sc, const char *name)
+{
+	struct guid g;
+
+	return strncmp(name, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0 &&
+	       guid_parse(name + strlen(SWAP_PREFIX), &g) &&
+	       index_get_mailbox(sc->tx, &g, NULL, NULL) == 0;
+}
+
 static int walk_one(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
 	struct walk *w = arg;
@@ -161,7 +175,7 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 
 	if (type != DT_DIR && type != DT_UNKNOWN)
 		return 0;
-	if (!*w->dir && strncmp(name, ".mbswap-", 8) == 0)
+	if (!*w->dir && is_known_swap(w->sc, name))
 		return 0;
 	if (!at_path_ok(path) || !mailbox_name(w->sc, path))
 		return 0;
@@ -255,7 +269,7 @@ static int judge_new_dirs(struct scan *sc)
 	return err;
 }
 
-/* A mailbox whose directory is gone for good. */
+/* A mailbox whose directory is gone: all its mail is missing, and may be found elsewhere. */
 static int judge_gone(struct scan *sc, struct scan_box *b)
 {
 	int err;
@@ -266,14 +280,8 @@ static int judge_gone(struct scan *sc, struct scan_box *b)
 		b->changed = true;
 		return err;
 	}
-	if (b->n_live > GUARD_WHOLE && !sc->s->allow_mass_expunge) {
-		sc->report->held += b->n_live;
-		b->held = true;
-		return 0;
-	}
-	sc->report->expunged += b->n_live;
-	sc->report->records++;
-	return mailbox_log_delete(sc->s, sc->tx, &b->guid, &sc->origin);
+	b->vanished = true;
+	return scan_match_box(sc, (size_t)(b - sc->boxes));
 }
 
 /* An empty place where mail or mailboxes were: more likely not mounted than emptied by hand. */

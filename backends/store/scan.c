@@ -79,6 +79,7 @@ static int scan_changed(struct scan *sc)
 	int err = 0;
 
 	sc->call = (struct posix_call){.s = sc->s, .tx = sc->tx, .origin = &sc->origin};
+	sc->steady = false;
 	err = scan_judge_boxes(sc);
 	if (err >= 0)
 		err = scan_read_steadily(sc);
