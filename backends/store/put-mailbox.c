@@ -519,6 +519,18 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 	return err < 0 ? err : 1;
 }
 
+/* The directory that this name gives is the home of another mailbox of that name: a swap was cut
+ * between its two records, and the second one comes with the next sync. */
+static bool name_is_taken(struct store *s, struct index_txn *tx, const struct tree *t,
+			  const char *wanted)
+{
+	MB_AUTO_FREE char *home = NULL;
+	struct guid other;
+
+	return index_mailbox_by_dir(tx, wanted, &other) == 0 &&
+	       mailbox_wanted_dir(s, t, &other, &home) == 0 && strcmp(home, wanted) == 0;
+}
+
 int mailboxes_finish(struct store *s)
 {
 	struct tree t = {0};
@@ -538,7 +550,7 @@ int mailboxes_finish(struct store *s)
 			continue;
 		unfinished = mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
 			     strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0;
-		if (!unfinished)
+		if (!unfinished || name_is_taken(s, tx, &t, wanted))
 			continue;
 		index_abort(tx);
 		mailbox_clone(&want.mailbox, &t.nodes[i]);
