@@ -136,6 +136,26 @@ static char *sub_name(bool in_new, const char *name)
 	return mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
 }
 
+/* Ordinal of a copy of this message whose file is the same inode: hard links share it.  0: none. */
+static uint64_t shared_ordinal(struct index_txn *tx, const struct guid *guid, uint64_t ino)
+{
+	struct message m = {0};
+	uint64_t ordinal = 0;
+
+	if (index_get_message(tx, guid, &m) < 0)
+		return 0;
+	for (size_t i = 0; i < m.n && !ordinal; i++) {
+		struct entry e = {0};
+
+		if (index_get_entry(tx, guid, m.copies[i].id, &e) == 0 && e.ino == ino &&
+		    copy_alive(&e.copy))
+			ordinal = e.ordinal;
+		entry_release(&e);
+	}
+	message_release(&m);
+	return ordinal;
+}
+
 int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
 	    const struct guid *guid, uint64_t id, uint64_t *ret_id)
 {
@@ -160,7 +180,9 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 	r.copy.received_ns = timespec_ns(&st.st_mtim);
 	r.copy.recent = n->in_new;
 	r.new_name = sub_name(n->in_new, name);
-	r.ordinal = ++p->s->ordinal;
+	r.ordinal = guid ? shared_ordinal(p->tx, guid, st.st_ino) : 0;
+	if (!r.ordinal)
+		r.ordinal = ++p->s->ordinal;
 	struct entry e = {.copy = r.copy};
 	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
 	r.copy = e.copy;
@@ -403,6 +425,7 @@ int store_unlink(struct store *s, const char *path, const struct origin *origin)
 	if (!at_path_ok(path))
 		return -EINVAL;
 	store_lock(s);
+	unsettled_forget(s, path);
 	x = expected_take(s, origin->pid, STEP_UNLINK, path, NULL);
 	if (x) {
 		err = expected_run(s, x);
@@ -622,6 +645,7 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
 	store_lock(s);
+	unsettled_forget(s, from);
 	x = expected_take(s, origin->pid, STEP_RENAME, from, to);
 	if (x) {
 		err = expected_run(s, x);
@@ -695,6 +719,7 @@ int store_link(struct store *s, const char *from, const char *to, const struct o
 	if (!at_path_ok(from) || !at_path_ok(to))
 		return -EINVAL;
 	store_lock(s);
+	unsettled_forget(s, from);
 	if (is_plain(s, from) && is_plain(s, to)) {
 		err = raw_link(s, from, to);
 	} else {

@@ -445,21 +445,41 @@ static void undo_ops(struct mailbox_put *p, struct done_ops *done)
 	}
 }
 
+/*
+ * The record of a rename goes before its directory operations, of which there may be many: a stop
+ * between them must not look like a program that renamed some of these directories.  A start finishes
+ * what the names say.
+ */
+static int log_rename_first(struct mailbox_put *p, const struct record *want)
+{
+	const struct mailbox *m = tree_find(&p->tree, &p->guid);
+	int err;
+
+	if (!p->known || !p->changed || what_happened(p, m) != REC_MAILBOX_RENAME)
+		return 0;
+	err = log_mailbox(p, want);
+	p->changed = false;
+	return err;
+}
+
 static int put_all(struct mailbox_put *p, const struct record *want)
 {
 	uint64_t appended = p->s->appended;
 	struct done_ops done = {0};
-	bool any;
+	bool any = false;
 	int err = put_load(p, want);
 
 	if (err >= 0 && becomes_merged(p) && p->known)
 		return put_merge(p, tree_find(&p->tree, &p->guid), &want->origin);
+	if (err >= 0)
+		err = log_rename_first(p, want);
+	any = err > 0;
 	err = err < 0 ? err : do_ops(p, &done);
 	if (err >= 0)
 		err = log_mailbox(p, want);
 	if (err < 0 && p->s->appended == appended)
 		undo_ops(p, &done);
-	any = done.n > 0;
+	any |= done.n > 0;
 	for (size_t i = 0; i < done.n; i++)
 		step_release(&done.v[i]);
 	free(done.v);
@@ -469,11 +489,17 @@ static int put_all(struct mailbox_put *p, const struct record *want)
 int put_mailbox(struct store *s, const struct record *want)
 {
 	struct mailbox_put p = {.s = s};
+	const struct mailbox *m;
+	bool renamed;
 	int err = change_begin(s, &p.tx);
 
 	if (err >= 0)
 		err = change_end(s, p.tx, put_all(&p, want));
+	m = tree_find(&p.tree, &p.guid);
+	renamed = err > 0 && m && p.known && what_happened(&p, m) == REC_MAILBOX_RENAME;
 	mailbox_put_release(&p);
+	if (renamed && mailboxes_finish(s) < 0) /* one that waited for this name to be free */
+		return MB_E_STALE;
 	return err;
 }
 
@@ -519,6 +545,21 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 	return err < 0 ? err : 1;
 }
 
+/* One name may be written in several ways. */
+static bool same_name(struct store *s, const char *dir, const char *wanted)
+{
+	char **a = NULL, **b = NULL;
+	size_t n = 0, k = 0;
+	bool same = layout_parts(s->layout, dir, &a, &n) == 0 &&
+		    layout_parts(s->layout, wanted, &b, &k) == 0 && n == k;
+
+	for (size_t i = 0; i < n && same; i++)
+		same = strcmp(a[i], b[i]) == 0;
+	layout_parts_free(a);
+	layout_parts_free(b);
+	return same && strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) != 0;
+}
+
 /* The directory that this name gives is the home of another mailbox of that name: a swap was cut
  * between its two records, and the second one comes with the next sync. */
 static bool name_is_taken(struct store *s, struct index_txn *tx, const struct tree *t,
@@ -549,7 +590,7 @@ int mailboxes_finish(struct store *s)
 		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) < 0)
 			continue;
 		unfinished = mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
-			     strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0;
+			     !same_name(s, dir, wanted);
 		if (!unfinished || name_is_taken(s, tx, &t, wanted))
 			continue;
 		index_abort(tx);

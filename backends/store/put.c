@@ -170,8 +170,11 @@ static int open_target_dir(struct copy_put *c, const char **ret_name)
 
 	if (fd == -ENOENT) { /* new/ or tmp/ is missing: repaired on the fly */
 		MB_AUTO_FREE char *dir = NULL;
+		struct stat st;
 
 		fd = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
+		if (fd >= 0 && at_stat(c->s->mail_fd, dir, &st) < 0)
+			return MB_E_STALE; /* renamed or removed behind our back: look first */
 		if (fd >= 0)
 			fd = mailbox_make_dirs(c->s, dir);
 		if (fd >= 0)

@@ -149,6 +149,7 @@ static int judge_content(struct scan *sc, const char *path, int fd, struct entry
 		return note_times(sc, e, st);
 	if (!sc->s->was_clean)
 		return judge_damaged(sc, path, e);
+	change_event(sc->s, EVENT_CHANGED, path, NULL, false);
 	return judge_edited(sc, e, st);
 }
 
@@ -241,6 +242,20 @@ static bool in_deleted(const struct kept *k, const struct entry *e)
 	return any;
 }
 
+bool scan_was_replaced(struct scan *sc, const struct entry *e)
+{
+	MB_AUTO_FREE char *found = NULL;
+	struct kept k = {.n = 1};
+	char *name;
+
+	if (!e->ino || file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id,
+					 &found) < 0)
+		return false;
+	name = strchr(found, '/') + 1;
+	k.v = &name;
+	return in_deleted(&k, e);
+}
+
 /* How many expunges of a mailbox would be inferred from absence alone? */
 static uint32_t inferred_in(const struct scan_missing *m, size_t n, const struct kept *k)
 {
@@ -274,6 +289,9 @@ static int judge_one(struct scan *sc, struct scan_missing *m, const struct kept 
 			return 0;
 		}
 	}
+	MB_AUTO_FREE char *path = entry_path(sc->tx, &m->e);
+	if (path)
+		change_event(sc->s, EVENT_REMOVED, path, NULL, false);
 	sc->report->expunged++;
 	sc->report->records++;
 	free(MB_TAKE(m->e.file)); /* nothing to take away any more */
@@ -309,6 +327,7 @@ static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan
 	}
 	sc->report->expunged += gone;
 	sc->report->records++;
+	change_event(sc->s, EVENT_REMOVED, b->dir, NULL, false);
 	return mailbox_log_delete(sc->s, sc->tx, &b->guid, &sc->origin);
 }
 

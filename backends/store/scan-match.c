@@ -1,7 +1,7 @@
 /*
  * scan-match.c - files on disk against entries of the index.
  *
- * Order: the same name; the same unique part in the same mailbox (other flags); the same inode
+ * Order: the same name and inode; the same name; the same unique part in the same mailbox (other flags); the same inode
  * anywhere (a move, another base name, a hard link); the same unique part in another mailbox (a move
  * by copying); what is left over is new.
  */
@@ -30,7 +30,8 @@ static int read_one(const char *name, unsigned char type, uint64_t ino, void *ar
 	if (!fname_is_message(name))
 		return 0;
 	MB_GROW(b->files, b->cap_files, b->n_files + 1);
-	b->files[b->n_files++] = (struct scan_file){mb_xstrdup(name), r->in_new, ino, false};
+	b->files[b->n_files++] = (struct scan_file){
+		.name = mb_xstrdup(name), .in_new = r->in_new, .ino = ino};
 	return 0;
 }
 
@@ -123,6 +124,19 @@ static struct scan_file *file_like(struct scan_box *b, const char *name)
 	return NULL;
 }
 
+/* Kernel caches of a mount follow what was found. */
+static void tell_renamed(struct scan *sc, const struct entry *e, const struct scan_box *to,
+			 const struct scan_file *f)
+{
+	MB_AUTO_FREE char *new = path_join(to->dir, f->in_new ? "new" : "cur", f->name);
+	MB_AUTO_FREE char *old = entry_path(sc->tx, e);
+
+	if (old && strcmp(old, new) != 0)
+		change_event(sc->s, EVENT_RENAMED, new, old, false);
+	else
+		change_event(sc->s, EVENT_ADDED, new, NULL, false);
+}
+
 /* A file that has another name than the entry: flags, base or place changed. */
 static int log_renamed(struct scan *sc, struct entry *e, const struct scan_box *to,
 		       const struct scan_file *f)
@@ -157,6 +171,8 @@ static int log_renamed(struct scan *sc, struct entry *e, const struct scan_box *
 	sc->report->flagged += !moved && flagged;
 	sc->report->records++;
 	err = change_record(sc->s, sc->tx, &r);
+	if (err >= 0)
+		tell_renamed(sc, e, to, f);
 	record_release(&r);
 	mailbox_release(&m);
 	return err;
@@ -177,46 +193,83 @@ static int note_ino(struct scan *sc, const struct guid *guid, uint64_t id, const
 	return err;
 }
 
-/* A body that was lost is back under its name. */
-static int log_found(struct scan *sc, struct entry *e, const struct stat *st)
+/* A body that was lost is back. */
+static int log_found(struct scan *sc, struct entry *e, const struct scan_box *b,
+		     const struct scan_file *f, const struct stat *st)
 {
 	struct record r = {.type = REC_FOUND, .origin = sc->origin};
 	int err;
 
-	if ((uint64_t)st->st_size != e->copy.size)
-		return 0;
 	copy_clone(&r.copy, &e->copy);
-	r.new_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	r.copy.place.mailbox = b->guid;
+	r.new_name = mb_xasprintf("%s/%s", f->in_new ? "new" : "cur", f->name);
 	err = change_record(sc->s, sc->tx, &r);
 	record_release(&r);
 	sc->report->records++;
 	return err < 0 ? err : note_ino(sc, &e->copy.guid, e->copy.id, st);
 }
 
+enum match_pass {
+	MATCH_INODE,  /* the same name and inode: before a name alone, for two entries of one name */
+	MATCH_NAME,   /* the same name */
+	MATCH_UNIQUE, /* the same unique part; what has no file then is missing */
+};
+
 struct match_box {
 	struct scan *sc;
 	size_t box;
-	bool second_pass; /* by unique part */
+	enum match_pass pass;
 };
+
+static void take(struct scan_file *f, const struct entry *e)
+{
+	f->matched = true;
+	f->guid = e->copy.guid;
+	f->id = e->copy.id;
+}
+
+static bool is_taken_by(const struct scan_file *f, const struct entry *e)
+{
+	return f->matched && f->id == e->copy.id && guid_equal(&f->guid, &e->copy.guid);
+}
+
+/* A lost body that is back; a file of another size is another message. */
+static int match_lost(struct match_box *m, struct entry *e, struct scan_file *f)
+{
+	struct scan_box *b = &m->sc->boxes[m->box];
+	struct stat st;
+	int err = 0;
+
+	if (!regular(m->sc, b, f, &st) || (uint64_t)st.st_size != e->copy.size)
+		return 0;
+	take(f, e);
+	if (strcmp(e->file, f->name) != 0 || e->in_new != f->in_new)
+		err = log_renamed(m->sc, e, b, f);
+	return err < 0 ? err : log_found(m->sc, e, b, f, &st);
+}
 
 static int match_exact(struct match_box *m, struct entry *e, struct scan_file *f)
 {
 	struct scan *sc = m->sc;
-	struct stat st;
 
-	f->matched = true;
+	if (f->matched)
+		return 0;
 	if (e->state != ENTRY_PRESENT)
-		return regular(sc, &sc->boxes[m->box], f, &st) ? log_found(sc, e, &st) : 0;
+		return m->pass == MATCH_NAME ? match_lost(m, e, f) : 0;
+	if (f->ino != e->ino && (m->pass == MATCH_INODE || scan_was_replaced(sc, e)))
+		return 0;
+	take(f, e);
 	/* after a power cut a name may be there before its bytes */
 	if (sc->full || !sc->s->was_clean || f->ino != e->ino)
 		return scan_check_content(sc, m->box, e);
 	return 0;
 }
 
-static void add_missing(struct scan *sc, size_t box, struct entry *e)
+static void add_missing(struct scan *sc, size_t box, struct entry *e, bool replaced)
 {
 	MB_GROW(sc->missing, sc->cap_missing, sc->n_missing + 1);
-	sc->missing[sc->n_missing++] = (struct scan_missing){.e = *e, .box = box};
+	sc->missing[sc->n_missing++] = (struct scan_missing){
+		.e = *e, .box = box, .replaced = replaced};
 	memset(e, 0, sizeof(*e));
 }
 
@@ -225,24 +278,26 @@ static int match_one(struct entry *e, void *arg)
 	struct match_box *m = arg;
 	struct scan_box *b = &m->sc->boxes[m->box];
 	struct scan_file *f;
+	bool replaced;
 	int err;
 
 	if (!e->file)
 		return 0;
 	f = file_named(b, e->file, e->in_new);
-	if (!m->second_pass)
+	if (m->pass != MATCH_UNIQUE)
 		return f ? match_exact(m, e, f) : 0;
-	if (f && f->matched)
+	if (f && is_taken_by(f, e))
 		return 0;
-	f = file_like(b, e->file);
+	replaced = e->state == ENTRY_PRESENT && f && !f->matched; /* so match_exact() found */
+	f = replaced ? NULL : file_like(b, e->file);
+	if (f && e->state != ENTRY_PRESENT)
+		return match_lost(m, e, f);
 	if (!f) {
 		if (e->state == ENTRY_PRESENT)
-			add_missing(m->sc, m->box, e);
+			add_missing(m->sc, m->box, e, replaced);
 		return 0;
 	}
-	f->matched = true;
-	if (e->state != ENTRY_PRESENT)
-		return 0;
+	take(f, e);
 	uint64_t known_ino = e->ino;
 	err = log_renamed(m->sc, e, b, f);
 	if (err >= 0 && f->ino != known_ino) {
@@ -258,10 +313,11 @@ static int match_one(struct entry *e, void *arg)
 int scan_match_box(struct scan *sc, size_t box)
 {
 	struct match_box m = {.sc = sc, .box = box};
-	int err = index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+	int err = 0;
 
-	m.second_pass = true;
-	return err < 0 ? err : index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+	for (m.pass = MATCH_INODE; m.pass <= MATCH_UNIQUE && err >= 0; m.pass++)
+		err = index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+	return err;
 }
 
 /* ---- across mailboxes ---- */
@@ -335,7 +391,7 @@ static struct scan_missing *not_found_yet(struct scan_missing **sorted, size_t n
 {
 	for (size_t i = first_missing(sorted, n, key, compare);
 	     i < n && compare(&sorted[i], &key) == 0; i++)
-		if (!sorted[i]->found)
+		if (!sorted[i]->found && !sorted[i]->replaced)
 			return sorted[i];
 	return NULL;
 }
@@ -430,6 +486,11 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
 	struct node_info n = {.kind = NODE_MESSAGE, .mailbox = b->guid, .in_new = f->in_new};
 	struct twin t = {.ino = st->st_ino};
+
+	if (unsettled_has(sc->s, path)) { /* half written by a program in the mount */
+		b->held = true;
+		return 0;
+	}
 	int err = st->st_nlink > 1 ? find_twin(sc, b, st->st_ino, &t) : 0;
 
 	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) && compare_unique(t.file, f->name) == 0) {
@@ -442,6 +503,8 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 
 		err = publish(&sc->call, path, &n, f->name, copy ? &t.guid : NULL,
 			      copy ? random_u64() | 1 : 0, NULL);
+		if (err >= 0)
+			change_event(sc->s, EVENT_ADDED, path, NULL, false);
 		sc->report->arrived++;
 		sc->report->records++;
 	}

@@ -113,6 +113,7 @@ static int take_dirs(struct scan *sc, char **now)
 
 		if (!now[i])
 			continue;
+		change_event(sc->s, EVENT_RENAMED, now[i], b->dir, false);
 		free(b->dir);
 		b->dir = mb_xstrdup(now[i]);
 		b->gone = false;

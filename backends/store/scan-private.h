@@ -13,6 +13,8 @@ struct scan_file {
 	bool in_new;
 	uint64_t ino;
 	bool matched;
+	struct guid guid; /* of the entry that it was matched with by name, and its copy id */
+	uint64_t id;
 };
 
 struct scan_box {
@@ -42,6 +44,7 @@ struct scan_missing {
 	struct entry e; /* owned */
 	size_t box;
 	bool found;
+	bool replaced; /* known to be gone: no file is taken for it */
 };
 
 struct scan {
@@ -78,6 +81,8 @@ int scan_may_arrive(struct scan *sc, const struct scan_file *f);
 int scan_match_across(struct scan *sc);		   /* moves, hard links, arrivals */
 int scan_judge_missing(struct scan *sc);	   /* expunged, held, lost */
 int scan_check_content(struct scan *sc, size_t box, struct entry *e);
+/* The body of e went to deleted/ and another file has its name: a rename over it was not logged. */
+bool scan_was_replaced(struct scan *sc, const struct entry *e);
 int scan_mark_lost(struct scan *sc, struct entry *e);
 bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int *ret_err);
 bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b);

@@ -264,6 +264,8 @@ static int judge_new_dirs(struct scan *sc)
 		}
 		if (err >= 0)
 			err = add_new_box(sc, &g, sc->dirs[i].dir, sc->dirs[i].ino);
+		if (err >= 0)
+			change_event(sc->s, EVENT_ADDED, sc->dirs[i].dir, NULL, false);
 		sc->report->records++;
 	}
 	return err;

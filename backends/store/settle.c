@@ -127,6 +127,39 @@ static int find_message(struct store *s, struct index_txn *tx, const char *path,
 				       : -ENOENT;
 }
 
+bool unsettled_has(const struct store *s, const char *path)
+{
+	for (const struct unsettled *u = s->unsettled; u; u = u->next)
+		if (strcmp(u->path, path) == 0)
+			return true;
+	return false;
+}
+
+void unsettled_forget(struct store *s, const char *path)
+{
+	for (struct unsettled **p = &s->unsettled; *p; p = &(*p)->next)
+		if (strcmp((*p)->path, path) == 0) {
+			struct unsettled *u = *p;
+
+			*p = u->next;
+			free(u->path);
+			free(u);
+			return;
+		}
+}
+
+static void unsettled_add(struct store *s, const char *path)
+{
+	struct unsettled *u;
+
+	if (unsettled_has(s, path))
+		return;
+	u = mb_xcalloc(1, sizeof(*u));
+	u->path = mb_xstrdup(path);
+	u->next = s->unsettled;
+	s->unsettled = u;
+}
+
 int store_before_write(struct store *s, const char *path, bool truncate)
 {
 	struct index_txn *tx;
@@ -144,8 +177,11 @@ int store_before_write(struct store *s, const char *path, bool truncate)
 	}
 	if (err == 0 && !edit_find(s, &e.copy))
 		err = begin_edit(s, path, &e);
-	else if (err == -ENOENT)
+	else if (err == -ENOENT) {
+		if (n.kind == NODE_MESSAGE)
+			unsettled_add(s, path);
 		err = 0;
+	}
 	entry_release(&e);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : 0;
@@ -268,6 +304,7 @@ int settle_locked(struct store *s, const char *path, const struct origin *origin
 	const char *name;
 	int err = change_begin(s, &p.tx);
 
+	unsettled_forget(s, path);
 	if (err < 0)
 		return err;
 	err = find_message(s, p.tx, path, &n, &name, &e);

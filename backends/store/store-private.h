@@ -56,6 +56,12 @@ struct edit {
 	char *kept; /* name in staging/ of the content before */
 };
 
+/* A file that is being written in cur or new and is no message yet. */
+struct unsettled {
+	struct unsettled *next;
+	char *path; /* owned */
+};
+
 struct store {
 	char *dir, *mail_path;
 	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
@@ -84,6 +90,7 @@ struct store {
 	struct recent_link *links;
 	struct expected *expected;
 	struct edit *edits;
+	struct unsettled *unsettled;
 
 	pthread_mutex_t event_lock, queue_lock;
 	struct queued_event *events, **events_tail;
@@ -244,6 +251,9 @@ int recover_anew(struct store *s); /* sets the index aside and builds it from ch
  * directories that the index has are older than the names. */
 int recover_dirs(struct store *s, bool anew);
 int recover_staging(struct store *s);
+/* Files that the mount's programs are still writing: a scan leaves them alone. */
+bool unsettled_has(const struct store *s, const char *path);
+void unsettled_forget(struct store *s, const char *path);
 int settle_locked(struct store *s, const char *path, const struct origin *origin);
 
 /* body.c */

@@ -399,6 +399,8 @@ static void store_free(struct store *s)
 		s->expected = e->next;
 		expected_free(e);
 	}
+	while (s->unsettled)
+		unsettled_forget(s, s->unsettled->path);
 	while (s->edits) {
 		struct edit *e = s->edits;
 
