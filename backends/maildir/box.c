@@ -246,16 +246,38 @@ struct settling {
 	bool progress;
 };
 
-/* A parent without a directory of its own needs nothing but its place in the map. */
-static bool settle_structural(struct maildir *m, struct md_box *box, const char *dir)
+/* A parent that is no mailbox needs a place in the map only; in LAYOUT=fs its directory goes along. */
+static int settle_structural(struct maildir *m, struct md_box *box, const char *dir)
 {
-	if (!box->structural)
-		return false;
-	if (!box->dir || strcmp(box->dir, dir) != 0) {
-		set_dir(box, dir);
-		m->must_write = true;
+	MB_AUTO_FREE char *from = box->dir ? mb_xstrdup(box->dir) : NULL;
+	struct stat st;
+	int err = 0;
+
+	if (from && strcmp(from, dir) == 0)
+		return 0;
+	if (from && m->layout == LAYOUT_FS && at_stat(m->root, from, &st) == 0 &&
+	    at_stat(m->root, dir, &st) == -ENOENT) {
+		err = md_write_box_intent(m, box, dir);
+		if (!err)
+			err = rename_dir(m, from, dir);
+		if (!err)
+			carry_children(m, from, dir);
 	}
-	return true;
+	if (!err)
+		set_dir(box, dir);
+	m->must_write = true;
+	return err;
+}
+
+/* In LAYOUT=fs a directory goes with its parent's, which goes first. */
+static bool waits_for_parent(struct maildir *m, const struct md_box *box, const char *dir)
+{
+	const struct md_box *parent = md_box_find(m, &md_node(m, box)->parent);
+	const char *slash = strrchr(dir, '/');
+	size_t n = slash ? (size_t)(slash - dir) : 0;
+
+	return m->layout == LAYOUT_FS && slash && parent && parent->dir && !parent->gone &&
+	       (strncmp(parent->dir, dir, n) != 0 || parent->dir[n]);
 }
 
 static int settle_box(struct maildir *m, struct md_box *box, struct settling *s)
@@ -270,8 +292,12 @@ static int settle_box(struct maildir *m, struct md_box *box, struct settling *s)
 	if (err)
 		return 0; /* its own put said so; the others go on */
 	const char *path = buf_cstr(&dir);
-	if (settle_structural(m, box, path) || (box->dir && strcmp(box->dir, path) == 0))
+	if (waits_for_parent(m, box, path) || (box->dir && strcmp(box->dir, path) == 0))
 		return 0;
+	if (box->structural) {
+		s->progress = true;
+		return settle_structural(m, box, path);
+	}
 	other = md_box_at(m, path);
 	if (box->misplaced && (wants(m, other, path) || is_awaited(m, box, path)))
 		return 0; /* it gives way; its own delete follows in the plan */

@@ -73,6 +73,21 @@ static bool has_digest(struct maildir *m, struct md_file *f, const struct digest
 	return md_digest_file(m, f, &now) == 0 && digest_equal(&now, d);
 }
 
+/* Has it the content that the map, or else the local side, knows?  A body that nobody can tell is
+ * taken for the same. */
+static bool same_content(struct maildir *m, struct md_file *f)
+{
+	struct digest now = {0}, known = f->digest;
+
+	if (!digest_known(&known) && m->local->ops->digest(m->local, &f->guid, f->id, &known) < 0)
+		return true;
+	f->digest = (struct digest){0}; /* of the file, not of the map */
+	if (md_digest_file(m, f, &now) < 0)
+		now = known;
+	f->digest = known;
+	return digest_equal(&now, &known);
+}
+
 static void add_fresh(struct maildir *m, struct md_file *f)
 {
 	MB_GROW(m->fresh, m->cap_fresh, m->n_fresh + 1);
@@ -102,8 +117,7 @@ static int check_content(struct maildir *m, struct md_file *f, void *arg)
 		return 0;
 	if (f->ino == was.ino && f->size == was.size && f->mtime_ns == was.mtime_ns)
 		return 0;
-	if (f->size == was.size && (f->mtime_ns == was.mtime_ns || !digest_known(&f->digest) ||
-				    has_digest(m, f, &f->digest))) {
+	if (f->size == was.size && same_content(m, f)) {
 		f->dirty = true;
 		return 0;
 	}

@@ -107,14 +107,14 @@ static void displace(struct md_file *f)
 	f->dirty = true; /* or the next run takes the new file for it */
 }
 
-/* Of two under one name the one that is not agreed yet came later: the name is its. */
+/* Of two under one name the one that is there, or is not agreed yet and so came later, has it. */
 static void box_add_file(struct md_box *box, struct md_file *f)
 {
 	struct md_file *other;
 
 	f->box = box;
 	HASH_FIND(hb, box->files, f->key, strlen(f->key), other);
-	if (other && other->agreed && !f->agreed) {
+	if (other && ((other->missing && !f->missing) || (other->agreed && !f->agreed))) {
 		HASH_DELETE(hb, box->files, other);
 		displace(other);
 		HASH_ADD_KEYPTR(hb, box->files, other->key, strlen(other->key), other);

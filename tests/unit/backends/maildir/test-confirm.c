@@ -1,0 +1,38 @@
+/* What was found and told: until the local side has it, it is told the same. */
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "tests/support/foreign.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* The stamp of a change is of when it was found first: a later change here wins. */
+static void told_again_is_told_the_same(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	foreign_rename(f, "cur/1.a.host:2,", "cur/1.a.host:2,S");
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(local_find(f, "one\n")->flags.set, FLAG_MASK(FLAG_SEEN));
+	memory_flags(f->local, &one, 0, 0, FLAG_MASK(FLAG_SEEN));
+	foreign_sync(f);
+	assert_int_equal(local_find(f, "one\n")->flags.set, 0);
+	MB_AUTO_FREE char *letters = foreign_letters(f, "", "one\n");
+	assert_string_equal(letters, "");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
+	const struct CMUnitTest tests[] = {
+		T(told_again_is_told_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

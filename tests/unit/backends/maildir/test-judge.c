@@ -1,0 +1,200 @@
+/* What it means that a file is there that was not, or is not that was. */
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "tests/support/foreign.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void moves_keep_the_message(void **state)
+{
+	struct foreign *f = *state;
+	struct guid x, one, two;
+
+	memory_create(f->local, &GUID_ZERO, "X", &x);
+	foreign_write(f, "cur/1.a.host,U=5:2,S", "one\n");
+	two = local_deliver(f, GUID_INBOX, "two\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	foreign_rename(f, "cur/1.a.host,U=5:2,S", ".X/cur/1.a.host,U=5:2,S");
+	memory_move(f->local, &two, 0, &x);
+	foreign_sync(f);
+	assert_int_equal(foreign_count(f, ""), 0);
+	assert_int_equal(foreign_count(f, ".X"), 2);
+	assert_true(guid_equal(&local_find(f, "one\n")->guid, &one));
+	assert_true(guid_equal(&local_find(f, "one\n")->place.mailbox, &x));
+}
+
+static void what_both_have_is_paired(void **state)
+{
+	struct foreign *f = *state;
+	struct guid g;
+
+	foreign_mkdir(f, ".Work");
+	for (int i = 0; i < 20; i++) {
+		char path[64], text[32];
+
+		snprintf(path, sizeof(path), ".Work/cur/%d.x.host:2,", i);
+		snprintf(text, sizeof(text), "message %d\n", i / 2); /* twins */
+		foreign_write(f, path, text);
+	}
+	memory_create(f->local, &GUID_ZERO, "Work", &g);
+	for (int i = 0; i < 20; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "message %d\n", i / 2);
+		local_deliver(f, g, text);
+	}
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 20);
+	assert_int_equal(foreign_count(f, ".Work"), 20);
+	assert_true(foreign_exists(f, ".Work/cur/0.x.host:2,"));
+}
+
+static void many_missing_are_held(void **state)
+{
+	struct foreign *f = *state;
+
+	for (int i = 0; i < 20; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "cur/%d.x.host:2,", i);
+		foreign_write(f, path, path);
+	}
+	foreign_sync(f);
+	foreign_rmdir(f, "cur");
+	foreign_mkdir(f, "");
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->last.held, 20);
+	assert_int_equal(local_live(f), 20);
+	f->allow = true;
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 0);
+}
+
+/* Another file under the old name is another message. */
+static void an_edit_is_a_new_message(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	foreign_write(f, "tmp/x", "one, edited\n");
+	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	assert_false(guid_equal(&local_find(f, "one, edited\n")->guid, &one));
+	assert_true(foreign_exists(f, "cur/1.a.host:2,S"));
+}
+
+/* A file cut short is damage, not an edit. */
+static void a_shorter_file_is_left_alone(void **state)
+{
+	struct foreign *f = *state;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one and more\n");
+	foreign_sync(f);
+	foreign_write(f, "tmp/x", "one\n");
+	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(local_live(f), 1);
+	local_find(f, "one and more\n");
+}
+
+/* Another base name in the same folder (mrefile), another folder with another name (afew). */
+static void a_new_name_is_the_same_message(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one, two;
+
+	foreign_mkdir(f, ".X");
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_write(f, "cur/2.a.host:2,", "two\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	two = local_find(f, "two\n")->guid;
+	foreign_rename(f, "cur/1.a.host:2,", "cur/other.host:2,S");
+	foreign_rename(f, "cur/2.a.host:2,", ".X/cur/uuid:2,");
+	foreign_sync(f);
+	assert_true(guid_equal(&local_find(f, "one\n")->guid, &one));
+	assert_int_equal(local_find(f, "one\n")->flags.set, FLAG_MASK(FLAG_SEEN));
+	assert_true(guid_equal(&local_find(f, "two\n")->guid, &two));
+	assert_int_equal(local_live(f), 2);
+}
+
+/* An expunge of what the local side moved to and fro since, and both had in step, counts. */
+static void a_message_moved_back_can_be_expunged(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one, x;
+
+	memory_create(f->local, &GUID_ZERO, "X", &x);
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	memory_move(f->local, &one, 0, &x);
+	memory_move(f->local, &one, 0, &GUID_INBOX);
+	foreign_sync(f);
+	foreign_unlink(f, "cur/1.a.host:2,");
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 0);
+	assert_int_equal(foreign_count(f, ""), 0);
+}
+
+/* Moved here, expunged there: it was moved later than what the expunge had seen, and stays. */
+static void a_move_beats_an_expunge(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one, x;
+
+	memory_create(f->local, &GUID_ZERO, "X", &x);
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	memory_move(f->local, &one, 0, &x);
+	foreign_unlink(f, "cur/1.a.host:2,");
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	assert_int_equal(foreign_count(f, ".X"), 1);
+}
+
+static void many_expunged_at_the_local_side_are_not_held(void **state)
+{
+	struct foreign *f = *state;
+	struct guid g[20];
+
+	for (int i = 0; i < 20; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%d\n", i);
+		g[i] = local_deliver(f, GUID_INBOX, text);
+	}
+	foreign_sync(f);
+	for (int i = 0; i < 20; i++)
+		memory_expunge(f->local, &g[i], 0);
+	foreign_sync(f);
+	assert_int_equal(f->last.held, 0);
+	assert_int_equal(foreign_count(f, ""), 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
+	const struct CMUnitTest tests[] = {
+		T(moves_keep_the_message),
+		T(what_both_have_is_paired),
+		T(many_missing_are_held),
+		T(an_edit_is_a_new_message),
+		T(a_shorter_file_is_left_alone),
+		T(a_new_name_is_the_same_message),
+		T(a_message_moved_back_can_be_expunged),
+		T(a_move_beats_an_expunge),
+		T(many_expunged_at_the_local_side_are_not_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
