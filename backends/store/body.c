@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
+
+#define READER_TRIES 5
 
 /* The body of one entry, when its file has the size that was logged. */
 static int open_entry(struct store *s, struct index_txn *tx, const struct entry *e)
@@ -24,7 +27,7 @@ static int open_entry(struct store *s, struct index_txn *tx, const struct entry 
 		return MB_E_LOST;
 	fd = at_open_regular(s->mail_fd, path, O_RDONLY);
 	if (fd < 0)
-		return fd == -ENOENT ? MB_E_LOST : fd;
+		return fd == -ENOENT ? MB_E_STALE : fd; /* renamed just now, or gone */
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	return (uint64_t)st.st_size == e->copy.size ? MB_TAKE_FD(fd) : MB_E_DAMAGED;
@@ -70,7 +73,7 @@ int body_open_locked(struct store *s, struct index_txn *tx, const struct guid *g
 	return err < 0 ? first : err;
 }
 
-int store_open_body(struct store *s, const struct guid *guid, uint64_t id)
+static int open_once(struct store *s, const struct guid *guid, uint64_t id)
 {
 	struct index_txn *tx;
 	int err = index_begin(s->index, false, &tx);
@@ -80,6 +83,35 @@ int store_open_body(struct store *s, const struct guid *guid, uint64_t id)
 	err = body_open_locked(s, tx, guid, id);
 	index_abort(tx);
 	return err;
+}
+
+/*
+ * Files are renamed before the index says so, and we hold no lock: what has no file under its name is
+ * looked up again, by the writer's own process with the lock, by a reader a little later.
+ */
+static int open_again(struct store *s, const struct guid *guid, uint64_t id)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+	int err = MB_E_STALE;
+
+	for (int tries = 0; err == MB_E_STALE && tries < READER_TRIES; tries++) {
+		if (s->mode == STORE_WRITE) {
+			store_lock(s);
+			err = open_once(s, guid, id);
+			store_unlock(s);
+			break;
+		}
+		nanosleep(&pause, NULL);
+		err = open_once(s, guid, id);
+	}
+	return err == MB_E_STALE ? MB_E_LOST : err;
+}
+
+int store_open_body(struct store *s, const struct guid *guid, uint64_t id)
+{
+	int err = open_once(s, guid, id);
+
+	return err == MB_E_STALE ? open_again(s, guid, id) : err;
 }
 
 int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char **ret_path)
@@ -122,34 +154,51 @@ static int log_digest(struct store *s, const struct guid *guid, uint64_t id,
 	return change_end(s, tx, err);
 }
 
-int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret)
+/* 1 and the digest when it is known already. */
+static int known_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret,
+			uint64_t *ret_size)
 {
-	MB_AUTO_CLOSE int fd = -1;
 	struct index_txn *tx;
 	struct entry e = {0};
-	uint64_t size;
 	int err = index_begin(s->index, false, &tx);
 
 	if (err < 0)
 		return err;
 	err = index_get_entry(tx, guid, id, &e);
-	if (err >= 0 && !digest_known(&e.copy.digest))
-		fd = err = open_entry(s, tx, &e);
 	index_abort(tx);
-	if (err < 0 || digest_known(&e.copy.digest)) {
+	if (err < 0)
+		return err;
+	*ret_size = e.copy.size;
+	if (digest_known(&e.copy.digest)) {
 		*ret = e.copy.digest;
-		entry_release(&e);
-		return err < 0 ? err : 0;
+		err = 1;
+	} else if (!copy_alive(&e.copy) || e.state != ENTRY_PRESENT) {
+		err = MB_E_LOST;
 	}
-	err = digest_fd(fd, ret, &size);
-	if (err >= 0 && size != e.copy.size)
-		err = MB_E_DAMAGED;
 	entry_release(&e);
+	return err;
+}
+
+int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret)
+{
+	MB_AUTO_CLOSE int fd = -1;
+	struct digest d;
+	uint64_t size, known;
+	int err = known_digest(s, guid, id, ret, &known);
+
+	if (err != 0)
+		return err < 0 ? err : 0;
+	fd = store_open_body(s, guid, id);
+	err = fd < 0 ? fd : digest_fd(fd, &d, &size);
+	if (err >= 0 && size != known)
+		err = MB_E_DAMAGED;
 	if (err >= 0 && s->mode == STORE_WRITE) {
 		store_lock(s);
-		err = log_digest(s, guid, id, ret);
+		err = log_digest(s, guid, id, &d);
 		store_unlock(s);
 	}
+	if (err >= 0)
+		*ret = d;
 	return err < 0 ? err : 0;
 }
 
