@@ -35,17 +35,20 @@ int scan_mark_lost(struct scan *sc, struct entry *e)
 
 /* ---- content ---- */
 
+/* Most files say so with their first bytes. */
 static bool all_zeros(int fd)
 {
 	uint8_t data[65536];
+	size_t want = 512;
 	off_t at = 0;
 	ssize_t n;
 
-	while ((n = io_pread_full(fd, data, sizeof(data), at)) > 0) {
+	while ((n = io_pread_full(fd, data, want, at)) > 0) {
 		for (ssize_t i = 0; i < n; i++)
 			if (data[i])
 				return false;
 		at += n;
+		want = sizeof(data);
 	}
 	return n == 0 && at > 0;
 }
@@ -141,11 +144,12 @@ static int judge_content(struct scan *sc, const char *path, int fd, struct entry
 
 	if (shorter || all_zeros(fd))
 		return judge_damaged(sc, path, e);
+	if ((uint64_t)st->st_size == e->copy.size && !digest_known(&e->copy.digest))
+		return note_times(sc, e, st); /* nothing to compare it with */
 	err = digest_fd(fd, &d, NULL);
 	if (err < 0)
 		return err;
-	if ((uint64_t)st->st_size == e->copy.size &&
-	    (!digest_known(&e->copy.digest) || digest_equal(&d, &e->copy.digest)))
+	if ((uint64_t)st->st_size == e->copy.size && digest_equal(&d, &e->copy.digest))
 		return note_times(sc, e, st);
 	if (!sc->s->was_clean)
 		return judge_damaged(sc, path, e);
@@ -159,7 +163,7 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 	MB_AUTO_FREE char *path = path_join(b->dir, e->in_new ? "new" : "cur", e->file);
 	MB_AUTO_CLOSE int fd = -1;
 	struct stat st;
-	int err = at_stat(sc->s->mail_fd, path, &st);
+	int err = scan_stat_file(sc, b, e->in_new, e->file, &st);
 
 	if (err == -ENOENT || (err == 0 && !S_ISREG(st.st_mode)))
 		return 0; /* gone while we look: the next scan sees it */

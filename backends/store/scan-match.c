@@ -53,6 +53,7 @@ void scan_forget_files(struct scan_box *b)
 
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
+	scan_leave_dir(sc);
 	/* how a rename by hand is known later */
 	at_identity(sc->s->mail_fd, b->dir, &b->ino);
 	for (int in_new = 0; in_new < 2; in_new++) {
@@ -81,11 +82,34 @@ int scan_read_box(struct scan *sc, struct scan_box *b)
 
 /* ---- one mailbox ---- */
 
+void scan_leave_dir(struct scan *sc)
+{
+	if (sc->at_box)
+		close(sc->at_fd);
+	sc->at_box = NULL;
+}
+
+int scan_stat_file(struct scan *sc, const struct scan_box *b, bool in_new, const char *name,
+		   struct stat *ret)
+{
+	if (sc->at_box != b || sc->at_new != in_new) {
+		MB_AUTO_FREE char *path = path_join(b->dir, in_new ? "new" : "cur", NULL);
+		int fd = at_open(sc->s->mail_fd, path, O_PATH | O_DIRECTORY, 0);
+
+		if (fd < 0)
+			return fd;
+		scan_leave_dir(sc);
+		sc->at_fd = fd;
+		sc->at_box = b;
+		sc->at_new = in_new;
+	}
+	return at_stat(sc->at_fd, name, ret);
+}
+
 static bool regular(struct scan *sc, const struct scan_box *b, const struct scan_file *f,
 		    struct stat *st)
 {
-	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
-	int err = at_stat(sc->s->mail_fd, path, st);
+	int err = scan_stat_file(sc, b, f->in_new, f->name, st);
 
 	if (err < 0 && err != -ENOENT)
 		sc->report->errors++;
@@ -526,10 +550,10 @@ static int match_file(struct scan *sc, const struct missing_index *x, struct sca
 	}
 	if (err < 0 || f->matched)
 		return err;
-	err = scan_may_arrive(sc, f);
-	if (err <= 0)
-		return err;
-	return regular(sc, b, f, &st) ? publish_file(sc, b, f, &st) : 0;
+	if (!regular(sc, b, f, &st))
+		return 0;
+	err = scan_may_arrive(sc, &st);
+	return err > 0 ? publish_file(sc, b, f, &st) : err;
 }
 
 int scan_match_across(struct scan *sc)

@@ -47,6 +47,11 @@ struct scan_missing {
 	bool replaced; /* known to be gone: no file is taken for it */
 };
 
+struct scan_known {
+	uint64_t ino, size;
+	int64_t mtime_ns;
+};
+
 struct scan {
 	struct store *s;
 	struct index_txn *tx;
@@ -56,8 +61,12 @@ struct scan {
 	bool full;
 	bool subscriptions; /* the file was replaced */
 	bool steady; /* nothing moved while it was read: absence may be judged */
-	uint64_t *known; /* owned: inodes of all messages; only of an unsteady tree */
+	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;
+	/* The directory whose files are looked at now, so that each costs one call. */
+	const struct scan_box *at_box;
+	bool at_new;
+	int at_fd;
 	int64_t now_ns;
 	struct scan_box *boxes;
 	size_t n_boxes, cap_boxes;
@@ -71,20 +80,24 @@ int scan_tree(struct scan *sc);	      /* boxes and dirs; renames, creations, del
 int scan_moved_dirs(struct scan *sc);  /* renames, swaps, rotations; names follow */
 int scan_judge_boxes(struct scan *sc);
 int scan_stat_box(struct scan *sc, struct scan_box *b);
+/* stat of a file that was listed in cur or new of b. */
+int scan_stat_file(struct scan *sc, const struct scan_box *b, bool in_new, const char *name,
+		   struct stat *ret);
+void scan_leave_dir(struct scan *sc);
 int scan_read_box(struct scan *sc, struct scan_box *b);
 void scan_forget_files(struct scan_box *b);
 int scan_match_box(struct scan *sc, size_t box);   /* exact and by unique part; rest: missing, found */
 /* Reads and matches what changed until nothing moves meanwhile; sets sc->steady. */
 int scan_read_steadily(struct scan *sc);
 /* 1 when a file that matches nothing is a new message for sure. */
-int scan_may_arrive(struct scan *sc, const struct scan_file *f);
+int scan_may_arrive(struct scan *sc, const struct stat *st);
 int scan_match_across(struct scan *sc);		   /* moves, hard links, arrivals */
 int scan_judge_missing(struct scan *sc);	   /* expunged, held, lost */
 int scan_check_content(struct scan *sc, size_t box, struct entry *e);
 /* The body of e went to deleted/ and another file has its name: a rename over it was not logged. */
 bool scan_was_replaced(struct scan *sc, const struct entry *e);
 int scan_mark_lost(struct scan *sc, struct entry *e);
-bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int *ret_err);
+bool scan_stat_dir(int root, const char *path, struct dir_stamp *ret, int *ret_err);
 bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b);
 
 #endif

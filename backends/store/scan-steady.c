@@ -177,36 +177,44 @@ int scan_read_steadily(struct scan *sc)
 
 /* ---- an unsteady tree ------------------------------------------------------------------------ */
 
-static int add_ino(struct entry *e, void *arg)
+static int add_known(struct entry *e, void *arg)
 {
 	struct scan *sc = arg;
 
 	if (e->state != ENTRY_PRESENT || !e->ino)
 		return 0;
 	MB_GROW(sc->known, sc->cap_known, sc->n_known + 1);
-	sc->known[sc->n_known++] = e->ino;
+	sc->known[sc->n_known++] = (struct scan_known){e->ino, e->copy.size, e->mtime_ns};
 	return 0;
 }
 
-static int compare_ino(const void *a, const void *b)
+static int compare_known(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct scan_known *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	if (x->ino != y->ino)
+		return x->ino < y->ino ? -1 : 1;
+	if (x->size != y->size)
+		return x->size < y->size ? -1 : 1;
+	return (x->mtime_ns > y->mtime_ns) - (x->mtime_ns < y->mtime_ns);
 }
 
-int scan_may_arrive(struct scan *sc, const struct scan_file *f)
+/* The inode alone does not tell: it is given again as soon as a message is removed. */
+int scan_may_arrive(struct scan *sc, const struct stat *st)
 {
+	const struct scan_known key = {st->st_ino, (uint64_t)st->st_size,
+				       (int64_t)st->st_mtim.tv_sec * 1000000000 +
+					       st->st_mtim.tv_nsec};
 	int err = 0;
 
 	if (sc->steady)
 		return 1;
 	if (!sc->known) {
-		err = index_each(sc->tx, add_ino, sc);
+		err = index_each(sc->tx, add_known, sc);
 		if (sc->n_known)
-			qsort(sc->known, sc->n_known, sizeof(*sc->known), compare_ino);
+			qsort(sc->known, sc->n_known, sizeof(*sc->known), compare_known);
 	}
 	if (err < 0 || !sc->n_known)
 		return err < 0 ? err : 1;
-	return !bsearch(&f->ino, sc->known, sc->n_known, sizeof(*sc->known), compare_ino);
+	return !bsearch(&key, sc->known, sc->n_known, sizeof(*sc->known), compare_known);
 }

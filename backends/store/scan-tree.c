@@ -23,10 +23,10 @@ bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b)
 }
 
 /* false when it is no directory; *ret_err is set for errors other than absence. */
-bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int *ret_err)
+bool scan_stat_dir(int root, const char *path, struct dir_stamp *ret, int *ret_err)
 {
 	struct stat st;
-	int err = at_stat(s->mail_fd, path, &st);
+	int err = at_stat(root, path, &st);
 
 	*ret_err = err == -ENOENT || err == -ENOTDIR ? 0 : err;
 	if (err < 0 || !S_ISDIR(st.st_mode))
@@ -37,17 +37,20 @@ bool scan_stat_dir(struct store *s, const char *path, struct dir_stamp *ret, int
 	return true;
 }
 
-/* Stats cur and new. */
+/* Stats cur and new: two of four calls. */
 int scan_stat_box(struct scan *sc, struct scan_box *b)
 {
-	MB_AUTO_FREE char *cur = path_join(b->dir, "cur", NULL);
-	MB_AUTO_FREE char *new = path_join(b->dir, "new", NULL);
-	int err1, err2;
-	bool has_cur, has_new;
+	MB_AUTO_CLOSE int dir = at_open(sc->s->mail_fd, b->dir, O_PATH | O_DIRECTORY, 0);
+	int err1 = dir, err2 = 0;
+	bool has_cur = false, has_new = false;
 
 	b->looked_ns = clock_wall_ns();
-	has_cur = scan_stat_dir(sc->s, cur, &b->cur, &err1);
-	has_new = scan_stat_dir(sc->s, new, &b->new_, &err2);
+	if (dir >= 0) {
+		has_cur = scan_stat_dir(dir, "cur", &b->cur, &err1);
+		has_new = scan_stat_dir(dir, "new", &b->new_, &err2);
+	} else if (dir == -ENOENT || dir == -ENOTDIR) {
+		err1 = 0;
+	}
 	if (err1 < 0 || err2 < 0) {
 		sc->report->errors++;
 		return -EIO;
@@ -104,7 +107,7 @@ static int known_boxes(struct scan *sc, bool *ret_walk)
 		if (mailbox)
 			err = add_box(sc, &t.nodes[i], &local);
 		if (mailbox && (root || sc->s->layout == LAYOUT_FS)) {
-			if (!scan_stat_dir(sc->s, local.dir, &self, &ignored) ||
+			if (!scan_stat_dir(sc->s->mail_fd, local.dir, &self, &ignored) ||
 			    !scan_stamp_equal(&self, &local.self))
 				*ret_walk = true;
 			sc->boxes[sc->n_boxes - 1].self = self;
@@ -180,7 +183,7 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 	if (!at_path_ok(path) || !mailbox_name(w->sc, path))
 		return 0;
 	cur = path_join(path, "cur", NULL);
-	if (!scan_stat_dir(w->sc->s, cur, &st, &err)) {
+	if (!scan_stat_dir(w->sc->s->mail_fd, cur, &st, &err)) {
 		if (err < 0)
 			w->sc->report->errors++;
 		else

@@ -35,6 +35,7 @@ static void scan_release(struct scan *sc)
 	free(sc->dirs);
 	free(sc->missing);
 	free(sc->known);
+	scan_leave_dir(sc);
 }
 
 static bool young(const struct scan *sc, const struct dir_stamp *d)
