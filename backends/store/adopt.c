@@ -123,6 +123,16 @@ static char *state_path(const char *maildir, const char *dir)
 	return mb_xasprintf("%s/%s", cwd, dir);
 }
 
+/* Not inside the tree, where it would be mail; and both names fit into a line of text. */
+static int check_place(const char *maildir, const char *dir)
+{
+	size_t len = strlen(maildir);
+
+	if (strchr(maildir, '\n') || strchr(dir, '\n'))
+		return MB_E_NAME;
+	return strncmp(dir, maildir, len) == 0 && (dir[len] == '/' || len == 1) ? -EINVAL : 0;
+}
+
 int store_adopt(const char *maildir, const char *dir, enum layout layout, char **ret_dir)
 {
 	char abs[PATH_MAX];
@@ -146,7 +156,9 @@ int store_adopt(const char *maildir, const char *dir, enum layout layout, char *
 	char resolved[PATH_MAX];
 	if (!realpath(state, resolved)) /* the root file names it for good */
 		return -errno;
-	err = adopt_into(mail_fd, abs, resolved, layout);
+	err = check_place(abs, resolved);
+	if (err >= 0)
+		err = adopt_into(mail_fd, abs, resolved, layout);
 	if (err < 0)
 		undo(mail_fd, resolved);
 	else
