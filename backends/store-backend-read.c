@@ -1,6 +1,9 @@
 /*
  * store-backend-read.c - the local store's side of the seam: what is read, from index and log.
  *
+ * News is what both log and index have: the log may be ahead while another process writes, and a
+ * record whose state cannot be read yet would be passed over for good.
+ *
  * Nothing here needs the writer's role.  Each answer is one read transaction; what is given to a
  * callback is collected first, so that the callback may ask the backend, or change it.
  */
@@ -18,13 +21,23 @@ static int read_begin(struct store_backend *b, struct index_txn **ret)
 	return index_begin(store_index(b->store), false, ret);
 }
 
+/* Read before the flush, so that all of it is durable after it. */
+static int news_end(struct store_backend *b, struct position *ret)
+{
+	int err = store_applied(b->store, ret);
+	int err2 = store_backend_flush(b);
+
+	/* nothing in it yet, or all that it has was dropped from the log */
+	if (err == -ENOENT || (!err && log_check(store_log(b->store), ret) == MB_E_POSITION))
+		err = log_end(store_log(b->store), ret);
+	return err ? err : err2;
+}
+
 int sb_position(struct backend *backend, struct position *ret)
 {
 	struct store_backend *b = store_backend_of(backend);
-	int err = store_backend_flush(b);
+	int err = news_end(b, ret);
 
-	if (!err)
-		err = log_end(store_log(b->store), ret);
 	if (!err)
 		b->known = *ret;
 	return err;
@@ -35,8 +48,14 @@ int sb_position(struct backend *backend, struct position *ret)
 struct collect {
 	struct change_set *set;
 	uint64_t except;
+	struct position last; /* of what the index has */
 	bool echo;
 };
+
+static bool is_after(const struct position *p, const struct position *q)
+{
+	return p->sequence != q->sequence ? p->sequence > q->sequence : p->offset > q->offset;
+}
 
 static void add_message(struct change_set *c, const struct guid *g)
 {
@@ -84,6 +103,8 @@ static int collect_record(const struct record *r, const struct position *end, ui
 	struct collect *c = arg;
 
 	(void)modseq;
+	if (is_after(end, &c->last))
+		return 1; /* it is news next time */
 	c->set->end = *end;
 	if (!is_news(r->type))
 		return 0;
@@ -147,10 +168,10 @@ int sb_changes(struct backend *backend, const struct position *since, uint64_t e
 	int err = log_check(store_log(b->store), since);
 
 	if (!err)
-		err = store_backend_flush(b);
+		err = news_end(b, &c.last);
 	if (!err)
 		err = log_read(store_log(b->store), since, collect_record, &c, NULL);
-	if (!err)
+	if (err >= 0)
 		err = resolve_messages(b, &set);
 	if (err) {
 		change_set_release(&set);

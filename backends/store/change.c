@@ -191,3 +191,15 @@ int index_write_applied(struct index_txn *tx, const struct position *p)
 	memcpy(bytes, b.data, b.len);
 	return index_meta_put(tx, "applied", bytes, sizeof(bytes));
 }
+
+int store_applied(struct store *s, struct position *ret)
+{
+	struct index_txn *tx;
+	int err = index_begin(s->index, false, &tx);
+
+	if (err < 0)
+		return err;
+	err = index_read_applied(tx, ret);
+	index_abort(tx);
+	return err;
+}

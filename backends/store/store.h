@@ -95,6 +95,10 @@ void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *
 /* Makes everything answered so far durable (the log; files are the caller's business). */
 int store_flush(struct store *s);
 
+/* Up to which record of the log the index, and so every answer, has come; the log may be ahead while
+ * the writer, perhaps another process, is in the middle of a change.  -ENOENT: nothing yet. */
+int store_applied(struct store *s, struct position *ret);
+
 /* Writes a checkpoint, starts a new log file, drops log files and deleted bodies older than
  * `keep_ns` that no registered peer needs. */
 int store_checkpoint(struct store *s, int64_t keep_ns);

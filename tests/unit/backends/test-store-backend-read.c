@@ -2,6 +2,8 @@
 #include "backends/backend.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/store-backend.h"
+#include "backends/store/log.h"
 #include "tests/support/store-dir.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -55,6 +57,32 @@ static void two_messages(struct peered *p, struct guid g[2])
 
 	assert_int_equal(p->b->ops->each_message(p->b, keep_guid, &next), 0);
 	assert_ptr_equal(next, g + 2);
+}
+
+/* In the log, and not yet in the index: as a reader sees it while another process writes. */
+static void no_news_ahead_of_the_index(void **state)
+{
+	struct peered *p = *state;
+	struct store *s;
+	struct position since, end;
+	struct change_set c = {0};
+	struct record r = {.type = REC_EXPUNGE, .at = {.time = 1, .replica = 1}};
+	struct guid g[2];
+
+	two_messages(p, g);
+	assert_int_equal(p->b->ops->begin(p->b, 1, false), 0);
+	s = store_backend_of(p->b)->store;
+	assert_int_equal(p->b->ops->position(p->b, &since), 0);
+	r.copy.guid = g[0];
+	r.copy.place.mailbox = GUID_INBOX;
+	assert_int_equal(log_append(store_log(s), &r, &end, NULL), 0);
+	assert_int_equal(p->b->ops->changes(p->b, &since, 1, &c), 0);
+	assert_int_equal(c.n_messages, 0);
+	assert_true(position_equal(&c.end, &since));
+	change_set_release(&c);
+	assert_int_equal(p->b->ops->position(p->b, &end), 0);
+	assert_true(position_equal(&end, &since));
+	record_release(&r);
 }
 
 static void every_message_once(void **state)
@@ -182,6 +210,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(no_news_ahead_of_the_index),
 		T(every_message_once),
 		T(news_are_keys_once_and_no_echoes),
 		T(a_lost_message_is_left_out),
