@@ -9,53 +9,12 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
-#include "backends/store/store-private.h"
+#include "backends/store/posix-private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-
-static int64_t timespec_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
-/* ---- finding the message at a name ---- */
-
-struct find_name {
-	const char *name;
-	bool in_new;
-	struct entry *found;
-	bool any;
-};
-
-static int find_name_one(struct entry *e, void *arg)
-{
-	struct find_name *f = arg;
-
-	if (!e->file || strcmp(e->file, f->name) != 0 || e->in_new != f->in_new)
-		return 0;
-	*f->found = *e;
-	memset(e, 0, sizeof(*e));
-	f->any = true;
-	return 1;
-}
-
-int entry_at(struct index_txn *tx, const struct guid *mailbox, const char *name, bool in_new,
-	     struct entry *ret)
-{
-	struct find_name f = {.name = name, .in_new = in_new, .found = ret};
-	int err = index_by_name(tx, mailbox, name, find_name_one, &f);
-
-	return err < 0 ? err : f.any ? 0 : -ENOENT;
-}
-
-static int entry_at_path(struct index_txn *tx, const struct node_info *n, const char *name,
-			 struct entry *ret)
-{
-	return n->kind == NODE_MESSAGE ? entry_at(tx, &n->mailbox, name, n->in_new, ret) : -ENOENT;
-}
 
 /* ---- the plain system calls ---- */
 
@@ -94,149 +53,6 @@ static int raw_unlink(struct store *s, const char *path)
 
 	dir = at_open_parent(s->mail_fd, path, &name);
 	return dir < 0 ? dir : io_unlinkat(dir, name, 0);
-}
-
-/* ---- records ---- */
-
-/* What stat() says of the file goes to the entry, so that a scan knows it again. */
-static void note_stat(struct entry *e, const struct stat *st)
-{
-	e->ino = st->st_ino;
-	e->mtime_ns = timespec_ns(&st->st_mtim);
-	e->ctime_ns = timespec_ns(&st->st_ctim);
-}
-
-static int put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
-		    const struct stat *st)
-{
-	struct entry e = {0};
-	int err = index_get_entry(tx, guid, id, &e);
-
-	if (err < 0)
-		return err;
-	note_stat(&e, st);
-	err = index_put_entry(tx, &e);
-	entry_release(&e);
-	return err;
-}
-
-static uint32_t next_uid(struct index_txn *tx, const struct guid *mailbox)
-{
-	struct mailbox m = {0};
-	uint32_t uid = 1;
-
-	if (index_get_mailbox(tx, mailbox, &m, NULL) == 0 && m.uid_next)
-		uid = m.uid_next;
-	mailbox_release(&m);
-	return uid;
-}
-
-static char *sub_name(bool in_new, const char *name)
-{
-	return mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
-}
-
-/* Ordinal of a copy of this message whose file is the same inode: hard links share it.  0: none. */
-static uint64_t shared_ordinal(struct index_txn *tx, const struct guid *guid, uint64_t ino)
-{
-	struct message m = {0};
-	uint64_t ordinal = 0;
-
-	if (index_get_message(tx, guid, &m) < 0)
-		return 0;
-	for (size_t i = 0; i < m.n && !ordinal; i++) {
-		struct entry e = {0};
-
-		if (index_get_entry(tx, guid, m.copies[i].id, &e) == 0 && e.ino == ino &&
-		    copy_alive(&e.copy))
-			ordinal = e.ordinal;
-		entry_release(&e);
-	}
-	message_release(&m);
-	return ordinal;
-}
-
-int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
-	    const struct guid *guid, uint64_t id, uint64_t *ret_id)
-{
-	struct record r = {.type = REC_ARRIVE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
-	struct fname f, none = {0};
-	struct stat st;
-	int err = at_stat(p->s->mail_fd, path, &st);
-
-	if (err < 0)
-		return err;
-	if (!S_ISREG(st.st_mode))
-		return 0; /* a link, a FIFO, a directory: never a message */
-	fname_parse(name, &f);
-	fname_parse("x", &none);
-	r.copy.guid = guid ? *guid : guid_new();
-	r.copy.id = id;
-	r.copy.place.mailbox = n->mailbox;
-	r.copy.place.uid = next_uid(p->tx, &n->mailbox);
-	r.copy.place.at = r.at;
-	r.copy.place.base = mb_xstrndup(name, f.base_len);
-	r.copy.size = (uint64_t)st.st_size;
-	r.copy.received_ns = timespec_ns(&st.st_mtim);
-	r.copy.recent = n->in_new;
-	r.new_name = sub_name(n->in_new, name);
-	r.ordinal = guid ? shared_ordinal(p->tx, guid, st.st_ino) : 0;
-	if (!r.ordinal)
-		r.ordinal = ++p->s->ordinal;
-	struct entry e = {.copy = r.copy};
-	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
-	r.copy = e.copy;
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
-	if (ret_id)
-		*ret_id = r.copy.id;
-	record_release(&r);
-	return err;
-}
-
-static int log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
-		       struct stamp via_seen)
-{
-	struct record r = {.type = REC_EXPUNGE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
-	int err;
-
-	copy_clone(&r.copy, &e->copy);
-	r.copy.dead = e->copy.place.at;
-	r.copy.dead_at = r.at;
-	if (via) {
-		r.copy.via = *via;
-		r.copy.via_seen = via_seen;
-	}
-	if (e->file)
-		r.old_name = sub_name(e->in_new, e->file);
-	err = change_record(p->s, p->tx, &r);
-	record_release(&r);
-	return err;
-}
-
-/* The record did not get into the log: the body goes back, so that the caller's error is true. */
-static void undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path)
-{
-	if (kept && p->s->appended == appended)
-		file_undelete(p->s, kept, path);
-}
-
-int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
-		  struct stamp via_seen)
-{
-	MB_AUTO_FREE char *path = entry_path(p->tx, e), *kept = NULL;
-	uint64_t appended = p->s->appended;
-	int err = path && e->state == ENTRY_PRESENT
-			  ? file_to_deleted(p->s, path, e, false, &kept)
-			  : 0;
-
-	if (err < 0 && err != -ENOENT && err != -ENOTDIR)
-		return err;
-	err = log_expunge(p, e, via, via_seen);
-	if (err < 0)
-		undelete(p, appended, kept, path);
-	return err;
 }
 
 /* ---- moves made by link and unlink ---- */
@@ -290,8 +106,8 @@ static struct recent_link *link_from(struct posix_call *p, const struct entry *e
 {
 	links_expire(p->s);
 	for (struct recent_link *l = p->s->links; l; l = l->next)
-		if (!l->path && l->to_id && l->pid == p->origin->pid &&
-		    l->from_id == e->copy.id && guid_equal(&l->guid, &e->copy.guid))
+		if (!l->path && l->to_id && l->pid == p->origin->pid && l->from_id == e->copy.id &&
+		    guid_equal(&l->guid, &e->copy.guid))
 			return l;
 	return NULL;
 }
@@ -324,7 +140,7 @@ static int log_link_move(struct posix_call *p, struct entry *from, struct entry 
 {
 	struct record r = {.type = REC_MOVE, .origin = *p->origin};
 	struct fname old, new;
-	int err = log_expunge(p, to, NULL, STAMP_NONE);
+	int err = posix_log_expunge(p, to, NULL, STAMP_NONE);
 
 	if (err < 0)
 		return err;
@@ -337,11 +153,11 @@ static int log_link_move(struct posix_call *p, struct entry *from, struct entry 
 	r.copy.place = to->copy.place;
 	r.copy.place.base = mb_xstrdup(to->copy.place.base);
 	r.copy.place.at = r.at;
-	r.old_name = sub_name(from->in_new, from->file);
-	r.new_name = sub_name(to->in_new, to->file);
+	r.old_name = posix_sub_name(from->in_new, from->file);
+	r.new_name = posix_sub_name(to->in_new, to->file);
 	err = change_record(p->s, p->tx, &r);
 	if (err >= 0)
-		err = put_stat(p->tx, &r.copy.guid, r.copy.id, st);
+		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, st);
 	record_release(&r);
 	return err;
 }
@@ -384,9 +200,9 @@ static int unlink_message(struct posix_call *p, const char *path, struct entry *
 	err = file_to_deleted(p->s, path, e, false, &kept);
 	if (err < 0)
 		return err;
-	err = log_expunge(p, e, NULL, STAMP_NONE);
+	err = posix_log_expunge(p, e, NULL, STAMP_NONE);
 	if (err < 0)
-		undelete(p, appended, kept, path);
+		posix_undelete(p, appended, kept, path);
 	return err;
 }
 
@@ -399,7 +215,7 @@ static int unlink_locked(struct posix_call *p, const char *path)
 
 	if (err < 0)
 		return err;
-	if (entry_at_path(p->tx, &n, name, &e) == 0) {
+	if (posix_entry_at(p->tx, &n, name, &e) == 0) {
 		err = unlink_message(p, path, &e);
 		entry_release(&e);
 		return err;
@@ -454,16 +270,16 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 
 	fname_parse(e->file, &old);
 	fname_parse(name, &new);
-	same_base = old.base_len == new.base_len && memcmp(e->file, name, old.base_len) == 0;
-	r.old_name = sub_name(e->in_new, e->file);
-	r.new_name = sub_name(to->in_new, name);
+	same_base = old.base_len == new.base_len &&memcmp(e->file, name, old.base_len) == 0;
+	r.old_name = posix_sub_name(e->in_new, e->file);
+	r.new_name = posix_sub_name(to->in_new, name);
 	flagged = flags_from_move(p->s, p->tx, e, &to->mailbox, &old, &new, r.at);
 	copy_clone(&r.copy, &e->copy);
 	if (moved || !same_base) {
 		r.type = moved ? REC_MOVE : REC_RENAME;
 		r.copy.place.mailbox = to->mailbox;
 		if (moved)
-			r.copy.place.uid = next_uid(p->tx, &to->mailbox);
+			r.copy.place.uid = posix_next_uid(p->tx, &to->mailbox);
 		r.copy.place.at = r.at;
 		free(r.copy.place.base);
 		r.copy.place.base = mb_xstrndup(name, new.base_len);
@@ -473,7 +289,7 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 	r.copy.recent = to->in_new;
 	err = change_record(p->s, p->tx, &r);
 	if (err >= 0)
-		err = put_stat(p->tx, &r.copy.guid, r.copy.id, st);
+		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, st);
 	record_release(&r);
 	return err;
 }
@@ -530,13 +346,12 @@ static int rename_log(struct posix_call *p, struct rename_call *c)
 	int err = 0;
 
 	if (c->replaces)
-		err = log_expunge(p, &c->target, NULL, STAMP_NONE);
+		err = posix_log_expunge(p, &c->target, NULL, STAMP_NONE);
 	if (err >= 0 && c->tn.kind == NODE_MESSAGE)
-		return after_rename_to_message(p, c->from, c->to,
-					       c->is_message ? &c->source : NULL, &c->tn,
-					       c->to_name);
+		return after_rename_to_message(p, c->from, c->to, c->is_message ? &c->source : NULL,
+					       &c->tn, c->to_name);
 	if (err >= 0 && c->is_message)
-		err = log_expunge(p, &c->source, NULL, STAMP_NONE);
+		err = posix_log_expunge(p, &c->source, NULL, STAMP_NONE);
 	return err;
 }
 
@@ -579,9 +394,9 @@ static int rename_file(struct posix_call *p, struct rename_call *c, unsigned fla
 
 	if (same_file(p->s, c->from, c->to))
 		return raw_rename(p->s, c->from, c->to, flags);
-	c->is_message = entry_at_path(p->tx, &c->fn, c->from_name, &c->source) == 0;
+	c->is_message = posix_entry_at(p->tx, &c->fn, c->from_name, &c->source) == 0;
 	c->replaces = !(flags & RENAME_NOREPLACE) &&
-		      entry_at_path(p->tx, &c->tn, c->to_name, &c->target) == 0;
+		      posix_entry_at(p->tx, &c->tn, c->to_name, &c->target) == 0;
 	if (c->is_message && c->replaces && copy_same_key(&c->source.copy, &c->target.copy))
 		c->replaces = false; /* onto itself */
 	err = rename_keep(p, c);
@@ -698,7 +513,7 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 		err = tree_classify(p->tx, p->s, to, &tn, &to_name);
 	if (err < 0)
 		return err;
-	is_message = entry_at_path(p->tx, &fn, from_name, &source) == 0;
+	is_message = posix_entry_at(p->tx, &fn, from_name, &source) == 0;
 	err = raw_link(p->s, from, to);
 	if (err >= 0 && tn.kind == NODE_MESSAGE) {
 		err = publish_link(p, from, to, is_message ? &source : NULL, &tn, to_name);

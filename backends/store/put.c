@@ -10,28 +10,12 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
-#include "backends/store/store-private.h"
+#include "backends/store/put-copy.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-
-/* One put of a copy while it is being worked out. */
-struct copy_put {
-	struct store *s;
-	struct index_txn *tx;
-	const struct record *want;
-	const char *staged;
-	bool quiet;	       /* the kernel knows: the change came as a system call in the mount */
-	struct entry old;      /* what is here; zeros when the copy was never heard of */
-	bool known, present;   /* old is set / its file is there */
-	struct copy new;       /* joined */
-	char *old_path;	       /* of the file now, when present */
-	char *target;	       /* "cur/NAME" or "new/NAME" wanted, when it lives */
-	char *new_path;	       /* of it in the tree */
-	char *kept;	       /* in deleted/, when this put expunged it */
-};
 
 static void copy_put_release(struct copy_put *c)
 {
@@ -120,8 +104,8 @@ static int settle_uid(struct copy_put *c)
 
 	if (c->new.place.uid)
 		err = index_by_uid(c->tx, &c->new.place.mailbox, c->new.place.uid, &other);
-	if (c->new.place.uid && (err == -ENOENT ||
-				 (err == 0 && copy_same_key(&other.copy, &c->new)))) {
+	if (c->new.place.uid &&
+	    (err == -ENOENT || (err == 0 && copy_same_key(&other.copy, &c->new)))) {
 		entry_release(&other);
 		return 0;
 	}
@@ -164,130 +148,6 @@ static int settle_target(struct copy_put *c, const char *promised)
 	return 0;
 }
 
-static int open_target_dir(struct copy_put *c, const char **ret_name)
-{
-	int fd = at_open_parent(c->s->mail_fd, c->new_path, ret_name);
-
-	if (fd == -ENOENT) { /* new/ or tmp/ is missing: repaired on the fly */
-		MB_AUTO_FREE char *dir = NULL;
-		struct stat st;
-
-		fd = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
-		if (fd >= 0 && at_stat(c->s->mail_fd, dir, &st) < 0)
-			return MB_E_STALE; /* renamed or removed behind our back: look first */
-		if (fd >= 0)
-			fd = mailbox_make_dirs(c->s, dir);
-		if (fd >= 0)
-			fd = at_open_parent(c->s->mail_fd, c->new_path, ret_name);
-	}
-	return fd;
-}
-
-/* ---- bodies that are here already ---- */
-
-struct link_body {
-	struct copy_put *c;
-	int dir;
-	const char *name;
-	int result; /* -ENOENT until linked */
-};
-
-static int link_one(struct entry *e, void *arg)
-{
-	struct link_body *l = arg;
-	MB_AUTO_FREE char *path = NULL;
-	MB_AUTO_CLOSE int from = -1;
-	const char *name;
-	struct stat st;
-
-	if (e->state != ENTRY_PRESENT || !copy_alive(&e->copy))
-		return 0;
-	path = entry_path(l->c->tx, e);
-	if (!path || at_stat(l->c->s->mail_fd, path, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (uint64_t)st.st_size != l->c->new.size)
-		return 0;
-	from = at_open_parent(l->c->s->mail_fd, path, &name);
-	if (from < 0)
-		return 0;
-	l->result = io_linkat(from, name, l->dir, l->name);
-	return 1;
-}
-
-static int link_deleted(struct link_body *l)
-{
-	MB_AUTO_FREE char *kept = NULL;
-	struct stat st;
-	int err;
-
-	if (!l->c->known)
-		return -ENOENT;
-	err = file_find_deleted(l->c->s, &l->c->old.copy.place.mailbox, &l->c->new.guid,
-				l->c->new.id, &kept);
-	if (err < 0)
-		return err;
-	if (at_stat(l->c->s->deleted_fd, kept, &st) < 0 || (uint64_t)st.st_size != l->c->new.size)
-		return -ENOENT;
-	return io_linkat(l->c->s->deleted_fd, kept, l->dir, l->name);
-}
-
-/* Links a body that this store has under the same GUID or digest, or keeps in deleted/. */
-static int place_known_body(struct copy_put *c, int dir, const char *name)
-{
-	struct link_body l = {.c = c, .dir = dir, .name = name, .result = -ENOENT};
-	struct message m = {0};
-	int err = index_get_message(c->tx, &c->new.guid, &m);
-
-	for (size_t i = 0; i < m.n && err >= 0 && l.result == -ENOENT; i++) {
-		struct entry e = {0};
-
-		if (m.copies[i].id != c->new.id &&
-		    index_get_entry(c->tx, &c->new.guid, m.copies[i].id, &e) == 0)
-			link_one(&e, &l);
-		entry_release(&e);
-	}
-	message_release(&m);
-	if (err >= 0 && l.result == -ENOENT && digest_known(&c->new.digest))
-		err = index_by_digest(c->tx, &c->new.digest, link_one, &l);
-	if (err >= 0 && l.result == -ENOENT)
-		l.result = link_deleted(&l);
-	return err < 0 ? err : l.result;
-}
-
-static void set_received(int dir, const char *name, int64_t received_ns)
-{
-	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
-				{.tv_sec = received_ns / 1000000000,
-				 .tv_nsec = received_ns % 1000000000}};
-	MB_AUTO_CLOSE int fd = at_open_regular(dir, name, O_RDONLY);
-
-	if (fd >= 0 && received_ns > 0)
-		io_utimens(fd, t);
-}
-
-static int place_body(struct copy_put *c)
-{
-	MB_AUTO_CLOSE int dir = -1;
-	const char *name;
-	struct stat st;
-
-	dir = open_target_dir(c, &name);
-	if (dir < 0)
-		return dir;
-	if (!c->staged)
-		return place_known_body(c, dir, name);
-	if (at_stat(c->s->staging_fd, c->staged, &st) < 0 || !S_ISREG(st.st_mode))
-		return -ENOENT;
-	if (!c->new.size)
-		c->new.size = (uint64_t)st.st_size; /* a peer that did not know */
-	if ((uint64_t)st.st_size != c->new.size)
-		return MB_E_DAMAGED; /* cut off on its way */
-	set_received(c->s->staging_fd, c->staged, c->new.received_ns);
-	int err = file_give(c->s, c->s->staging_fd, c->staged);
-
-	return err < 0 ? err
-		       : io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
-}
-
 /* ---- the file operation and what it was ---- */
 
 static int move_file(struct copy_put *c)
@@ -298,7 +158,7 @@ static int move_file(struct copy_put *c)
 	from = at_open_parent(c->s->mail_fd, c->old_path, &from_name);
 	if (from < 0)
 		return from == -ENOENT ? MB_E_STALE : from;
-	to = open_target_dir(c, &to_name);
+	to = put_open_target_dir(c, &to_name);
 	if (to < 0)
 		return to;
 	int err = io_renameat2(from, from_name, to, to_name, RENAME_NOREPLACE);
@@ -355,7 +215,7 @@ static int change_files(struct copy_put *c, enum record_type type)
 		return err;
 	case REC_ARRIVE:
 	case REC_FOUND:
-		err = place_body(c);
+		err = put_place_body(c);
 		if (err >= 0 && !c->quiet)
 			change_event(c->s, EVENT_ADDED, c->new_path, NULL, false);
 		return err == -EEXIST ? MB_E_STALE : err;

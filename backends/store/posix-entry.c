@@ -1,0 +1,194 @@
+/*
+ * posix-entry.c - from file names to entries, and the records that single messages get: published,
+ * expunged.  The verbs are in posix.c.
+ */
+#include "backends/store/posix-private.h"
+#include "backends/base/at.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int64_t timespec_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+/* ---- finding the message at a name ---- */
+
+struct find_name {
+	const char *name;
+	bool in_new;
+	struct entry *found;
+	bool any;
+};
+
+static int find_name_one(struct entry *e, void *arg)
+{
+	struct find_name *f = arg;
+
+	if (!e->file || strcmp(e->file, f->name) != 0 || e->in_new != f->in_new)
+		return 0;
+	*f->found = *e;
+	memset(e, 0, sizeof(*e));
+	f->any = true;
+	return 1;
+}
+
+int entry_at(struct index_txn *tx, const struct guid *mailbox, const char *name, bool in_new,
+	     struct entry *ret)
+{
+	struct find_name f = {.name = name, .in_new = in_new, .found = ret};
+	int err = index_by_name(tx, mailbox, name, find_name_one, &f);
+
+	return err < 0 ? err : f.any ? 0 : -ENOENT;
+}
+
+int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *name,
+		   struct entry *ret)
+{
+	return n->kind == NODE_MESSAGE ? entry_at(tx, &n->mailbox, name, n->in_new, ret) : -ENOENT;
+}
+
+/* ---- records ---- */
+
+/* What stat() says of the file goes to the entry, so that a scan knows it again. */
+static void note_stat(struct entry *e, const struct stat *st)
+{
+	e->ino = st->st_ino;
+	e->mtime_ns = timespec_ns(&st->st_mtim);
+	e->ctime_ns = timespec_ns(&st->st_ctim);
+}
+
+int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
+		   const struct stat *st)
+{
+	struct entry e = {0};
+	int err = index_get_entry(tx, guid, id, &e);
+
+	if (err < 0)
+		return err;
+	note_stat(&e, st);
+	err = index_put_entry(tx, &e);
+	entry_release(&e);
+	return err;
+}
+
+uint32_t posix_next_uid(struct index_txn *tx, const struct guid *mailbox)
+{
+	struct mailbox m = {0};
+	uint32_t uid = 1;
+
+	if (index_get_mailbox(tx, mailbox, &m, NULL) == 0 && m.uid_next)
+		uid = m.uid_next;
+	mailbox_release(&m);
+	return uid;
+}
+
+char *posix_sub_name(bool in_new, const char *name)
+{
+	return mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
+}
+
+/* Ordinal of a copy of this message whose file is the same inode: hard links share it.  0: none. */
+static uint64_t shared_ordinal(struct index_txn *tx, const struct guid *guid, uint64_t ino)
+{
+	struct message m = {0};
+	uint64_t ordinal = 0;
+
+	if (index_get_message(tx, guid, &m) < 0)
+		return 0;
+	for (size_t i = 0; i < m.n && !ordinal; i++) {
+		struct entry e = {0};
+
+		if (index_get_entry(tx, guid, m.copies[i].id, &e) == 0 && e.ino == ino &&
+		    copy_alive(&e.copy))
+			ordinal = e.ordinal;
+		entry_release(&e);
+	}
+	message_release(&m);
+	return ordinal;
+}
+
+int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
+	    const struct guid *guid, uint64_t id, uint64_t *ret_id)
+{
+	struct record r = {.type = REC_ARRIVE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
+	struct fname f, none = {0};
+	struct stat st;
+	int err = at_stat(p->s->mail_fd, path, &st);
+
+	if (err < 0)
+		return err;
+	if (!S_ISREG(st.st_mode))
+		return 0; /* a link, a FIFO, a directory: never a message */
+	fname_parse(name, &f);
+	fname_parse("x", &none);
+	r.copy.guid = guid ? *guid : guid_new();
+	r.copy.id = id;
+	r.copy.place.mailbox = n->mailbox;
+	r.copy.place.uid = posix_next_uid(p->tx, &n->mailbox);
+	r.copy.place.at = r.at;
+	r.copy.place.base = mb_xstrndup(name, f.base_len);
+	r.copy.size = (uint64_t)st.st_size;
+	r.copy.received_ns = timespec_ns(&st.st_mtim);
+	r.copy.recent = n->in_new;
+	r.new_name = posix_sub_name(n->in_new, name);
+	r.ordinal = guid ? shared_ordinal(p->tx, guid, st.st_ino) : 0;
+	if (!r.ordinal)
+		r.ordinal = ++p->s->ordinal;
+	struct entry e = {.copy = r.copy};
+	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
+	r.copy = e.copy;
+	err = change_record(p->s, p->tx, &r);
+	if (err >= 0)
+		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
+	if (ret_id)
+		*ret_id = r.copy.id;
+	record_release(&r);
+	return err;
+}
+
+int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		      struct stamp via_seen)
+{
+	struct record r = {.type = REC_EXPUNGE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
+	int err;
+
+	copy_clone(&r.copy, &e->copy);
+	r.copy.dead = e->copy.place.at;
+	r.copy.dead_at = r.at;
+	if (via) {
+		r.copy.via = *via;
+		r.copy.via_seen = via_seen;
+	}
+	if (e->file)
+		r.old_name = posix_sub_name(e->in_new, e->file);
+	err = change_record(p->s, p->tx, &r);
+	record_release(&r);
+	return err;
+}
+
+/* The record did not get into the log: the body goes back, so that the caller's error is true. */
+void posix_undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path)
+{
+	if (kept && p->s->appended == appended)
+		file_undelete(p->s, kept, path);
+}
+
+int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		  struct stamp via_seen)
+{
+	MB_AUTO_FREE char *path = entry_path(p->tx, e), *kept = NULL;
+	uint64_t appended = p->s->appended;
+	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, false, &kept)
+						    : 0;
+
+	if (err < 0 && err != -ENOENT && err != -ENOTDIR)
+		return err;
+	err = posix_log_expunge(p, e, via, via_seen);
+	if (err < 0)
+		posix_undelete(p, appended, kept, path);
+	return err;
+}

@@ -1,0 +1,20 @@
+/*
+ * posix-private.h - shared by the files of the POSIX verbs: posix.c and posix-entry.c.  The
+ * store's lock is held and p->tx is open in all of them.
+ */
+#ifndef MB_STORE_POSIX_PRIVATE_H
+#define MB_STORE_POSIX_PRIVATE_H
+
+#include "backends/store/store-private.h"
+
+int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *name,
+		   struct entry *ret);
+int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
+		   const struct stat *st);
+uint32_t posix_next_uid(struct index_txn *tx, const struct guid *mailbox);
+char *posix_sub_name(bool in_new, const char *name);
+int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
+		      struct stamp via_seen);
+void posix_undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * put-copy.h - one put of a copy: shared by put.c (what is wanted, what changes) and put-body.c
+ * (where its body comes from).  The store's lock is held.
+ */
+#ifndef MB_STORE_PUT_COPY_H
+#define MB_STORE_PUT_COPY_H
+
+#include "backends/store/store-private.h"
+
+/* One put of a copy while it is being worked out. */
+struct copy_put {
+	struct store *s;
+	struct index_txn *tx;
+	const struct record *want;
+	const char *staged;
+	bool quiet;	     /* the kernel knows: the change came as a system call in the mount */
+	struct entry old;    /* what is here; zeros when the copy was never heard of */
+	bool known, present; /* old is set / its file is there */
+	struct copy new;     /* joined */
+	char *old_path;	     /* of the file now, when present */
+	char *target;	     /* "cur/NAME" or "new/NAME" wanted, when it lives */
+	char *new_path;	     /* of it in the tree */
+	char *kept;	     /* in deleted/, when this put expunged it */
+};
+
+/* The directory that the new path lies in, made whole when a part of it is missing.  Returns the fd;
+ * MB_E_STALE when the mailbox's directory itself is gone. */
+int put_open_target_dir(struct copy_put *c, const char **ret_name);
+/* The body comes to the new path: the staged one by rename, else a link of one that is here.  -ENOENT
+ * when there is none. */
+int put_place_body(struct copy_put *c);
+
+#endif
