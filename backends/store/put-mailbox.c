@@ -371,11 +371,11 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	r.new_name = tree_name(&p->tree, &p->guid);
 	if (p->known && index_tree(p->tx, &now) >= 0)
 		r.old_name = tree_name(&now, &p->guid);
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0 && now.n)
+	if (now.n)
 		mailbox_wanted_dir(p->s, &now, &p->guid, &old_dir);
+	err = subscriptions_put(p->s, p->tx, &p->tree, m, old_dir); /* a file: before the record */
 	if (err >= 0)
-		err = subscriptions_put(p->s, p->tx, &p->tree, m, old_dir);
+		err = change_record(p->s, p->tx, &r);
 	tree_release(&now);
 	record_release(&r);
 	return err < 0 ? err : 1;
