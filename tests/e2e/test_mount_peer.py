@@ -110,6 +110,25 @@ def test_rename_of_a_retired_name_merges(pair, known):
     assert pair.b.flags("m") == "FS"
 
 
+def test_rename_to_a_retired_name(pair, known):
+    """A program takes back what the peer did: the kernel must not take it for done."""
+    pair.b.flag("m", "+S")
+    pair.sync()
+    assert read(known).endswith(b"body\n")
+    os.rename(pair.d.path("cur", "m:2,S"), known)
+    assert pair.names("cur") == ["m:2,"]
+    assert not os.path.exists(pair.d.path("cur", "m:2,S"))
+    pair.sync()
+    assert pair.b.flags("m") == ""
+
+
+def test_peer_changes_back(pair, known):
+    for flags in ("S", "", "S", ""):
+        pair.b.flag("m", "+S" if flags else "-S")
+        pair.sync()
+        assert pair.names("cur") == [f"m:2,{flags}"]
+
+
 def test_unlink_of_a_retired_name(pair, known):
     pair.b.flag("m", "+F")
     pair.sync()
