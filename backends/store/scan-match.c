@@ -310,8 +310,8 @@ static int match_one(struct entry *e, void *arg)
 	f = file_named(b, e->file, e->in_new);
 	if (m->pass != MATCH_UNIQUE)
 		return f ? match_exact(m, e, f) : 0;
-	if (f && is_taken_by(f, e))
-		return 0;
+	if (f && (is_taken_by(f, e) || (f->matched && f->ino == e->ino)))
+		return 0; /* the latter: what an edit has just made of it */
 	replaced = e->state == ENTRY_PRESENT && f && !f->matched; /* so match_exact() found */
 	f = replaced ? NULL : file_like(b, e->file);
 	if (f && e->state != ENTRY_PRESENT)

@@ -383,7 +383,8 @@ static void a_step_that_fails_changes_no_name(void **state)
 			int err = store_dir_fail_at(d, n, ENOSPC, changes[i], &hit);
 
 			check(d);
-			if (err < 0 && changes[i] != put_swap)
+			/* the record of a rename goes first: what it says is finished later */
+			if (err < 0 && changes[i] != put_swap && changes[i] != put_rename)
 				assert_int_equal(log_records(d), before);
 			store_dir_reopen(d);
 			check(d);
