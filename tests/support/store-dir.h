@@ -34,7 +34,7 @@ bool store_dir_kill_open_at(struct store_dir *d, int n);
 /* The n-th durable step of fn fails with -err; what fn returned.  *ret_hit: it came so far. */
 int store_dir_fail_at(struct store_dir *d, int n, int err, int (*fn)(struct store_dir *d),
 		      bool *ret_hit);
-void store_dir_power_cut(struct store_dir *d); /* state says: not clean, in another boot */
+void store_dir_power_cut(struct store_dir *d);	   /* state says: not clean, in another boot */
 void store_dir_save_index(struct store_dir *d);	   /* a copy of it, beside the store */
 void store_dir_restore_index(struct store_dir *d); /* the store is closed */
 void store_dir_drop(struct store_dir *d, const char *name); /* "index": of a closed store */
@@ -73,14 +73,14 @@ char *store_list(struct store_dir *d);
 	} while (0)
 /* Every live copy has its file with the right size, every message file its one copy. */
 void store_consistent(struct store_dir *d);
-char *store_dump(struct store_dir *d); /* index_dump(); owned */
-uint64_t log_records(struct store_dir *d); /* how many the log has */
+char *store_dump(struct store_dir *d);		/* index_dump(); owned */
+uint64_t log_records(struct store_dir *d);	/* how many the log has */
 enum record_type log_last(struct store_dir *d); /* type of the last one */
 
 /* The live copy whose file has this name; fails when there is none. */
 void store_find(struct store_dir *d, const char *name, struct entry *ret);
-struct guid store_guid(struct store_dir *d, const char *name);	/* of that copy */
-struct guid store_box(struct store_dir *d, const char *name); /* a live mailbox by its name */
+struct guid store_guid(struct store_dir *d, const char *name); /* of that copy */
+struct guid store_box(struct store_dir *d, const char *name);  /* a live mailbox by its name */
 void store_get_box(struct store_dir *d, const char *name, struct mailbox *ret);
 bool store_has_box(struct store_dir *d, const char *name);
 

@@ -26,8 +26,8 @@ static void write_in(int fd, const char *path, const char *text)
 /* A Maildir with two folders beside the store of the test. */
 static char *make_maildir(struct store_dir *d)
 {
-	static const char *const dirs[] = {"M", "M/cur", "M/new", "M/tmp", "M/.A", "M/.A/cur",
-					   "M/.A/new", "M/.A/tmp"};
+	static const char *const dirs[] = {"M",	   "M/cur",    "M/new",	   "M/tmp",
+					   "M/.A", "M/.A/cur", "M/.A/new", "M/.A/tmp"};
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
 		assert_int_equal(mkdirat(d->fd, dirs[i], 0700), 0);

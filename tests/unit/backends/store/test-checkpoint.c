@@ -178,7 +178,8 @@ static void a_peer_pins_the_log(void **state)
 	r.peer.replica = 42;
 	r.peer.destination = mb_xstrdup("store:/elsewhere");
 	assert_int_equal(log_end(store_log(d->s), &r.peer.local), 0);
-	r.peer.synced_ns = (int64_t)(stamp_ms(&(struct stamp){.time = peer_stamp(0).time})) * 1000000;
+	r.peer.synced_ns =
+		(int64_t)(stamp_ms(&(struct stamp){.time = peer_stamp(0).time})) * 1000000;
 	at = r.peer.local;
 	assert_int_equal(store_put(d->s, &r, NULL), 1);
 	record_release(&r);

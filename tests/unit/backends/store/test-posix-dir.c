@@ -54,8 +54,8 @@ static void a_child_gets_structural_parents(void **state)
 
 static void other_directories_are_local(void **state)
 {
-	static const char *const local[] = {"plain", "plain/cur", "..x", "..x/cur", ".INBOX",
-					    ".INBOX/cur", "cur/sub"};
+	static const char *const local[] = {"plain",  "plain/cur",  "..x",    "..x/cur",
+					    ".INBOX", ".INBOX/cur", "cur/sub"};
 	struct store_dir *d = *state;
 	uint64_t n = log_records(d);
 

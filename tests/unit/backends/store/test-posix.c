@@ -172,7 +172,8 @@ static void link_then_unlink_is_a_move(void **state)
 
 	store_make_box(d, ".A");
 	for (int i = 0; i < 3; i++) {
-		char *new = mb_xasprintf("new/%s", way[i]), *tmp = mb_xasprintf(".A/tmp/%s", way[i]);
+		char *new = mb_xasprintf("new/%s", way[i]),
+		     *tmp = mb_xasprintf(".A/tmp/%s", way[i]);
 		char *to = mb_xasprintf(".A/cur/%s:2,S", way[i]);
 		struct guid before, after;
 
@@ -329,7 +330,8 @@ static void noreplace_replaces_nothing(void **state)
 	store_deliver(d, "", "1.x", "old");
 	outside_write(d, "tmp/1.x", "newer");
 	n = log_records(d);
-	assert_int_equal(store_rename(d->s, "tmp/1.x", "new/1.x", RENAME_NOREPLACE, &d->me), -EEXIST);
+	assert_int_equal(store_rename(d->s, "tmp/1.x", "new/1.x", RENAME_NOREPLACE, &d->me),
+			 -EEXIST);
 	assert_int_equal(log_records(d), n);
 	assert_text(d, "new/1.x", "old");
 	assert_int_equal(deleted_count(d), 0);
@@ -341,7 +343,8 @@ static void exchange_is_for_local_files(void **state)
 
 	store_deliver(d, "", "1.x", "a");
 	store_deliver(d, "", "2.x", "b");
-	assert_int_equal(store_rename(d->s, "new/1.x", "new/2.x", RENAME_EXCHANGE, &d->me), -EINVAL);
+	assert_int_equal(store_rename(d->s, "new/1.x", "new/2.x", RENAME_EXCHANGE, &d->me),
+			 -EINVAL);
 	outside_write(d, "a", "a");
 	outside_write(d, "b", "b");
 	assert_int_equal(store_rename(d->s, "a", "b", RENAME_EXCHANGE, &d->me), 0);
@@ -425,8 +428,8 @@ static void hostile_paths_are_refused(void **state)
 
 static void odd_names_are_kept(void **state)
 {
-	static const char *const odd[] = {"a b=c", "x:2,:2,S", "y;2,F", "z!2,S", "\xff\xfe", "n\nl",
-					  "1.x,S=999,W=1", "-rf", "q\"'\\"};
+	static const char *const odd[] = {"a b=c", "x:2,:2,S",	    "y;2,F", "z!2,S", "\xff\xfe",
+					  "n\nl",  "1.x,S=999,W=1", "-rf",   "q\"'\\"};
 	struct store_dir *d = *state;
 
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
@@ -484,8 +487,8 @@ static int link_move(struct store_dir *d)
 	return err < 0 ? err : do_unlink(d, "new/1.x");
 }
 
-static int (*const changes[])(struct store_dir *) = {deliver, flag,	move, expunge,
-						      replace, copy, leave, link_move};
+static int (*const changes[])(struct store_dir *) = {deliver, flag, move,  expunge,
+						     replace, copy, leave, link_move};
 
 static void clean(void **state, struct store_dir **d)
 {

@@ -381,8 +381,8 @@ static void states_of_peers(void **state)
 static void records_without_sense_are_refused(void **state)
 {
 	static const enum record_type types[] = {REC_MAILBOX_STATE, REC_COPY_STATE, REC_ALIAS,
-						 REC_ARRIVE, REC_EDIT, REC_LOST, REC_REPLICA,
-						 REC_NONE, 200};
+						 REC_ARRIVE,	    REC_EDIT,	    REC_LOST,
+						 REC_REPLICA,	    REC_NONE,	    200};
 	struct store_dir *d = *state;
 	uint64_t n = log_records(d);
 

@@ -137,10 +137,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_swap_after_the_checkpoint),
-		TEST(a_rename_after_the_checkpoint),
-		TEST(a_swap_directory_is_brought_home),
-		TEST(a_dead_mailbox_has_no_directory),
+		TEST(a_swap_after_the_checkpoint),	TEST(a_rename_after_the_checkpoint),
+		TEST(a_swap_directory_is_brought_home), TEST(a_dead_mailbox_has_no_directory),
 		TEST(inbox_always_has_the_root),
 	};
 

@@ -200,7 +200,7 @@ static void a_shorter_file_is_damaged(void **state)
 	assert_int_equal(log_last(d), REC_LOST);
 	assert_list(d, "INBOX/new/1.x lost");
 	assert_false(tree_has(d, "new/1.x"));
-	assert_int_equal(deleted_count(d), 1); /* kept aside */
+	assert_int_equal(deleted_count(d), 1);	     /* kept aside */
 	assert_int_equal(scan(d, true).expunged, 0); /* never a reason to */
 	store_dir_reopen(d);
 	assert_list(d, "INBOX/new/1.x lost");

@@ -86,7 +86,8 @@ static void moves_are_found_by_inode(void **state)
 	assert_int_equal(r.arrived + r.expunged, 0);
 	after = store_guid(d, "other.name:2,S");
 	assert_same(&before, &after);
-	outside_rename(d, ".A/cur/other.name:2,S", ".A/cur/third:2,S"); /* another base, same place */
+	outside_rename(d, ".A/cur/other.name:2,S",
+		       ".A/cur/third:2,S"); /* another base, same place */
 	r = scan(d);
 	assert_int_equal(r.arrived + r.expunged, 0);
 	after = store_guid(d, "third:2,S");

@@ -12,7 +12,8 @@
 static void the_config_is_read_as_it_was_written(void **state)
 {
 	struct tmp_dir *t = *state;
-	struct store_config c = {.layout = LAYOUT_FS, .mail = (char *)(uintptr_t)"/home/u/Mail dir",
+	struct store_config c = {.layout = LAYOUT_FS,
+				 .mail = (char *)(uintptr_t) "/home/u/Mail dir",
 				 .id = guid_new()};
 	struct store_config r = {0};
 
@@ -53,8 +54,8 @@ static void a_newer_format_is_refused_by_name(void **state)
 static void the_state_is_read_as_it_was_written(void **state)
 {
 	struct tmp_dir *t = *state;
-	struct store_state st = {.clean = true, .boot = "0123456789abcde",
-				 .end = {guid_new(), 7, 4711, 0x1234}};
+	struct store_state st = {
+		.clean = true, .boot = "0123456789abcde", .end = {guid_new(), 7, 4711, 0x1234}};
 	struct store_state r;
 
 	assert_int_equal(state_read(t->fd, &r), -ENOENT);
@@ -68,9 +69,10 @@ static void the_state_is_read_as_it_was_written(void **state)
 /* It may only ever make us careful. */
 static void a_damaged_state_says_not_clean(void **state)
 {
-	static const char *const bad[] = {"", "clean=1\n", "clean=1\nboot=zz\nend=\n",
-					  "clean=1\nboot=00112233445566778899aabbccddeeff\nend=0102\n",
-					  "clean=1\nboot=00112233445566778899aabbccddeeff\nend=xy\n"};
+	static const char *const bad[] = {
+		"", "clean=1\n", "clean=1\nboot=zz\nend=\n",
+		"clean=1\nboot=00112233445566778899aabbccddeeff\nend=0102\n",
+		"clean=1\nboot=00112233445566778899aabbccddeeff\nend=xy\n"};
 	struct tmp_dir *t = *state;
 	struct store_state r;
 

@@ -81,11 +81,12 @@ static void paths_that_leave_are_refused(void **state)
 
 static void parts_of_paths_are_joined(void **state)
 {
-	static const char *const want[] = {"", "cur", "cur/x", ".A", ".A/cur", ".A/cur/x", ".A/x", "x"};
-	char *got[] = {path_join("", NULL, NULL), path_join("", "cur", NULL),
-		       path_join("", "cur", "x"), path_join(".A", NULL, NULL),
+	static const char *const want[] = {"",	     "cur",	 "cur/x", ".A",
+					   ".A/cur", ".A/cur/x", ".A/x",  "x"};
+	char *got[] = {path_join("", NULL, NULL),    path_join("", "cur", NULL),
+		       path_join("", "cur", "x"),    path_join(".A", NULL, NULL),
 		       path_join(".A", "cur", NULL), path_join(".A", "cur", "x"),
-		       path_join(".A", NULL, "x"), path_join("", NULL, "x")};
+		       path_join(".A", NULL, "x"),   path_join("", NULL, "x")};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(got) / sizeof(got[0]); i++) {
