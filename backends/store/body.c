@@ -133,8 +133,7 @@ int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char 
 }
 
 /* The digest has become known: one record, no news for peers. */
-static int log_digest(struct store *s, const struct guid *guid, uint64_t id,
-		      const struct digest *d)
+static int log_digest(struct store *s, const struct guid *guid, uint64_t id, const struct digest *d)
 {
 	struct record r = {.type = REC_DIGEST, .origin = {.comm = "digest"}};
 	struct index_txn *tx;

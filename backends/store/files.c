@@ -102,7 +102,7 @@ bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e,
 
 	for (int bit = 0; bit < FLAG_COUNT; bit++)
 		if (changed & FLAG_MASK(bit))
-			flags_put(&e->copy.flags, (enum flag_bit)bit, new->flags & FLAG_MASK(bit),
+			flags_put(&e->copy.flags, (enum flag_bit)bit, new->flags &FLAG_MASK(bit),
 				  at);
 	if (old->keywords != new->keywords && mailbox_dir(tx, &e->copy.place.mailbox, &dir) == 0)
 		letter_differences(s, dir, old->keywords ^ new->keywords, new->keywords,
@@ -210,9 +210,11 @@ int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 		const struct entry *old, bool in_new, char **ret_name)
 {
 	MB_AUTO_FREE char *dir = NULL;
-	bool same_mailbox = old && old->file && guid_equal(&old->copy.place.mailbox, &c->place.mailbox);
-	bool same_base = same_mailbox && old->state == ENTRY_PRESENT && (!c->place.base || (old->copy.place.base &&
-				strcmp(old->copy.place.base, c->place.base) == 0));
+	bool same_mailbox =
+		old && old->file && guid_equal(&old->copy.place.mailbox, &c->place.mailbox);
+	bool same_base = same_mailbox && old->state == ENTRY_PRESENT &&
+			 (!c->place.base || (old->copy.place.base &&
+					     strcmp(old->copy.place.base, c->place.base) == 0));
 	struct fname f = {0};
 	char base[FNAME_MAX + 1], name[FNAME_MAX + 1];
 	uint32_t letters;
@@ -234,8 +236,8 @@ int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 		if (in_new)
 			snprintf(name, sizeof(name), "%s", base);
 		else
-			fname_write(base, strlen(base), f.separator, c->flags.set, letters, f.others,
-				    f.extra, name);
+			fname_write(base, strlen(base), f.separator, c->flags.set, letters,
+				    f.others, f.extra, name);
 		if (same_base || base_free(s, tx, c, dir, name)) {
 			*ret_name = mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
 			return 0;

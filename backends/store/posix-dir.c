@@ -173,7 +173,8 @@ static int link_to_deleted(struct entry *e, void *arg)
 {
 	struct posix_call *p = arg;
 	MB_AUTO_FREE char *path = entry_path(p->tx, e);
-	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, true, NULL) : 0;
+	int err =
+		path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, true, NULL) : 0;
 
 	return err == -ENOENT ? 0 : err;
 }

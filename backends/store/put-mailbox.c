@@ -27,8 +27,8 @@ static void mailbox_put_release(struct mailbox_put *p)
 
 static void see_mailbox_stamps(struct store *s, struct mailbox *m)
 {
-	struct stamp *all[] = {&m->born, &m->named_at, &m->dead, &m->dead_at, &m->revived,
-			       &m->selectable_at, &m->subscribed_at};
+	struct stamp *all[] = {&m->born,    &m->named_at,      &m->dead,	 &m->dead_at,
+			       &m->revived, &m->selectable_at, &m->subscribed_at};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		stamp_clamp(all[i]);
@@ -589,8 +589,8 @@ int mailboxes_finish(struct store *s)
 		if (!mailbox_alive(&t.nodes[i]) || !t.nodes[i].selectable ||
 		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) < 0)
 			continue;
-		unfinished = mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
-			     !same_name(s, dir, wanted);
+		unfinished =
+			mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && !same_name(s, dir, wanted);
 		if (!unfinished || name_is_taken(s, tx, &t, wanted))
 			continue;
 		index_abort(tx);

@@ -97,7 +97,8 @@ static int let_go(struct dirs *d, bool anew)
 		if (keeps(d, i, anew))
 			continue;
 		/* of a new index: what is not there is the scan's to judge, as gone or lost */
-		n->take = n->wanted && (!*n->wanted || is_mailbox(d, n->wanted) || (anew && !n->dir));
+		n->take =
+			n->wanted && (!*n->wanted || is_mailbox(d, n->wanted) || (anew && !n->dir));
 		if (n->dir && (n->take || !mailbox_alive(&d->t.nodes[i])))
 			err = mailbox_set_dir(d->s, d->tx, &d->t.nodes[i].guid, NULL);
 	}

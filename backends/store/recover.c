@@ -54,7 +54,8 @@ static int replay_one(const struct record *rec, const struct position *end, uint
 	if (err == MB_E_VERSION)
 		mb_msg(MB_ERROR, "log: a record of a newer version type=%d", (int)rec->type);
 	if (err == MB_E_FORMAT) {
-		mb_msg(MB_WARNING, "log: a record without sense passed over type=%d", (int)rec->type);
+		mb_msg(MB_WARNING, "log: a record without sense passed over type=%d",
+		       (int)rec->type);
 		err = 0;
 	}
 	if (err >= 0 && modseq)
@@ -71,8 +72,7 @@ static int replay_ckpt(const struct record *rec, const struct position *end, uin
 	struct replay *r = arg;
 	int err = replay_one(rec, end, modseq, arg);
 
-	if (err >= 0 && rec->type == REC_MAILBOX_STATE && rec->new_name &&
-	    rec->new_name[0] == '=')
+	if (err >= 0 && rec->type == REC_MAILBOX_STATE && rec->new_name && rec->new_name[0] == '=')
 		err = mailbox_set_dir(r->s, r->tx, &rec->mailbox.guid, rec->new_name + 1);
 	r->failed = err < 0 ? err : 0;
 	return r->failed;
@@ -101,8 +101,9 @@ static int replay_log(struct store *s, const struct position *since)
 	int err = log_read(s->log, since, replay_one, &r, &r.last);
 
 	if (err == MB_E_CHECKSUM && !r.failed) {
-		mb_msg(MB_WARNING, "log: damaged records were passed over; a full comparison with each "
-				   "peer repairs what they held");
+		mb_msg(MB_WARNING,
+		       "log: damaged records were passed over; a full comparison with each "
+		       "peer repairs what they held");
 		err = 0;
 	}
 	return replay_end(&r, err);
@@ -196,8 +197,9 @@ static int rebuild(struct store *s)
 	if (err >= 0)
 		err = rebuild_from_log(s, &r, ckpt);
 	if (!r.failed && (err == MB_E_CHECKSUM || err == MB_E_POSITION)) {
-		mb_msg(MB_WARNING, "log: part of it is damaged or gone; what it held is taken from the "
-				   "files and, at the next sync, from each peer");
+		mb_msg(MB_WARNING,
+		       "log: part of it is damaged or gone; what it held is taken from the "
+		       "files and, at the next sync, from each peer");
 		err = 0;
 	}
 	return replay_end(&r, err);

@@ -207,8 +207,8 @@ static int by_text(const void *a, const void *b)
 static int kept_load(struct scan *sc, const struct guid *mailbox, struct kept *k)
 {
 	char text[GUID_TEXT];
-	MB_AUTO_CLOSE int dir = at_open(sc->s->deleted_fd, guid_text(mailbox, text),
-					O_RDONLY | O_DIRECTORY, 0);
+	MB_AUTO_CLOSE int dir =
+		at_open(sc->s->deleted_fd, guid_text(mailbox, text), O_RDONLY | O_DIRECTORY, 0);
 	int err = dir < 0 ? dir : at_list(dir, kept_one, k);
 
 	if (k->n)
@@ -252,8 +252,8 @@ bool scan_was_replaced(struct scan *sc, const struct entry *e)
 	struct kept k = {.n = 1};
 	char *name;
 
-	if (!e->ino || file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id,
-					 &found) < 0)
+	if (!e->ino ||
+	    file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id, &found) < 0)
 		return false;
 	name = strchr(found, '/') + 1;
 	k.v = &name;
@@ -276,7 +276,8 @@ static bool guarded(const struct scan *sc, const struct scan_box *b, uint32_t in
 {
 	if (sc->s->allow_mass_expunge)
 		return false;
-	if (inferred > GUARD_COUNT && (uint64_t)inferred * 100 > (uint64_t)b->n_live * GUARD_PERCENT)
+	if (inferred > GUARD_COUNT &&
+	    (uint64_t)inferred * 100 > (uint64_t)b->n_live * GUARD_PERCENT)
 		return true;
 	return inferred > GUARD_WHOLE && inferred >= b->n_live;
 }
@@ -319,7 +320,8 @@ static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m
 }
 
 /* The directory was removed; n of its messages, from m on, are nowhere else. */
-static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan_missing *m, size_t n)
+static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan_missing *m,
+			  size_t n)
 {
 	struct kept k = {0};
 	uint32_t gone = inferred_in(m, n, &k);

@@ -30,8 +30,8 @@ static int read_one(const char *name, unsigned char type, uint64_t ino, void *ar
 	if (!fname_is_message(name))
 		return 0;
 	MB_GROW(b->files, b->cap_files, b->n_files + 1);
-	b->files[b->n_files++] = (struct scan_file){
-		.name = mb_xstrdup(name), .in_new = r->in_new, .ino = ino};
+	b->files[b->n_files++] =
+		(struct scan_file){.name = mb_xstrdup(name), .in_new = r->in_new, .ino = ino};
 	return 0;
 }
 
@@ -176,7 +176,7 @@ static int log_renamed(struct scan *sc, struct entry *e, const struct scan_box *
 		return err;
 	fname_parse(e->file, &old);
 	fname_parse(f->name, &new);
-	same_base = old.base_len == new.base_len && memcmp(e->file, f->name, old.base_len) == 0;
+	same_base = old.base_len == new.base_len &&memcmp(e->file, f->name, old.base_len) == 0;
 	r.old_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
 	r.new_name = mb_xasprintf("%s/%s", f->in_new ? "new" : "cur", f->name);
 	flagged = flags_from_rename(sc->s, sc->tx, e, &old, &new, r.at);
@@ -234,8 +234,8 @@ static int log_found(struct scan *sc, struct entry *e, const struct scan_box *b,
 }
 
 enum match_pass {
-	MATCH_INODE,  /* the same name and inode: before a name alone, for two entries of one name */
-	MATCH_NAME,   /* the same name */
+	MATCH_INODE, /* the same name and inode: before a name alone, for two entries of one name */
+	MATCH_NAME,  /* the same name */
 	MATCH_UNIQUE, /* the same unique part; what has no file then is missing */
 };
 
@@ -292,8 +292,8 @@ static int match_exact(struct match_box *m, struct entry *e, struct scan_file *f
 static void add_missing(struct scan *sc, size_t box, struct entry *e, bool replaced)
 {
 	MB_GROW(sc->missing, sc->cap_missing, sc->n_missing + 1);
-	sc->missing[sc->n_missing++] = (struct scan_missing){
-		.e = *e, .box = box, .replaced = replaced};
+	sc->missing[sc->n_missing++] =
+		(struct scan_missing){.e = *e, .box = box, .replaced = replaced};
 	memset(e, 0, sizeof(*e));
 }
 
@@ -517,7 +517,8 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	}
 	int err = st->st_nlink > 1 ? find_twin(sc, b, st->st_ino, &t) : 0;
 
-	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) && compare_unique(t.file, f->name) == 0) {
+	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) &&
+	    compare_unique(t.file, f->name) == 0) {
 		/* one message in new/ and cur/: a program stopped between link and unlink */
 		free(t.file);
 		return 0;

@@ -44,7 +44,8 @@ static struct seen_dir *seen_dirs(struct scan *sc, size_t *ret_n)
 
 	for (size_t i = 0; i < sc->n_dirs; i++)
 		if (sc->dirs[i].ino)
-			seen[n++] = (struct seen_dir){sc->dirs[i].ino, sc->dirs[i].dir, &sc->dirs[i]};
+			seen[n++] =
+				(struct seen_dir){sc->dirs[i].ino, sc->dirs[i].dir, &sc->dirs[i]};
 	for (size_t i = 0; i < sc->n_boxes; i++) {
 		struct scan_box *b = &sc->boxes[i];
 		uint64_t ino = *b->dir && !b->gone && b->changed ? dir_ino(sc, b->dir) : 0;

@@ -19,22 +19,22 @@ struct scan_file {
 
 struct scan_box {
 	struct guid guid;
-	char *dir;	 /* owned; as on disk */
-	uint32_t n_live; /* in the index */
+	char *dir;			  /* owned; as on disk */
+	uint32_t n_live;		  /* in the index */
 	struct dir_stamp cur, new_, self; /* as stat() said before reading */
-	int64_t looked_ns; /* when stat() said so */
-	uint64_t ino;	 /* at_identity() of its directory when it was last read */
-	bool replaced;	 /* gone, and another mailbox was renamed to its place */
-	bool gone;	 /* its directory, or its cur/ and new/, are not there */
-	bool vanished;	 /* gone, and that means deleted, once its mail was looked for elsewhere */
-	bool changed;	 /* other times than noted: to be read */
+	int64_t looked_ns;		  /* when stat() said so */
+	uint64_t ino;			  /* at_identity() of its directory when it was last read */
+	bool replaced;			  /* gone, and another mailbox was renamed to its place */
+	bool gone;			  /* its directory, or its cur/ and new/, are not there */
+	bool vanished; /* gone, and that means deleted, once its mail was looked for elsewhere */
+	bool changed;  /* other times than noted: to be read */
 	bool was_read;
-	bool held;	 /* the guard holds expunges back: not noted as in step */
+	bool held;		 /* the guard holds expunges back: not noted as in step */
 	struct scan_file *files; /* owned */
 	size_t n_files, cap_files;
 };
 
-struct scan_dir { /* a mailbox directory that no live mailbox of the index has */
+struct scan_dir {  /* a mailbox directory that no live mailbox of the index has */
 	char *dir; /* owned */
 	uint64_t ino;
 	bool taken;
@@ -59,8 +59,8 @@ struct scan {
 	struct origin origin;
 	struct scan_report *report;
 	bool full;
-	bool subscriptions; /* the file was replaced */
-	bool steady; /* nothing moved while it was read: absence may be judged */
+	bool subscriptions;	  /* the file was replaced */
+	bool steady;		  /* nothing moved while it was read: absence may be judged */
 	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;
 	/* The directory whose files are looked at now, so that each costs one call. */
@@ -76,8 +76,8 @@ struct scan {
 	size_t n_missing, cap_missing;
 };
 
-int scan_tree(struct scan *sc);	      /* boxes and dirs; renames, creations, deletions of mailboxes */
-int scan_moved_dirs(struct scan *sc);  /* renames, swaps, rotations; names follow */
+int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */
+int scan_moved_dirs(struct scan *sc); /* renames, swaps, rotations; names follow */
 int scan_judge_boxes(struct scan *sc);
 int scan_stat_box(struct scan *sc, struct scan_box *b);
 /* stat of a file that was listed in cur or new of b. */
@@ -86,13 +86,14 @@ int scan_stat_file(struct scan *sc, const struct scan_box *b, bool in_new, const
 void scan_leave_dir(struct scan *sc);
 int scan_read_box(struct scan *sc, struct scan_box *b);
 void scan_forget_files(struct scan_box *b);
-int scan_match_box(struct scan *sc, size_t box);   /* exact and by unique part; rest: missing, found */
+int scan_match_box(struct scan *sc,
+		   size_t box); /* exact and by unique part; rest: missing, found */
 /* Reads and matches what changed until nothing moves meanwhile; sets sc->steady. */
 int scan_read_steadily(struct scan *sc);
 /* 1 when a file that matches nothing is a new message for sure. */
 int scan_may_arrive(struct scan *sc, const struct stat *st);
-int scan_match_across(struct scan *sc);		   /* moves, hard links, arrivals */
-int scan_judge_missing(struct scan *sc);	   /* expunged, held, lost */
+int scan_match_across(struct scan *sc);	 /* moves, hard links, arrivals */
+int scan_judge_missing(struct scan *sc); /* expunged, held, lost */
 int scan_check_content(struct scan *sc, size_t box, struct entry *e);
 /* The body of e went to deleted/ and another file has its name: a rename over it was not logged. */
 bool scan_was_replaced(struct scan *sc, const struct entry *e);

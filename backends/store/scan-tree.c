@@ -261,7 +261,8 @@ static int judge_new_dirs(struct scan *sc)
 			continue;
 		}
 		if (err == MB_E_NAME) {
-			mb_msg(MB_WARNING, "directory cannot be a mailbox name=%s", sc->dirs[i].dir);
+			mb_msg(MB_WARNING, "directory cannot be a mailbox name=%s",
+			       sc->dirs[i].dir);
 			err = 0;
 			continue;
 		}
@@ -279,7 +280,8 @@ static int judge_gone(struct scan *sc, struct scan_box *b)
 {
 	int err;
 
-	if (!b->replaced && (!*b->dir || !sc->s->was_clean)) { /* INBOX, or a stop that may have lost it */
+	if (!b->replaced &&
+	    (!*b->dir || !sc->s->was_clean)) { /* INBOX, or a stop that may have lost it */
 		err = mailbox_make_dirs(sc->s, b->dir);
 		b->gone = false;
 		b->changed = true;

@@ -110,7 +110,10 @@ static bool anything_to_do(const struct scan *sc)
 
 int scan_locked(struct store *s, bool full, struct scan_report *ret)
 {
-	struct scan sc = {.s = s, .full = full, .report = ret, .now_ns = clock_wall_ns(),
+	struct scan sc = {.s = s,
+			  .full = full,
+			  .report = ret,
+			  .now_ns = clock_wall_ns(),
 			  .origin = {.comm = "scan"}};
 	int err;
 

@@ -60,7 +60,8 @@ static int own_inode(struct store *s, const char *path, int from)
 
 		err = io_utimens(to, t);
 	}
-	if (err >= 0 && (fchmod(to, st.st_mode & 07777) < 0 || fchown(to, st.st_uid, st.st_gid) < 0))
+	if (err >= 0 &&
+	    (fchmod(to, st.st_mode & 07777) < 0 || fchown(to, st.st_uid, st.st_gid) < 0))
 		err = -errno;
 	dir = at_open_parent(s->mail_fd, path, &name);
 	if (err >= 0)
@@ -241,11 +242,9 @@ static int kept_to_deleted(struct store *s, const char *kept, const struct entry
 		return err;
 	err = -EEXIST;
 	for (int64_t ms = now > born ? now : born + 1; err == -EEXIST; ms++) {
-		MB_AUTO_FREE char *name =
-			mb_xasprintf("%s/%s.%llx.%lld,%.180s", text,
-				     guid_text(&old->copy.guid, guid),
-				     (unsigned long long)old->copy.id, (long long)ms,
-				     file ? file : "");
+		MB_AUTO_FREE char *name = mb_xasprintf(
+			"%s/%s.%llx.%lld,%.180s", text, guid_text(&old->copy.guid, guid),
+			(unsigned long long)old->copy.id, (long long)ms, file ? file : "");
 
 		err = io_renameat2(s->staging_fd, kept, s->deleted_fd, name, RENAME_NOREPLACE);
 	}
@@ -289,7 +288,8 @@ static int finish_edit(struct posix_call *p, const char *path, struct entry *e)
 	} else {
 		err = log_edit(p, e, &st);
 		if (err >= 0 && kept_to_deleted(p->s, edit->kept, e) < 0)
-			mb_msg(MB_WARNING, "content before an edit stays in staging/%s", edit->kept);
+			mb_msg(MB_WARNING, "content before an edit stays in staging/%s",
+			       edit->kept);
 	}
 	if (err >= 0)
 		edit_forget(p->s, edit);
@@ -389,8 +389,8 @@ static int restore_kept(struct store *s, const char *path, const char *kept, con
 
 	if (fd < 0)
 		return fd;
-	if (fstat(damaged, &st) == 0 && (fchmod(fd, st.st_mode & 07777) < 0 ||
-					 fchown(fd, st.st_uid, st.st_gid) < 0))
+	if (fstat(damaged, &st) == 0 &&
+	    (fchmod(fd, st.st_mode & 07777) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0))
 		mb_msg(MB_WARNING, "owner or mode of a restored message not set path=%s", path);
 	io_utimens(fd, t);
 	dir = at_open_parent(s->mail_fd, path, &name);

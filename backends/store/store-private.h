@@ -34,8 +34,9 @@ struct recent_link {
 	int64_t at_ns;
 	uint32_t pid;
 	struct guid guid;
-	uint64_t from_id, to_id; /* to_id: the copy that the link made; 0 with `path`: not yet one */
-	char *path;		 /* owned: name in a tmp/, or NULL */
+	uint64_t from_id,
+		to_id; /* to_id: the copy that the link made; 0 with `path`: not yet one */
+	char *path;    /* owned: name in a tmp/, or NULL */
 };
 
 /* A system call that a peer's change will come as. */
@@ -74,18 +75,18 @@ struct store {
 	struct index *index;
 	struct log *log;
 	struct hlc clock;
-	uint64_t ordinal;	/* last one given */
-	bool was_clean;		/* the stop before this start was clean, or the same boot goes on */
-	bool behind;		/* the log has records that the index does not have */
-	uint64_t appended;	/* records so far: tells whether a change got into the log */
-	bool index_bad;		/* a value of the index did not check: it goes at the end */
-	bool dirty;		/* state file says so; index and log may be written */
+	uint64_t ordinal;  /* last one given */
+	bool was_clean;	   /* the stop before this start was clean, or the same boot goes on */
+	bool behind;	   /* the log has records that the index does not have */
+	uint64_t appended; /* records so far: tells whether a change got into the log */
+	bool index_bad;	   /* a value of the index did not check: it goes at the end */
+	bool dirty;	   /* state file says so; index and log may be written */
 	bool allow_mass_expunge;
 	struct scan_report opening; /* what the scan at opening found */
 	bool watched;
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;
-	bool rescan;		/* something came in whose files were not looked at */
+	bool rescan;		 /* something came in whose files were not looked at */
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;
 	struct expected *expected;
@@ -146,7 +147,8 @@ int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
 /* Directory that the tree's names give to g. */
 int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid *g, char **ret_dir);
 int mailbox_make_parents(struct store *s, const char *dir); /* each directory of the path */
-int mailbox_make_dirs(struct store *s, const char *dir); /* cur, new, tmp; atomically when dir is missing */
+int mailbox_make_dirs(struct store *s,
+		      const char *dir); /* cur, new, tmp; atomically when dir is missing */
 int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid *g,
 		       const struct origin *origin);
 int mailbox_log_rename(struct store *s, struct index_txn *tx, const char *from, const char *to,
@@ -191,8 +193,8 @@ int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26]);
 void keyword_letters_free(char *names[26]);
 int keyword_slot(char *names[26], const char *keyword); /* -1: none */
 /* Applies the difference of two names' letters to the flags of e, with this stamp. */
-bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e, const struct fname *old,
-		       const struct fname *new, struct stamp at);
+bool flags_from_rename(struct store *s, struct index_txn *tx, struct entry *e,
+		       const struct fname *old, const struct fname *new, struct stamp at);
 /* The same for a move: the new name's letters are those of mailbox `to`. */
 bool flags_from_move(struct store *s, struct index_txn *tx, struct entry *e, const struct guid *to,
 		     const struct fname *old, const struct fname *new, struct stamp at);

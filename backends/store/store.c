@@ -95,8 +95,8 @@ static int log_inbox(struct store *s)
 /* A store directory with config, ready to be opened; its first opening logs its birth. */
 int store_make(int dir_fd, enum layout layout, const char *mail)
 {
-	struct store_config c = {.layout = layout, .mail = (char *)(uintptr_t)mail,
-				 .id = guid_new()};
+	struct store_config c = {
+		.layout = layout, .mail = (char *)(uintptr_t)mail, .id = guid_new()};
 	int err = make_dirs(dir_fd, !mail);
 
 	if (err >= 0)
@@ -376,8 +376,8 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 
 static void store_free(struct store *s)
 {
-	int *fds[] = {&s->dir_fd, &s->mail_fd, &s->log_fd, &s->deleted_fd, &s->staging_fd,
-		      &s->lock_fd};
+	int *fds[] = {&s->dir_fd,     &s->mail_fd,    &s->log_fd,
+		      &s->deleted_fd, &s->staging_fd, &s->lock_fd};
 
 	index_close(s->index);
 	if (s->index_bad) /* the next start builds it anew */
@@ -467,7 +467,8 @@ void store_close(struct store *s)
 		store_unlock(s);
 	}
 	if (err < 0)
-		mb_msg(MB_WARNING, "store not closed cleanly: %s store=%s", mb_err_str(err), s->dir);
+		mb_msg(MB_WARNING, "store not closed cleanly: %s store=%s", mb_err_str(err),
+		       s->dir);
 	store_free(s);
 }
 

@@ -61,8 +61,9 @@ void store_close(struct store *s);
 
 const char *store_dir(const struct store *s);
 const char *store_mail_path(const struct store *s); /* absolute path of the mail tree */
-int store_mail_fd(const struct store *s);	     /* borrowed: the backing directory, whatever is mounted over it */
-int store_staging_fd(const struct store *s);	     /* borrowed */
+int store_mail_fd(
+	const struct store *s); /* borrowed: the backing directory, whatever is mounted over it */
+int store_staging_fd(const struct store *s); /* borrowed */
 enum layout store_layout(const struct store *s);
 uint64_t store_replica(const struct store *s);
 struct guid store_id(const struct store *s);
@@ -109,10 +110,12 @@ int store_checkpoint(struct store *s, int64_t keep_ns);
  * via mb_err_errno).  Paths must be at_path_ok().  `origin` says which program.
  */
 enum node_kind {
-	NODE_LOCAL,   /* any other file or directory: stored, never synced */
-	NODE_ROOT,    /* "" */
+	NODE_LOCAL, /* any other file or directory: stored, never synced */
+	NODE_ROOT,  /* "" */
 	NODE_MAILBOX, /* directory with cur/: a mailbox (the root too, as INBOX, but that is NODE_ROOT) */
-	NODE_CUR, NODE_NEW, NODE_TMP, /* its subdirectories */
+	NODE_CUR,
+	NODE_NEW,
+	NODE_TMP,     /* its subdirectories */
 	NODE_MESSAGE, /* name in cur or new that can be a message */
 	NODE_TMPFILE, /* name in tmp */
 };

@@ -327,8 +327,9 @@ static int make_new_mailbox(struct store *s, const char *dir)
 		err = file_give(s, s->staging_fd, temp);
 	parent = at_open_parent(s->mail_fd, dir, &name);
 	if (err >= 0)
-		err = parent < 0 ? parent
-				 : io_renameat2(s->staging_fd, temp, parent, name, RENAME_NOREPLACE);
+		err = parent < 0
+			      ? parent
+			      : io_renameat2(s->staging_fd, temp, parent, name, RENAME_NOREPLACE);
 	if (err < 0)
 		at_remove_tree(s->staging_fd, temp);
 	return err;
@@ -450,7 +451,7 @@ static int reparent_children(struct store *s, struct index_txn *tx, const struct
 
 /* The register of g gets the name that directory `to` says. */
 int mailbox_log_new_name(struct store *s, struct index_txn *tx, const struct tree *t,
-			const struct mailbox *m, const char *to, const struct origin *origin)
+			 const struct mailbox *m, const char *to, const struct origin *origin)
 {
 	struct record r = {.type = REC_MAILBOX_RENAME, .origin = *origin};
 	struct guid parent = GUID_ZERO;
