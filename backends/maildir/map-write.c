@@ -113,17 +113,24 @@ static int put_file(struct maildir *m, struct md_file *f)
 	return put_entry(m, &e);
 }
 
+/* A missing one is left as it was, to be judged again; but for one whose name another file has: the
+ * next run would take that file for it. */
+static bool to_be_written(const struct md_file *f)
+{
+	return f->dirty && !f->queued && (!f->missing || strchr(f->key, '/'));
+}
+
 static int put_dirty_files(struct maildir *m)
 {
 	struct md_message *msg, *next;
 
 	HASH_ITER (hh, m->messages, msg, next) {
 		for (struct md_file *f = msg->files; f; f = f->next) {
-			int err = f->dirty && !f->queued && !f->missing ? put_file(m, f) : 0;
+			int err = to_be_written(f) ? put_file(m, f) : 0;
 
 			if (err)
 				return err;
-			f->dirty = f->dirty && (f->queued || f->missing);
+			f->dirty = f->dirty && !to_be_written(f);
 		}
 	}
 	return 0;
@@ -184,7 +191,7 @@ static bool anything_dirty(struct maildir *m)
 	}
 	HASH_ITER (hh, m->messages, msg, next) {
 		for (struct md_file *f = msg->files; f; f = f->next)
-			if (f->dirty && !f->queued && !f->missing)
+			if (to_be_written(f))
 				return true;
 	}
 	return false;
