@@ -13,10 +13,10 @@
 
 /* The rename is one that its maker would not have done, had he known of the delete that expunged
  * `c`: it came before that; or it came to a mailbox that nothing else had brought back, and nobody
- * renames what is deleted. */
+ * renames what is deleted.  A name that a rule made is no rename. */
 static bool rename_did_not_know(const struct mailbox *box, const struct copy *c)
 {
-	return stamp_compare(&box->named_at, &c->via_seen) > 0 &&
+	return box->named_at.replica && stamp_compare(&box->named_at, &c->via_seen) > 0 &&
 	       (stamp_compare(&box->revived, &c->via_seen) <= 0 ||
 		stamp_compare(&box->named_at, &c->dead_at) < 0);
 }
@@ -86,21 +86,23 @@ static void revive(struct mailbox *box, struct stamp at, bool selectable)
 	set_selectable(box, selectable, box->dead);
 }
 
+static bool both_know(const struct merging *m, const struct mailbox *box)
+{
+	return tree_find(&m->in->side[0].tree, &box->guid) &&
+	       tree_find(&m->in->side[1].tree, &box->guid);
+}
+
 /* Row 60.  A deleted mailbox that must live was made again under its name: they become one.  As
  * everywhere the higher GUID becomes the lower, so that merges never form a loop; old mail stays
- * expunged whichever it is.  True if there is such a one. */
-static bool rule_recreated(struct merging *m, struct mailbox *box)
+ * expunged whichever it is. */
+static void rule_recreated(struct mailbox *box, struct mailbox *twin)
 {
-	struct mailbox *twin = live_twin(m->tree, box);
-	if (!twin)
-		return false;
 	bool twin_stays =
 		guid_equal(&twin->guid, &GUID_INBOX) || guid_compare(&twin->guid, &box->guid) < 0;
 	struct mailbox *winner = twin_stays ? twin : box, *loser = twin_stays ? box : twin;
 	mailbox_merge_into(loser, winner);
 	if (!mailbox_alive(winner))
 		winner->revived = stamp_after(winner->dead);
-	return true;
 }
 
 /* The latest place of a copy that lives in each mailbox, by index; STAMP_NONE where none does. */
@@ -121,6 +123,25 @@ static struct stamp *latest_mail(const struct merging *m)
 	return latest;
 }
 
+/* `latest` is the birth of the mail that lives in the deleted `box`.  A mailbox that has its name by
+ * now takes the mail only when one side has never heard of that mailbox: then all of its messages
+ * are in this merge, and their UIDs are seen.  Else the deleted one gets another name. */
+static void keep_for_mail(struct merging *m, struct mailbox *box, struct stamp latest)
+{
+	struct mailbox *twin = live_twin(m->tree, box);
+	if (twin && !both_know(m, twin)) {
+		rule_recreated(box, twin);
+		notice_add(m, NOTICE_MAILBOX_KEPT,
+			   guid_is_zero(&box->merged_into) ? &box->guid : &box->merged_into, NULL,
+			   mb_xstrdup("deleted and made again on one side; mail that the deleter "
+				      "had not seen is in the new one"));
+		return;
+	}
+	revive(box, latest, true);
+	if (twin)
+		mailbox_give_suffix(m, box);
+}
+
 /* Rows 42 and 60.  Mail that the deleter had not seen, or that was moved there meanwhile, keeps its
  * mailbox, with that mail only. */
 static bool rule_unseen_mail(struct merging *m)
@@ -130,21 +151,33 @@ static bool rule_unseen_mail(struct merging *m)
 
 	for (size_t i = 0; i < m->tree->n; i++) {
 		struct mailbox *box = &m->tree->nodes[i];
-		if (stamp_is_none(&latest[i]) || (mailbox_alive(box) && box->selectable))
+		if (stamp_is_none(&latest[i]) || !guid_is_zero(&box->merged_into) ||
+		    (mailbox_alive(box) && box->selectable))
 			continue;
 		changed = true;
-		if (mailbox_alive(box)) {
+		if (mailbox_alive(box))
 			set_selectable(box, true, latest[i]);
-		} else if (rule_recreated(m, box)) {
-			struct guid now = tree_resolve(m->tree, box->guid);
-			notice_add(m, NOTICE_MAILBOX_KEPT, &now, NULL,
-				   mb_xstrdup("deleted and made again on one side; mail that the "
-					      "deleter had not seen is in the new one"));
-		} else {
-			revive(box, latest[i], true);
-		}
+		else
+			keep_for_mail(m, box, latest[i]);
 	}
 	return changed;
+}
+
+/* As a mere name it may become one that both sides know.  It held other messages under these UIDs:
+ * a new UIDVALIDITY says so. */
+static void keep_as_parent(struct merging *m, struct mailbox *box)
+{
+	struct mailbox *twin = live_twin(m->tree, box);
+	if (!twin) {
+		revive(box, STAMP_NONE, false);
+		return;
+	}
+	bool known = both_know(m, twin);
+	rule_recreated(box, twin);
+	struct guid now = tree_resolve(m->tree, box->guid);
+	struct mailbox *winner = tree_find(m->tree, &now);
+	if (known && winner)
+		winner->uid_validity++;
 }
 
 /* Row 64.  A deleted mailbox lives on as a name above those in it. */
@@ -159,8 +192,7 @@ static bool rule_parent_stays(struct merging *m)
 		if (!parent || mailbox_alive(parent) || !guid_is_zero(&parent->merged_into))
 			continue;
 		changed = true;
-		if (!rule_recreated(m, parent))
-			revive(parent, STAMP_NONE, false);
+		keep_as_parent(m, parent);
 	}
 	return changed;
 }

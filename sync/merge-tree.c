@@ -316,7 +316,7 @@ static char *suffixed(const struct mailbox *box)
 	return mb_xasprintf("%.*s%s", (int)len, box->part, suffix);
 }
 
-static void give_suffix(struct merging *m, struct mailbox *box)
+void mailbox_give_suffix(struct merging *m, struct mailbox *box)
 {
 	MB_AUTO_FREE char *part = suffixed(box);
 	set_name(box, box->parent, part);
@@ -334,7 +334,7 @@ static bool clash_exact(struct merging *m, struct named *names, size_t n)
 			first = i;
 			continue;
 		}
-		give_suffix(m, names[i].box);
+		mailbox_give_suffix(m, names[i].box);
 		changed = true;
 	}
 	return changed;
@@ -353,7 +353,8 @@ static bool clash_folded(struct merging *m, struct named *names, size_t n)
 			int order = stamp_compare(&a->named_at, &b->named_at);
 			if (!order)
 				order = guid_compare(&a->guid, &b->guid);
-			give_suffix(m, order > 0 && !guid_equal(&a->guid, &GUID_INBOX) ? a : b);
+			mailbox_give_suffix(m, order > 0 && !guid_equal(&a->guid, &GUID_INBOX) ? a
+											       : b);
 			return true;
 		}
 	return false;

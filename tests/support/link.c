@@ -305,9 +305,25 @@ static const char *put_plan(struct link *l, int side, const struct plan *plan)
 	return wrong ? wrong : r < 0 ? mb_err_str(r) : NULL;
 }
 
+/* Aliases first, on both sides: one that only one side knows would let a message that is expunged
+ * there come back from the other, under its other name. */
+static void put_all_aliases(struct link *l, const struct merge_result *r)
+{
+	for (int side = 0; side < 2; side++) {
+		struct backend *b = l->b[side];
+		struct backend_info other = read_info(l, !side);
+		keep_error(l, b->ops->begin(b, other.replica, false));
+		for (size_t i = 0; i < r->plan[side].n; i++)
+			if (r->plan[side].items[i].type == REC_ALIAS)
+				keep_error(l, b->ops->put(b, &r->plan[side].items[i], -1));
+		keep_error(l, b->ops->commit(b));
+	}
+}
+
 static const char *apply(struct link *l, const struct merge_result *r)
 {
 	const char *wrong = NULL;
+	put_all_aliases(l, r);
 	/* Side 1 first: by then side 0 still has every body under the GUID it gave. */
 	for (int side = 1; side >= 0 && !wrong; side--) {
 		l->n_items[side] = r->plan[side].n;

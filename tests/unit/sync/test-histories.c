@@ -269,6 +269,17 @@ static void set_clock(struct run *r, size_t who)
 	clock_set_offset_ns(at + 500000 - clock_wall_ns());
 }
 
+static void print_subject(const struct run *r, struct backend *b, const struct guid *g)
+{
+	const struct message *msg = r->aloud ? memory_find(b, g) : NULL;
+	char guid[GUID_TEXT];
+	for (size_t i = 0; msg && i < msg->n; i++) {
+		const struct copy *c = &msg->copies[i];
+		printf("    %.8s uid=%u alive=%d flags=%x base=%s\n", guid_text(g, guid),
+		       c->place.uid, copy_alive(c), c->flags.set, c->place.base);
+	}
+}
+
 static const char *do_op(struct run *r, const struct op *op)
 {
 	struct backend *b = r->b[op->who];
@@ -287,6 +298,7 @@ static const char *do_op(struct run *r, const struct op *op)
 		done = do_message(r, b, op, &g);
 	else
 		done = do_mailbox(b, op);
+	print_subject(r, b, &g);
 	if (done == 0 && op->kind <= OP_EDIT)
 		oracle_note(&r->oracle, b, &g);
 	if (done == 0 && op->kind == OP_DELETE)

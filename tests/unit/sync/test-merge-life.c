@@ -113,6 +113,22 @@ static void row_60_below(struct world *w)
 	assert_int_equal(n_boxes(w), 4);
 }
 
+static void row_60_renamed_onto(struct world *w)
+{
+	base(w);
+	w->o = has(w->a, w->y, "o"); /* in neither side's news at the end */
+	in_step(w);
+	delete_box(w->a, w->x);
+	rename_to(w->a, w->y, "F");
+	w->n = has(w->b, w->x, "unseen");
+	in_step(w);
+	is_named(w, w->y, "F");
+	is_in(w, w->o, w->y);
+	is_in(w, w->n, w->x);
+	is_gone(w, w->m);
+	assert_true(strncmp(find_box(w->a, w->x)->part, "F-", 2) == 0);
+}
+
 static void deleted_with_unseen_mail(struct world *w)
 {
 	base(w);
@@ -248,6 +264,7 @@ static struct row rows[] = {
 	{"59: deleted and made again: another mailbox, old mail gone", row_59},
 	{"60: so, and new mail in the old one there: it is in the new one", row_60},
 	{"60: so, one level down", row_60_below},
+	{"60: another mailbox has the name by now: both, one with a suffix", row_60_renamed_onto},
 	{"deleted here, new mail there: kept, with the new mail only", deleted_with_unseen_mail},
 	{"61: deleted with its mail: deleted", row_61},
 	{"62: deleted here, flags there: deleted", row_62},
