@@ -186,13 +186,24 @@ static int put(const struct apply *a, int side, const struct record *item)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-int apply_plan(const struct apply *a, int side)
+bool apply_has_aliases(const struct apply *a)
+{
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; i < a->result->plan[side].n; i++)
+			if (a->result->plan[side].items[i].type == REC_ALIAS)
+				return true;
+	return false;
+}
+
+int apply_plan(const struct apply *a, int side, enum apply_part part)
 {
 	const struct plan *plan = &a->result->plan[side];
 	bool stale = false;
 
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct record *item = &plan->items[i];
+		if ((item->type == REC_ALIAS) != (part == APPLY_ALIASES))
+			continue;
 		if (a->opt->stop && a->opt->stop(a->opt->stop_arg))
 			return -EINTR;
 		show(a, side, i);

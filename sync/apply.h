@@ -29,7 +29,13 @@ void apply_show(const struct apply *a, int side);
 
 /* 0: every item was tried (errors are in the report); MB_E_STALE: so, and some changed meanwhile;
  * -EINTR: told to stop; else the backend is gone.  Nothing is durable before commit. */
-int apply_plan(const struct apply *a, int side);
+enum apply_part {
+	APPLY_ALIASES, /* GUIDs that become others: on both sides before anything else, or a cut between
+			  the sides could bring an expunged twin back */
+	APPLY_REST,
+};
+int apply_plan(const struct apply *a, int side, enum apply_part part);
+bool apply_has_aliases(const struct apply *a); /* either plan */
 
 /* Adds an error of one item to the report; the message says which mailbox and message. */
 void apply_error(const struct apply *a, int side, const struct record *item, int err);

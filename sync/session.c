@@ -363,7 +363,7 @@ static void keep_notices(struct session *s)
 
 /* ---- act ------------------------------------------------------------------------------------- */
 
-static int act_on(struct session *s, const struct apply *a, int side)
+static int act_on(struct session *s, const struct apply *a, int side, enum apply_part part)
 {
 	struct backend *b = s->b[side];
 	int stale, err = b->ops->begin(b, s->info[1 - side].replica,
@@ -371,7 +371,7 @@ static int act_on(struct session *s, const struct apply *a, int side)
 
 	if (err < 0)
 		return err;
-	stale = err = apply_plan(a, side);
+	stale = err = apply_plan(a, side, part);
 	if (err < 0 && err != MB_E_STALE && err != -EINTR)
 		return err;
 	err = b->ops->commit(b); /* what was put stays, also when it is not all */
@@ -391,11 +391,16 @@ static int act(struct session *s)
 		apply_show(&a, 0);
 		return 0;
 	}
+	for (int side = 1; side >= 0 && apply_has_aliases(&a); side--) {
+		int err = act_on(s, &a, side, APPLY_ALIASES);
+		if (err < 0 && err != MB_E_STALE)
+			return err;
+	}
 	/* The peer first: it gives bodies to us only after it has ours under their final names. */
-	int other = act_on(s, &a, 1);
+	int other = act_on(s, &a, 1, APPLY_REST);
 	if (other < 0 && other != MB_E_STALE)
 		return other;
-	int err = act_on(s, &a, 0);
+	int err = act_on(s, &a, 0, APPLY_REST);
 	if (err < 0)
 		return err;
 	return other;
