@@ -467,73 +467,32 @@ static int match_moved(struct scan *sc, struct scan_box *b, struct scan_file *f,
 	return err < 0 ? err : note_ino(sc, &m->e.copy.guid, m->e.copy.id, &st);
 }
 
-/* A second name of a live message's inode: in the same mailbox with the same unique part it is one
- * message in two states, elsewhere a copy. */
-struct twin {
-	uint64_t ino;
-	struct guid guid;
-	struct guid mailbox;
-	char *file;
-	bool any;
-};
-
-static int twin_one(struct entry *e, void *arg)
-{
-	struct twin *t = arg;
-
-	if (e->ino != t->ino || e->state != ENTRY_PRESENT)
-		return 0;
-	t->guid = e->copy.guid;
-	t->file = mb_xstrdup(e->file);
-	t->any = true;
-	return 1;
-}
-
-static int find_twin(struct scan *sc, const struct scan_box *b, uint64_t ino, struct twin *t)
-{
-	int err = index_each_in(sc->tx, &b->guid, 0, twin_one, t);
-
-	(void)ino;
-	t->mailbox = b->guid;
-	for (size_t i = 0; i < sc->n_boxes && err >= 0 && !t->any; i++) {
-		if (guid_equal(&sc->boxes[i].guid, &b->guid))
-			continue;
-		t->mailbox = sc->boxes[i].guid;
-		err = index_each_in(sc->tx, &sc->boxes[i].guid, 0, twin_one, t);
-	}
-	return err < 0 ? err : 0;
-}
-
 static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f,
 			const struct stat *st)
 {
 	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
 	struct node_info n = {.kind = NODE_MESSAGE, .mailbox = b->guid, .in_new = f->in_new};
-	struct twin t = {.ino = st->st_ino};
+	bool linked = st->st_nlink > 1;
+	struct guid twin;
+	int err;
 
 	if (unsettled_has(sc->s, path)) { /* half written by a program in the mount */
 		b->held = true;
 		return 0;
 	}
-	int err = st->st_nlink > 1 ? find_twin(sc, b, st->st_ino, &t) : 0;
+	err = linked ? scan_twin_find(sc, &b->guid, f->name, st->st_ino, &twin) : TWIN_NONE;
+	if (err < 0 || err == TWIN_SAME)
+		return err < 0 ? err : 0;
+	bool copy = err == TWIN_COPY;
 
-	if (err >= 0 && t.any && guid_equal(&t.mailbox, &b->guid) &&
-	    compare_unique(t.file, f->name) == 0) {
-		/* one message in new/ and cur/: a program stopped between link and unlink */
-		free(t.file);
-		return 0;
-	}
-	if (err >= 0) {
-		bool copy = t.any && !guid_equal(&t.mailbox, &b->guid);
-
-		err = publish(&sc->call, path, &n, f->name, copy ? &t.guid : NULL,
-			      copy ? random_u64() | 1 : 0, NULL);
-		if (err >= 0)
-			change_event(sc->s, EVENT_ADDED, path, NULL, false);
-		sc->report->arrived++;
-		sc->report->records++;
-	}
-	free(t.file);
+	err = publish(&sc->call, path, &n, f->name, copy ? &twin : NULL,
+		      copy ? random_u64() | 1 : 0, NULL);
+	if (err >= 0 && linked)
+		err = scan_twin_add(sc, &b->guid, f->name, f->in_new);
+	if (err >= 0)
+		change_event(sc->s, EVENT_ADDED, path, NULL, false);
+	sc->report->arrived++;
+	sc->report->records++;
 	return err;
 }
 

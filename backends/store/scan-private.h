@@ -59,7 +59,9 @@ struct scan {
 	struct origin origin;
 	struct scan_report *report;
 	bool full;
-	bool subscriptions;	  /* the file was replaced */
+	bool subscriptions;	 /* the file was replaced */
+	struct scan_twin *twins; /* owned; scan-twin.c */
+	bool has_twins;
 	bool steady;		  /* nothing moved while it was read: absence may be judged */
 	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;
@@ -95,6 +97,17 @@ int scan_may_arrive(struct scan *sc, const struct stat *st);
 int scan_match_across(struct scan *sc);	 /* moves, hard links, arrivals */
 int scan_judge_missing(struct scan *sc); /* expunged, held, lost */
 int scan_check_content(struct scan *sc, size_t box, struct entry *e);
+enum scan_twin_kind {
+	TWIN_NONE, /* no message has this inode */
+	TWIN_COPY, /* one has, under another name or elsewhere */
+	TWIN_SAME, /* one of this mailbox and name has: a program stopped between link and unlink */
+};
+/* What is a new file with this inode?  Gives the message's GUID.  A kind, or an error. */
+int scan_twin_find(struct scan *sc, const struct guid *mailbox, const char *name, uint64_t ino,
+		   struct guid *ret);
+int scan_twin_add(struct scan *sc, const struct guid *mailbox, const char *name, bool in_new);
+void scan_twins_release(struct scan *sc);
+
 /* The body of e went to deleted/ and another file has its name: a rename over it was not logged. */
 bool scan_was_replaced(struct scan *sc, const struct entry *e);
 int scan_mark_lost(struct scan *sc, struct entry *e);

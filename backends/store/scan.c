@@ -31,6 +31,7 @@ static void scan_release(struct scan *sc)
 		free(sc->dirs[i].dir);
 	for (size_t i = 0; i < sc->n_missing; i++)
 		entry_release(&sc->missing[i].e);
+	scan_twins_release(sc);
 	free(sc->boxes);
 	free(sc->dirs);
 	free(sc->missing);

@@ -7,6 +7,7 @@
 #define MB_TESTS_SUPPORT_STORE_DIR_H
 
 #include "backends/store/store.h"
+#include <stdlib.h>
 
 struct store_dir {
 	char path[64];		/* a directory of our own */

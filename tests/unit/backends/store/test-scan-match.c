@@ -157,53 +157,6 @@ static void an_inode_that_was_given_again_is_another_message(void **state)
 	assert_false(guid_equal(&before, &after));
 }
 
-static void a_hard_link_elsewhere_is_a_copy(void **state)
-{
-	struct store_dir *d = *state;
-	struct guid a, b;
-
-	store_make_box(d, ".A");
-	store_deliver(d, "", "1.x", "a");
-	outside_link(d, "new/1.x", ".A/cur/2.x:2,S");
-	assert_int_equal(scan(d).arrived, 1);
-	a = store_guid(d, "1.x");
-	b = store_guid(d, "2.x:2,S");
-	assert_same(&a, &b);
-	store_consistent(d);
-}
-
-static void links_among_new_files_are_copies_too(void **state)
-{
-	struct store_dir *d = *state;
-	struct guid a, b;
-
-	store_make_box(d, ".A");
-	outside_write(d, "new/1.x", "a");
-	outside_link(d, "new/1.x", ".A/cur/2.x:2,S");
-	assert_int_equal(scan(d).arrived, 2);
-	a = store_guid(d, "1.x");
-	b = store_guid(d, "2.x:2,S");
-	assert_same(&a, &b);
-	store_consistent(d);
-}
-
-/* A program stopped between link and unlink: one message in two states. */
-static void one_message_in_new_and_cur_is_one(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-
-	store_deliver(d, "", "1.x", "a");
-	outside_link(d, "new/1.x", "cur/1.x:2,S");
-	r = scan(d);
-	assert_int_equal(r.arrived, 0);
-	outside_unlink(d, "new/1.x"); /* it goes on */
-	r = scan(d);
-	assert_int_equal(r.expunged, 0);
-	assert_list(d, "INBOX/cur/1.x:2,S");
-	store_consistent(d);
-}
-
 static void equal_names_with_other_bytes_are_two(void **state)
 {
 	struct store_dir *d = *state;
@@ -349,9 +302,6 @@ int main(void)
 		TEST(moves_are_found_by_name),
 		TEST(another_body_under_the_same_name_elsewhere_is_no_move),
 		TEST(an_inode_that_was_given_again_is_another_message),
-		TEST(a_hard_link_elsewhere_is_a_copy),
-		TEST(links_among_new_files_are_copies_too),
-		TEST(one_message_in_new_and_cur_is_one),
 		TEST(equal_names_with_other_bytes_are_two),
 		TEST(a_lost_file_that_is_back_is_found),
 		TEST(a_lost_file_that_is_back_with_other_letters_is_found),
