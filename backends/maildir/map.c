@@ -275,24 +275,25 @@ static void load_intent(struct md_file *f, const struct peer_entry *e)
 	}
 }
 
-/* A message that was cut in the middle of a move has two entries: the intent tells where it goes,
- * the agreed one where it was. */
+/* A message that was on its way has two entries: where it was, and, with the later stamp, where it is
+ * now.  True when `f` was the former and is gone. */
 static bool load_second(struct maildir *m, struct md_file *f, struct md_file *old)
 {
-	struct md_file *agreed = f->agreed ? f : old, *intent = f->agreed ? old : f;
+	bool later = stamp_compare(&f->placed_at, &old->placed_at) > 0;
+	struct md_file *now = later ? f : old, *before = later ? old : f;
 
-	if (f->agreed == old->agreed || intent->out)
-		return false;
-	intent->agreed = true;
-	intent->agreed_box = agreed->box->guid;
-	if (old == agreed) {
-		box_del_file(old);
-		unlink_message(m, old);
-		md_file_free(old);
-		return false;
+	if (f->out || old->out)
+		return false; /* which of them it is, is to be looked for */
+	now->agreed = true;
+	now->agreed_box = before->agreed ? before->agreed_box : before->box->guid;
+	if (!later) {
+		md_file_free(f);
+		return true;
 	}
-	md_file_free(f);
-	return true;
+	box_del_file(old);
+	unlink_message(m, old);
+	md_file_free(old);
+	return false;
 }
 
 static void load_file(struct maildir *m, struct peer_entry *e)
