@@ -60,7 +60,9 @@ static int link_one(struct entry *e, void *arg)
 	from = at_open_parent(l->c->s->mail_fd, path, &name);
 	if (from < 0)
 		return 0;
-	l->result = io_linkat(from, name, l->dir, l->name);
+	l->result = intent_link(l->c->s, l->c->new_path, st.st_ino);
+	if (l->result >= 0)
+		l->result = io_linkat(from, name, l->dir, l->name);
 	return 1;
 }
 
@@ -78,7 +80,8 @@ static int link_deleted(struct link_body *l)
 		return err;
 	if (at_stat(l->c->s->deleted_fd, kept, &st) < 0 || (uint64_t)st.st_size != l->c->new.size)
 		return -ENOENT;
-	return io_linkat(l->c->s->deleted_fd, kept, l->dir, l->name);
+	err = intent_link(l->c->s, l->c->new_path, st.st_ino);
+	return err < 0 ? err : io_linkat(l->c->s->deleted_fd, kept, l->dir, l->name);
 }
 
 /* Links a body that this store has under the same GUID or digest, or keeps in deleted/. */
@@ -135,6 +138,8 @@ int put_place_body(struct copy_put *c)
 	set_received(c->s->staging_fd, c->staged, c->new.received_ns);
 	int err = file_give(c->s, c->s->staging_fd, c->staged);
 
+	if (err >= 0)
+		err = intent_rename(c->s, NULL, c->new_path, st.st_ino);
 	return err < 0 ? err
 		       : io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
 }

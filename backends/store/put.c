@@ -154,6 +154,7 @@ static int move_file(struct copy_put *c)
 {
 	MB_AUTO_CLOSE int from = -1, to = -1;
 	const char *from_name, *to_name;
+	struct stat st;
 
 	from = at_open_parent(c->s->mail_fd, c->old_path, &from_name);
 	if (from < 0)
@@ -161,8 +162,12 @@ static int move_file(struct copy_put *c)
 	to = put_open_target_dir(c, &to_name);
 	if (to < 0)
 		return to;
-	int err = io_renameat2(from, from_name, to, to_name, RENAME_NOREPLACE);
+	int err = at_stat(from, from_name, &st);
 
+	if (err >= 0)
+		err = intent_rename(c->s, c->old_path, c->new_path, st.st_ino);
+	if (err >= 0)
+		err = io_renameat2(from, from_name, to, to_name, RENAME_NOREPLACE);
 	if (err != -ENOENT && err != -EEXIST)
 		return err;
 	c->s->rescan = true;
@@ -247,6 +252,7 @@ static void undo_files(struct copy_put *c, enum record_type type)
 	MB_AUTO_CLOSE int dir = -1;
 	const char *name;
 
+	intent_drop(c->s);
 	if (type == REC_EXPUNGE) {
 		if (c->kept)
 			file_undelete(c->s, c->kept, c->old_path);
@@ -320,8 +326,10 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 		return 0;
 	type = what_changes(c);
 	err = change_files(c, type);
-	if (err < 0)
+	if (err < 0) {
+		intent_drop(c->s);
 		return err;
+	}
 	err = log_copy(c, type);
 	if (err < 0 && c->s->appended == appended)
 		undo_files(c, type);

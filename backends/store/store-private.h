@@ -66,6 +66,7 @@ struct unsettled {
 struct store {
 	char *dir, *mail_path;
 	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
+	int intent_fd; /* -1: no put yet */
 	enum layout layout;
 	enum store_mode mode;
 	uint64_t replica;
@@ -224,6 +225,13 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 int mailboxes_finish(struct store *s);
 int put_copy_step(struct store *s, const struct record *want, const char *staged,
 		  struct store_step *ret);
+/* intent.c: what a put is about to do to a file; undone at the start when no record followed.
+ * old_path NULL: it comes from staging/. */
+int intent_rename(struct store *s, const char *old_path, const char *new_path, uint64_t ino);
+int intent_link(struct store *s, const char *new_path,
+		uint64_t ino); /* the file has another name */
+void intent_drop(struct store *s);
+int intent_undo(struct store *s);
 /* plan.c */
 struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
 			       const char *to);

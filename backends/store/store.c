@@ -320,6 +320,8 @@ static int look_at_files(struct store *s, bool clean)
 	int err = ensure_identity(s);
 
 	if (err >= 0 && !clean)
+		err = intent_undo(s);
+	if (err >= 0 && !clean)
 		err = recover_dirs(s, false);
 	if (err >= 0)
 		err = recover_staging(s);
@@ -366,7 +368,8 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 	if (!s->dir)
 		s->dir = mb_xstrdup(dir);
 	s->mode = mode;
-	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd = -1;
+	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd =
+		s->intent_fd = -1;
 	s->events_tail = &s->events;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->event_lock, NULL);
@@ -376,8 +379,8 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 
 static void store_free(struct store *s)
 {
-	int *fds[] = {&s->dir_fd,     &s->mail_fd,    &s->log_fd,
-		      &s->deleted_fd, &s->staging_fd, &s->lock_fd};
+	int *fds[] = {&s->dir_fd,     &s->mail_fd, &s->log_fd,	 &s->deleted_fd,
+		      &s->staging_fd, &s->lock_fd, &s->intent_fd};
 
 	index_close(s->index);
 	if (s->index_bad) /* the next start builds it anew */

@@ -7,6 +7,7 @@
  *   STORE/deleted/   expunged messages: deleted/MAILBOX-GUID/GUID.COPY.MILLISECONDS,NAME
  *   STORE/staging/   arriving bodies before they are complete
  *   STORE/config     "format=1", "layout=…", "mail=PATH" (adopted), "store=ID": what is needed to open
+ *   STORE/intent     what a put is about to do to a file (intent.c)
  *   STORE/lock       the writer's OFD lock; holds "pid=… mount=…" for people
  *   STORE/socket     changes are submitted here while another process is the writer
  *
@@ -14,7 +15,8 @@
  * tell; the index is a cache of both.
  *
  * Every change: 1. change the files, 2. append the record, 3. update the index, 4. answer.  A stop
- * between 1 and 2 is found by the next scan; between 2 and 3 by replay.
+ * between 1 and 2 is found by the next scan (a peer's change is taken back first); between 2 and 3 by
+ * replay.
  *
  * One writer at a time.  All calls on a writer's store may come from any thread; one lock inside
  * serialises changes.  Paths are relative to the mail tree, without leading or trailing slash.
