@@ -21,6 +21,7 @@ struct copy_put {
 	char *target;	     /* "cur/NAME" or "new/NAME" wanted, when it lives */
 	char *new_path;	     /* of it in the tree */
 	char *kept;	     /* in deleted/, when this put expunged it */
+	bool edited;	     /* a program is writing it: an expunge has to wait for that edit */
 };
 
 /* The directory that the new path lies in, made whole when a part of it is missing.  Returns the fd;

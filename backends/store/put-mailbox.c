@@ -188,7 +188,9 @@ static int check_empty(int dir)
  * between the check and now brings it back. */
 static int to_trash(struct store *s, int dir, const char *name, bool is_sub)
 {
-	MB_AUTO_FREE char *trash = mb_xasprintf("trash-%016llx", (unsigned long long)random_u64());
+	MB_AUTO_FREE char *trash = mb_xasprintf(
+		"%s%016llx", is_sub && strcmp(name, "tmp") == 0 ? "tmp-" : TRASH_PREFIX,
+		(unsigned long long)random_u64());
 	MB_AUTO_CLOSE int fd = -1;
 	int err = io_renameat(dir, name, s->staging_fd, trash);
 

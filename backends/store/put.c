@@ -325,6 +325,10 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 	    (!alive || strcmp(c->old_path, c->new_path) == 0))
 		return 0;
 	type = what_changes(c);
+	if (type == REC_EXPUNGE && c->present && edit_pending(c->s, &c->old.copy)) {
+		c->edited = true;
+		return MB_E_STALE;
+	}
 	err = change_files(c, type);
 	if (err < 0) {
 		intent_drop(c->s);
@@ -340,10 +344,13 @@ static int put_copy(struct store *s, const struct record *want, const char *stag
 		    const char *promised, bool quiet)
 {
 	struct copy_put c = {.s = s, .want = want, .staged = staged, .quiet = quiet};
+	struct origin edit = {.comm = "edit"};
 	int err = change_begin(s, &c.tx);
 
 	if (err >= 0)
 		err = change_end(s, c.tx, copy_put_run(&c, promised));
+	if (c.edited) /* what a program wrote is a message of its own: it stays */
+		settle_locked(s, c.old_path, &edit);
 	copy_put_release(&c);
 	return err;
 }

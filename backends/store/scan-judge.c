@@ -134,12 +134,18 @@ static int judge_edited(struct scan *sc, struct entry *e, const struct stat *st)
 	return err;
 }
 
+/* A whole file that a program renamed to the old name is no torn write, whatever its size. */
+static bool is_another_file(const struct scan *sc, const struct entry *e, const struct stat *st)
+{
+	return sc->s->was_clean && e->ino && st->st_ino != e->ino && st->st_size > 0;
+}
+
 /* Bytes may have changed: what kind of change is it? */
 static int judge_content(struct scan *sc, const char *path, int fd, struct entry *e,
 			 const struct stat *st)
 {
 	struct digest d;
-	bool shorter = (uint64_t)st->st_size < e->copy.size;
+	bool shorter = (uint64_t)st->st_size < e->copy.size && !is_another_file(sc, e, st);
 	int err;
 
 	if (shorter || all_zeros(fd))

@@ -26,6 +26,11 @@ static struct edit *edit_find(struct store *s, const struct copy *c)
 	return NULL;
 }
 
+bool edit_pending(struct store *s, const struct copy *c)
+{
+	return edit_find(s, c) != NULL;
+}
+
 static void edit_forget(struct store *s, struct edit *edit)
 {
 	for (struct edit **p = &s->edits; *p; p = &(*p)->next)
@@ -468,6 +473,59 @@ static int collect_name(const char *name, unsigned char type, uint64_t ino, void
 	return 0;
 }
 
+/* ---- folders that were being removed ---- */
+
+struct salvage {
+	struct store *s;
+	int from, inbox; /* directories */
+};
+
+/* Mail that came while its folder was taken away: it goes to INBOX, where somebody sees it. */
+static int salvage_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct salvage *v = arg;
+	char base[FNAME_MAX + 1];
+	struct stat st;
+	int err;
+
+	if (!fname_is_message(name) || at_stat(v->from, name, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	err = io_renameat2(v->from, name, v->inbox, name, RENAME_NOREPLACE);
+	if (err == -EEXIST) {
+		fname_new_base((uint64_t)st.st_size, base);
+		err = io_renameat2(v->from, name, v->inbox, base, RENAME_NOREPLACE);
+	}
+	mb_msg(MB_WARNING, "mail that came into a folder while it was deleted is in INBOX");
+	v->s->rescan = true;
+	return err;
+}
+
+static int salvage(struct store *s, int dir, const char *sub)
+{
+	MB_AUTO_CLOSE int from = at_open(dir, sub, O_RDONLY | O_DIRECTORY, 0), inbox = -1;
+	struct salvage v = {.s = s, .from = from};
+
+	if (from < 0)
+		return from == -ENOENT || from == -ENOTDIR ? 0 : from;
+	v.inbox = inbox = at_open(s->mail_fd, "new", O_RDONLY | O_DIRECTORY, 0);
+	return inbox < 0 ? inbox : at_list(from, salvage_one, &v);
+}
+
+/* A whole folder, or its cur/ or new/ alone. */
+static int recover_trash(struct store *s, const char *name)
+{
+	MB_AUTO_CLOSE int dir = at_open(s->staging_fd, name, O_RDONLY | O_DIRECTORY, 0);
+	struct stat st;
+	bool whole = dir >= 0 && (at_stat(dir, "cur", &st) == 0 || at_stat(dir, "new", &st) == 0 ||
+				  at_stat(dir, "tmp", &st) == 0);
+	int err = dir < 0 ? 0 : salvage(s, dir, whole ? "cur" : "");
+
+	if (err >= 0 && whole)
+		err = salvage(s, dir, "new");
+	return err < 0 ? 0
+		       : at_remove_tree(s->staging_fd, name); /* else it stays for the next time */
+}
+
 /* What a stop left in staging/: edits are finished or undone, everything else goes. */
 int recover_staging(struct store *s)
 {
@@ -481,6 +539,8 @@ int recover_staging(struct store *s)
 
 		if (err >= 0 && strncmp(name, "edit-", 5) == 0 && !part)
 			err = recover_edit(s, name);
+		else if (err >= 0 && strncmp(name, TRASH_PREFIX, strlen(TRASH_PREFIX)) == 0)
+			err = recover_trash(s, name);
 		else if (err >= 0)
 			err = at_remove_tree(s->staging_fd, name);
 		free(names.v[i]);

@@ -18,6 +18,8 @@
 #define MOVE_WINDOW_NS 5000000000ll /* link, then unlink by the same program: a move */
 #define STEP_LIFE_NS 10000000000ll
 #define LINKS_MAX 4096
+#define TRASH_PREFIX                                                                               \
+	"trash-" /* in staging/: a mailbox directory, or its cur/ or new/, being removed */
 #define SWAP_PREFIX ".mbswap-" /* then its GUID: a mailbox directory on its way to another name */
 #define GUARD_COUNT 50
 #define GUARD_PERCENT 25
@@ -264,6 +266,8 @@ int recover_staging(struct store *s);
 /* Files that the mount's programs are still writing: a scan leaves them alone. */
 bool unsettled_has(const struct store *s, const char *path);
 void unsettled_forget(struct store *s, const char *path);
+/* Is this copy written in place, and the edit not logged yet? */
+bool edit_pending(struct store *s, const struct copy *c);
 int settle_locked(struct store *s, const char *path, const struct origin *origin);
 
 /* body.c */

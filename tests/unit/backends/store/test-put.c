@@ -306,6 +306,25 @@ static void an_expunge_of_what_is_gone_is_logged(void **state)
 	assert_list(d, "");
 }
 
+/* Rows 28 to 31: what a program wrote stays, as a message of its own. */
+static void an_expunge_does_not_take_an_edit_away(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid g;
+
+	store_deliver(d, "", "1.x", "before");
+	g = store_guid(d, "1.x");
+	assert_int_equal(store_before_write(d->s, "new/1.x", false), 0);
+	outside_write(d, "new/1.x", "the program's own");
+	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
+	assert_list(d, "INBOX/new/1.x");
+	assert_text(d, "new/1.x", "the program's own");
+	assert_int_equal(staging_count(d), 0);
+	peer_change(d, &g, expunge); /* the old one, once more */
+	assert_text(d, "new/1.x", "the program's own");
+	store_consistent(d);
+}
+
 static void a_lost_body_comes_back(void **state)
 {
 	struct store_dir *d = *state;
@@ -550,6 +569,7 @@ int main(void)
 		TEST(a_message_of_a_mailbox_that_is_not_here_waits),
 		TEST(a_file_that_is_elsewhere_is_stale),
 		TEST(an_expunge_of_what_is_gone_is_logged),
+		TEST(an_expunge_does_not_take_an_edit_away),
 		TEST(a_lost_body_comes_back),
 		TEST(two_guids_become_one_message),
 		TEST(states_of_peers),

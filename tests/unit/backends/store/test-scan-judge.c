@@ -206,6 +206,27 @@ static void a_shorter_file_is_damaged(void **state)
 	assert_list(d, "INBOX/new/1.x lost");
 }
 
+/* An attachment was stripped, by a program that writes a new file and renames it. */
+static void a_shorter_file_in_its_place_is_an_edit(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+
+	store_deliver(d, "", "1.x", "the whole body, with an attachment");
+	outside_write(d, "tmp/1.x", "the body");
+	outside_rename(d, "tmp/1.x", "new/1.x");
+	r = scan(d, false);
+	assert_int_equal(r.edited, 1);
+	assert_int_equal(r.damaged, 0);
+	assert_text(d, "new/1.x", "the body");
+	store_consistent(d);
+	outside_write(d, "tmp/1.x", "");
+	outside_rename(d, "tmp/1.x", "new/1.x");
+	r = scan(d, false);
+	assert_int_equal(r.damaged, 1);
+	assert_list(d, "INBOX/new/1.x lost");
+}
+
 static void zeros_are_damage(void **state)
 {
 	struct store_dir *d = *state;
@@ -273,6 +294,7 @@ int main(void)
 		TEST(the_same_size_is_told_by_its_digest),
 		TEST(a_touch_is_no_change),
 		TEST(a_shorter_file_is_damaged),
+		TEST(a_shorter_file_in_its_place_is_an_edit),
 		TEST(zeros_are_damage),
 		TEST(an_empty_message_is_no_damage),
 		TEST(changed_bytes_after_a_power_cut_are_damage),

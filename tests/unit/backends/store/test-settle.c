@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
+#include "backends/base/at.h"
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
@@ -246,6 +247,36 @@ static void what_nobody_knows_in_staging_is_not_thrown_away(void **state)
 	assert_int_equal(deleted_count(d), 1);
 }
 
+/* A folder was being removed; mail came into it at the last moment. */
+static void mail_in_a_folder_that_went_is_salvaged(void **state)
+{
+	static const char *const forms[] = {"trash-00/new", "trash-01/cur", "trash-02"};
+	struct store_dir *d = *state;
+
+	store_deliver(d, "", "0.x", "another mail of this name");
+	for (int i = 0; i < 3; i++) {
+		char *path = mb_xasprintf("%s/%d.x", forms[i], i);
+		int dir = dup(store_staging_fd(d->s)), fd;
+
+		store_dir_close(d);
+		assert_int_equal(at_mkdirs(dir, forms[i], 0700), 0);
+		fd = openat(dir, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		assert_int_equal(write(fd, "came late", 9), 9);
+		close(fd);
+		close(dir);
+		free(path);
+		store_dir_open(d);
+		assert_int_equal(staging_count(d), 0);
+		store_consistent(d);
+	}
+	char *list = store_list(d);
+	assert_non_null(strstr(list, "1.x"));
+	assert_non_null(strstr(list, "2.x"));
+	free(list);
+	assert_text(d, "new/0.x", "another mail of this name");
+	assert_text(d, "new/1.x", "came late");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -261,6 +292,7 @@ int main(void)
 		TEST(a_whole_edit_is_finished),
 		TEST(a_kill_at_any_step_keeps_one_of_both),
 		TEST(what_nobody_knows_in_staging_is_not_thrown_away),
+		TEST(mail_in_a_folder_that_went_is_salvaged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
