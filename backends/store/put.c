@@ -29,15 +29,17 @@ static void copy_put_release(struct copy_put *c)
 
 static void see_stamps(struct store *s, struct copy *c)
 {
-	bool ahead = stamp_clamp(&c->place.at) | stamp_clamp(&c->dead) | stamp_clamp(&c->dead_at);
+	bool ahead = stamp_clamp(&c->place.at);
 
+	ahead |= stamp_clamp(&c->dead);
+	ahead |= stamp_clamp(&c->dead_at);
 	ahead |= stamp_clamp(&c->via_seen);
 	for (int i = 0; i < FLAG_COUNT; i++)
 		ahead |= stamp_clamp(&c->flags.at[i]);
 	for (size_t i = 0; i < c->flags.n_keywords; i++)
 		ahead |= stamp_clamp(&c->flags.keywords[i].at);
 	if (ahead)
-		mb_msg(MB_WARNING, "a stamp of the peer is over a day ahead: taken as now");
+		mb_msg(MB_WARNING, "a stamp of the peer is years ahead: taken as now");
 	hlc_see(&s->clock, &c->place.at);
 	hlc_see(&s->clock, &c->dead_at);
 	for (int i = 0; i < FLAG_COUNT; i++)
