@@ -57,6 +57,13 @@ static bool has_log(const struct session *s, int side)
 
 /* ---- who is there, and what was agreed ------------------------------------------------------- */
 
+/* Both ends of a pair go to the two sides in the same order: so two that sync each other at the same
+ * time wait for one another, never each for the other. */
+static int in_order(const struct session *s, int k)
+{
+	return k ^ (s->info[0].replica > s->info[1].replica);
+}
+
 static int look(struct session *s)
 {
 	for (int i = 0; i < 2; i++) {
@@ -70,7 +77,8 @@ static int look(struct session *s)
 		return MB_E_SAME;
 
 	s->ret->held = 0;
-	for (int i = 0; i < 2; i++) {
+	for (int k = 0; k < 2; k++) {
+		int i = in_order(s, k);
 		s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
 		int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
 		if (held < 0)
@@ -378,6 +386,19 @@ static int act_on(struct session *s, const struct apply *a, int side, enum apply
 	return err < 0 ? err : stale;
 }
 
+/* Becomes the writer of both stores before anything is put. */
+static int take_roles(struct session *s)
+{
+	int err = 0;
+
+	for (int k = 0; k < 2 && err >= 0; k++) {
+		int i = in_order(s, k);
+		if (has_log(s, i) && s->merged.plan[i].n)
+			err = s->b[i]->ops->begin(s->b[i], s->info[1 - i].replica, false);
+	}
+	return err;
+}
+
 static int act(struct session *s)
 {
 	struct apply a = {.b = {s->b[0], s->b[1]},
@@ -391,6 +412,9 @@ static int act(struct session *s)
 		apply_show(&a, 0);
 		return 0;
 	}
+	int roles = take_roles(s);
+	if (roles < 0)
+		return roles;
 	for (int side = 1; side >= 0 && apply_has_aliases(&a); side--) {
 		int err = act_on(s, &a, side, APPLY_ALIASES);
 		if (err < 0 && err != MB_E_STALE)

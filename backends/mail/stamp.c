@@ -8,6 +8,7 @@
 #include "backends/base/clock.h"
 
 #define DAY_MS UINT64_C(86400000)
+#define ABSURD_MS (3650 * DAY_MS)
 #define COUNTER_BITS 16
 
 /* Now by the wall clock, with counter 0; a clock before 1970 counts as 1970. */
@@ -18,9 +19,11 @@ static uint64_t wall_time(void)
 	return ns < 0 ? 0 : (uint64_t)(ns / 1000000) << COUNTER_BITS;
 }
 
-static bool too_far_ahead(const struct stamp *s)
+static bool ahead_by(const struct stamp *s, uint64_t ms)
 {
-	return s->time > wall_time() + (DAY_MS << COUNTER_BITS);
+	uint64_t now = wall_time();
+
+	return s->time > now && s->time - now > ms << COUNTER_BITS;
 }
 
 int stamp_compare(const struct stamp *a, const struct stamp *b)
@@ -55,16 +58,14 @@ struct stamp hlc_now(struct hlc *clock)
 
 bool hlc_see(struct hlc *clock, const struct stamp *seen)
 {
-	if (too_far_ahead(seen))
-		return false;
-	if (seen->time > clock->last)
+	if (seen->time > clock->last && !ahead_by(seen, ABSURD_MS))
 		clock->last = seen->time;
-	return true;
+	return !ahead_by(seen, DAY_MS);
 }
 
 bool stamp_clamp(struct stamp *s)
 {
-	if (!too_far_ahead(s))
+	if (!ahead_by(s, ABSURD_MS))
 		return false;
 	s->time = wall_time();
 	return true;

@@ -32,11 +32,13 @@ struct hlc {
 /* The next stamp: greater than all given or seen before. */
 struct stamp hlc_now(struct hlc *clock);
 
-/* Moves the clock past `seen`.  A stamp over a day ahead of the wall clock does not move it:
- * returns false, and the caller reports it. */
+/* Moves the clock past `seen`, so that what is done here from now on comes after it: a change must
+ * beat the one that its maker saw, also when that came from a clock that was wrong by days.  false when
+ * the stamp is over a day ahead of the wall clock, which the caller reports.  Ten years ahead is
+ * nobody's clock: that does not move it. */
 bool hlc_see(struct hlc *clock, const struct stamp *seen);
 
-/* Clamps a stamp from outside that is over a day ahead of the wall clock to now.  true if it was. */
+/* Takes a stamp from outside that is over ten years ahead of the wall clock as now.  true if it was. */
 bool stamp_clamp(struct stamp *s);
 
 #endif

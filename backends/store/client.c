@@ -24,10 +24,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 
-enum { PLAN_TRIES = 8, STEPS_MAX = 100000 /* directories that one mailbox change may move */ };
+enum {
+	ANSWER_SECONDS = 120,
+	PLAN_TRIES = 8,
+	STEPS_MAX = 100000 /* directories that one mailbox change may move */
+};
 
 struct store_client {
 	int fd;
@@ -37,6 +42,15 @@ struct store_client {
 	struct buf out, in; /* kept for their memory; `in` is the last answer without its length */
 };
 
+/* No answer in time: what comes later would be taken for the answer to something else. */
+static int give_up(int fd, int err)
+{
+	if (err != EAGAIN && err != EWOULDBLOCK)
+		return -err;
+	shutdown(fd, SHUT_RDWR);
+	return -ETIMEDOUT;
+}
+
 static int send_all(int fd, const uint8_t *p, size_t len)
 {
 	while (len) {
@@ -45,7 +59,7 @@ static int send_all(int fd, const uint8_t *p, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return give_up(fd, errno);
 		p += n;
 		len -= (size_t)n;
 	}
@@ -60,7 +74,7 @@ static int recv_all(int fd, uint8_t *p, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -ECONNRESET;
+			return n < 0 ? give_up(fd, errno) : -ECONNRESET;
 		p += n;
 		len -= (size_t)n;
 	}
@@ -147,6 +161,7 @@ static int check_user(int fd)
 
 static int connect_socket(struct store_client *c, const char *store_dir)
 {
+	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	MB_AUTO_CLOSE int dir = open(store_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -156,6 +171,10 @@ static int connect_socket(struct store_client *c, const char *store_dir)
 	if (c->fd < 0)
 		return -errno;
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" SOCKET_NAME, dir);
+	/* a writer that is stopped must not hang who waits for it */
+	if (setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return -errno;
 	if (connect(c->fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
 		return -errno;
 	return check_user(c->fd);

@@ -17,6 +17,7 @@
 #include "backends/base/msg.h"
 #include "backends/store/serve.h"
 #include "backends/store/socket-format.h"
+#include "backends/store/store-private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -275,6 +276,8 @@ int store_server_start(struct store *s, const char *mount, struct store_server *
 		err = bind_socket(v);
 	if (!err)
 		err = start_thread(v);
+	if (!err)
+		flusher_start(s); /* without it the log is flushed when somebody asks */
 	if (err) {
 		server_free(v);
 		return err;
@@ -289,5 +292,6 @@ void store_server_stop(struct store_server *v)
 		return;
 	eventfd_write(v->stop, 1);
 	pthread_join(v->thread, NULL);
+	flusher_stop(v->serve.store);
 	server_free(v);
 }

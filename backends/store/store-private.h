@@ -95,6 +95,7 @@ struct store {
 	struct expected *expected;
 	struct edit *edits;
 	struct unsettled *unsettled;
+	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
 
 	pthread_mutex_t event_lock, queue_lock;
 	struct queued_event *events, **events_tail;
@@ -239,6 +240,12 @@ struct expected *expected_take(struct store *s, uint32_t pid, int op, const char
 			       const char *to);
 void expected_free(struct expected *e);
 int expected_run(struct store *s, struct expected *e);
+
+/* flusher.c: flushes the log a second after the first record that is not durable. */
+int flusher_start(struct store *s);
+void flusher_stop(struct store *s);
+struct store_flusher;
+void flusher_want(struct store_flusher *f); /* the store's lock is held; NULL does nothing */
 
 /* subscribe.c: Dovecot's file `subscriptions` */
 int subscriptions_read(struct store *s, struct index_txn *tx, const struct origin *origin);

@@ -343,7 +343,8 @@ static int open_writer(struct store *s)
 	if (err < 0 && err != -ENOENT)
 		return err;
 	clock_boot_id(boot);
-	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0;
+	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0 &&
+		    memcmp(boot, (const uint8_t[16]){0}, sizeof(boot)) != 0; /* zeros: not known */
 	s->was_clean = st.clean || same_boot;
 	err = log_open(s->log_fd, &s->id, &s->log);
 	if (err >= 0)

@@ -148,7 +148,7 @@ static void clock_follows(struct world *w)
 	assert_int_equal(w->a->ops->now(w->a, &far, &now), 0);
 	assert_true(stamp_compare(&now, &far) > 0);
 	far.time = UINT64_MAX;
-	assert_int_equal(w->a->ops->now(w->a, &far, &now), MB_E_CLOCK);
+	assert_int_equal(w->a->ops->now(w->a, &far, &now), 0);
 }
 
 static struct row rows[] = {

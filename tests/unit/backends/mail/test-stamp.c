@@ -77,7 +77,7 @@ static void the_far_future_is_not_believed(void **state)
 {
 	struct hlc clock = {.replica = 1};
 	struct stamp now = hlc_now(&clock);
-	struct stamp far[] = {{now.time + 25 * HOUR, 9}, {UINT64_MAX, UINT64_MAX}};
+	struct stamp far[] = {{now.time + 24 * 3660 * HOUR, 9}, {UINT64_MAX, UINT64_MAX}};
 	struct stamp near = {now.time + 23 * HOUR, 9};
 
 	for (int i = 0; i < 2; i++) {
@@ -106,6 +106,18 @@ static void before_1970_the_counter_goes_on(void **state)
 	assert_int_equal(stamp_ms(&a), 0);
 }
 
+/* A clock that was days ahead: told, but what is done after seeing its stamp still comes after it. */
+static void a_clock_days_ahead_is_reported_and_passed(void **state)
+{
+	struct hlc clock = {.replica = 1};
+	struct stamp now = hlc_now(&clock), ahead = {now.time + 25 * HOUR, 9}, next;
+
+	assert_false(hlc_see(&clock, &ahead));
+	next = hlc_now(&clock);
+	assert_true(stamp_compare(&next, &ahead) > 0);
+	assert_false(stamp_clamp(&ahead));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +127,7 @@ int main(void)
 		cmocka_unit_test(a_clock_set_back_changes_nothing),
 		cmocka_unit_test(what_was_seen_is_before_what_comes),
 		cmocka_unit_test(the_far_future_is_not_believed),
+		cmocka_unit_test(a_clock_days_ahead_is_reported_and_passed),
 		cmocka_unit_test(before_1970_the_counter_goes_on),
 	};
 
