@@ -18,17 +18,19 @@
 #include <stdint.h>
 
 enum backend_caps {
-	CAP_LOG = 1 << 0,    /* has positions: changes() can answer since one */
-	CAP_STAMPS = 1 << 1, /* registers carry true stamps (else: only what changed since the base does) */
-	CAP_UIDS = 1 << 2,   /* keeps the UIDs it is given */
+	CAP_LOG = 1 << 0, /* has positions: changes() can answer since one */
+	CAP_STAMPS =
+		1
+		<< 1, /* registers carry true stamps (else: only what changed since the base does) */
+	CAP_UIDS = 1 << 2,     /* keeps the UIDs it is given */
 	CAP_KEYWORDS = 1 << 3, /* stores any keyword (else only some, see put) */
-	CAP_GUIDS = 1 << 4,  /* keeps message and mailbox GUIDs itself */
+	CAP_GUIDS = 1 << 4,    /* keeps message and mailbox GUIDs itself */
 	CAP_SUBSCRIBE = 1 << 5,
 };
 
 struct backend_info {
-	uint64_t replica;	 /* its replica id; a peer without one: the id in our sync state */
-	struct guid store;	 /* store id, zero when it has none */
+	uint64_t replica;  /* its replica id; a peer without one: the id in our sync state */
+	struct guid store; /* store id, zero when it has none */
 	unsigned caps;
 	const char *destination; /* "store:/abs/dir", "maildir:/abs/dir:LAYOUT=fs"; borrowed */
 };
@@ -41,7 +43,7 @@ struct change_set {
 	size_t n_mailboxes, cap_mailboxes;
 	struct {
 		struct guid from, to;
-	} *aliases; /* owned: GUIDs that became others */
+	} * aliases; /* owned: GUIDs that became others */
 	size_t n_aliases, cap_aliases;
 	struct position end; /* position that this set goes up to */
 	bool only_echo;	     /* there were records since, but all of them came from that peer */
@@ -67,9 +69,11 @@ struct backend_ops {
 	/* Every state it knows of a message, n = 0 when it never heard of it. */
 	int (*message)(struct backend *b, const struct guid *guid, struct message *ret);
 	/* GUID of every message it knows, expunged ones too; each once. */
-	int (*each_message)(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg);
+	int (*each_message)(struct backend *b, int (*fn)(const struct guid *g, void *arg),
+			    void *arg);
 	/* Live copy at a UID; -ENOENT. */
-	int (*by_uid)(struct backend *b, const struct guid *mailbox, uint32_t uid, struct guid *ret);
+	int (*by_uid)(struct backend *b, const struct guid *mailbox, uint32_t uid,
+		      struct guid *ret);
 	/* Makes the digest of a live copy known (reads the body when it must). */
 	int (*digest)(struct backend *b, const struct guid *guid, uint64_t id, struct digest *ret);
 	/* Messages with this digest that it holds; for bodies that need not travel and for pairing. */
@@ -96,8 +100,8 @@ struct backend_ops {
 		    struct peer_state *ret);
 	int (*each_peer)(struct backend *b, int (*fn)(struct peer_state *p, void *arg), void *arg);
 	/* Map entries of a peer without a log (kept by the local store on that peer's behalf). */
-	int (*each_entry)(struct backend *b, uint64_t peer, int (*fn)(struct peer_entry *e, void *arg),
-			  void *arg);
+	int (*each_entry)(struct backend *b, uint64_t peer,
+			  int (*fn)(struct peer_entry *e, void *arg), void *arg);
 	/* Waits for news: an fd that becomes readable (inotify, socket), or -1.  `woken` drains it. */
 	int (*watch_fd)(struct backend *b);
 	int (*woken)(struct backend *b);

@@ -203,8 +203,8 @@ int at_identity(int root, const char *path, uint64_t *ret)
 		return -errno;
 	*ret = st.stx_ino;
 	if (st.stx_mask & STATX_BTIME)
-		*ret ^= ((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec)
-			* 0x9e3779b97f4a7c15;
+		*ret ^= ((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec) *
+			0x9e3779b97f4a7c15;
 	return 0;
 }
 

@@ -7,6 +7,8 @@ both trees are equal after each sync, and another sync does nothing, whoever sta
 Each row runs with A starting, with B starting, and with a plain Maildir in the place of either side
 where the row's question makes sense there.  Rows 19, 43 and 44 (IMAP, excluded folders) have no
 means yet.
+
+This file is long because it is one table: every row reads by itself.
 """
 
 import os

@@ -250,8 +250,9 @@ static void names_that_cannot_be_stored_are_refused(void **state)
 
 static void odd_names_are_escaped(void **state)
 {
-	static const char *const odd[] = {"cur", "a.b", "a/b", "~x", ".hidden", "a\\2eb", " x ",
-					  "#%*", "dovecot.index", "\xc3\xa9", "a\nb", "\x7f"};
+	static const char *const odd[] = {"cur",	   "a.b",      "a/b",  "~x",
+					  ".hidden",	   "a\\2eb",   " x ",  "#%*",
+					  "dovecot.index", "\xc3\xa9", "a\nb", "\x7f"};
 	struct store_dir *d = *state;
 
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
