@@ -5,7 +5,7 @@
  * (same inode, size and mtime, or the same digest); what then is new is an arrival; what then is
  * missing was expunged, unless the local side says so already.  Absence of many is held back by the
  * guard (rule 9) until it is allowed.  A file with other content under its old name is a new message,
- * and the old one is expunged; a shorter one is damaged and left alone.
+ * and the old one is expunged; one that was cut short is damaged and left alone.
  */
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
@@ -16,6 +16,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define BLOCK 16384
 
 /* Files that are missing, by size. */
 struct missing {
@@ -73,19 +76,70 @@ static bool has_digest(struct maildir *m, struct md_file *f, const struct digest
 	return md_digest_file(m, f, &now) == 0 && digest_equal(&now, d);
 }
 
-/* Has it the content that the map, or else the local side, knows?  A body that nobody can tell is
- * taken for the same. */
+/* Has it the content that the map, or else the local side, knows?  A body that cannot be read is
+ * taken for the same, but not one that the local side has no more: that would be expunged. */
 static bool same_content(struct maildir *m, struct md_file *f)
 {
 	struct digest now = {0}, known = f->digest;
+	int err = 0;
 
-	if (!digest_known(&known) && m->local->ops->digest(m->local, &f->guid, f->id, &known) < 0)
-		return true;
+	if (!digest_known(&known))
+		err = m->local->ops->digest(m->local, &f->guid, f->id, &known);
+	if (err < 0)
+		return err != -ENOENT;
 	f->digest = (struct digest){0}; /* of the file, not of the map */
 	if (md_digest_file(m, f, &now) < 0)
 		now = known;
 	f->digest = known;
 	return digest_equal(&now, &known);
+}
+
+static ssize_t read_block(int fd, char *to, size_t size, off_t at)
+{
+	size_t n = 0;
+
+	while (n < size) {
+		ssize_t got = pread(fd, to + n, size - n, at + (off_t)n);
+
+		if (got < 0)
+			return -errno;
+		if (!got)
+			break;
+		n += (size_t)got;
+	}
+	return (ssize_t)n;
+}
+
+/* `here` has nothing but zeros, or the first bytes of `body`. */
+static bool is_zeros_or_prefix(int here, int body)
+{
+	char a[BLOCK], b[BLOCK];
+	bool zeros = true, prefix = body >= 0;
+	off_t at = 0;
+	ssize_t n;
+
+	while ((zeros || prefix) && (n = read_block(here, a, sizeof(a), at)) != 0) {
+		if (n < 0)
+			return true; /* what cannot be read is no edit */
+		for (ssize_t i = 0; zeros && i < n; i++)
+			zeros = !a[i];
+		prefix = prefix && read_block(body, b, (size_t)n, at) == n &&
+			 memcmp(a, b, (size_t)n) == 0;
+		at += n;
+	}
+	return zeros || prefix;
+}
+
+/* A shorter file is damage when it is what a write that was cut leaves of the body.  When the local
+ * side has that no more, only zeros tell. */
+static bool is_cut_short(struct maildir *m, struct md_file *f)
+{
+	MB_AUTO_CLOSE int here = md_open_file(m, f);
+	MB_AUTO_CLOSE int body = here < 0 ? -1 : m->local->ops->body(m->local, &f->guid, f->id);
+
+	if (here < 0 || (body < 0 && body != -ENOENT))
+		return true;
+	return is_zeros_or_prefix(here, body);
 }
 
 static void add_fresh(struct maildir *m, struct md_file *f)
@@ -121,17 +175,16 @@ static int check_content(struct maildir *m, struct md_file *f, void *arg)
 		f->dirty = true;
 		return 0;
 	}
-	if (f->size < was.size) {
-		mb_msg(MB_WARNING,
-		       "a file of the Maildir is shorter than it was and is left alone; name=%s",
-		       f->name);
-		*f = was;
-		return 0;
-	}
+	f->damaged = f->size < was.size && is_cut_short(m, f);
 	f->size = was.size;
 	f->ino = was.ino;
 	f->mtime_ns = was.mtime_ns;
-	replaced(m, f);
+	if (f->damaged)
+		mb_msg(MB_WARNING,
+		       "a file of the Maildir is shorter than it was and is left alone; name=%s",
+		       f->name);
+	else
+		replaced(m, f);
 	return 0;
 }
 

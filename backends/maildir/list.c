@@ -81,9 +81,7 @@ static void see(struct listing *l, struct md_file *f, const char *name, uint64_t
 		return;
 	f->seen = true;
 	md_set_now(f);
-	f->check = f->ino && f->ino != ino;
-	if (!f->ino)
-		f->ino = ino;
+	f->check = f->ino != ino; /* zero: it was not what the map said */
 	if (!md_is_news(f))
 		return;
 	/* News that was found before keeps its stamp, so that telling it again changes nothing. */

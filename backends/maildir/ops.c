@@ -261,11 +261,48 @@ static int do_change(struct maildir *m, struct md_op *op)
 	return 0;
 }
 
+/* The content that the map knows, which may have been copied. */
+static bool has_known_content(const struct md_file *f, int dir)
+{
+	MB_AUTO_CLOSE int fd = -1;
+	struct digest d;
+
+	if (!digest_known(&f->digest))
+		return false;
+	fd = at_open_regular(dir, f->name, O_RDONLY);
+	return fd >= 0 && digest_fd(fd, &d, NULL) == 0 && digest_equal(&d, &f->digest);
+}
+
+/* Is it the file that the map speaks of?  What took its name, or was written on, nobody has read. */
+static int check_mapped(const struct md_file *f, int dir)
+{
+	struct stat st;
+
+	if (fstatat(dir, f->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size != f->size)
+		return MB_E_STALE;
+	if (st.st_ino == f->ino &&
+	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == f->mtime_ns)
+		return 0;
+	return has_known_content(f, dir) ? 0 : MB_E_STALE;
+}
+
 static int unlink_named(struct maildir *m, struct md_file *f)
 {
 	MB_AUTO_CLOSE int dir = open_sub(m, f->box, f->in_new ? "new" : "cur");
+	int err = dir < 0 ? dir : check_mapped(f, dir);
 
-	return dir < 0 ? dir : io_unlinkat(dir, f->name, 0);
+	return err ? err : io_unlinkat(dir, f->name, 0);
+}
+
+/* The next run looks at the content. */
+static int look_again(struct md_file *f)
+{
+	f->ino = 0;
+	f->dirty = true;
+	touch(f->box);
+	return MB_E_STALE;
 }
 
 /* Its flags may have changed since its name was read; an expunge beats that. */
@@ -284,7 +321,7 @@ static int do_expunge(struct maildir *m, struct md_op *op)
 			err = unlink_named(m, f);
 	}
 	if (err)
-		return err;
+		return err == MB_E_STALE ? look_again(f) : err;
 	touch(f->box);
 	md_file_drop(m, f);
 	return 0;

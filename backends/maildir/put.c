@@ -215,6 +215,8 @@ static int put_dead(struct maildir *m, struct md_file *f)
 	}
 	if (f->missing)
 		return 0;
+	if (f->damaged)
+		return MB_E_DAMAGED;
 	err = md_names(m, f->box);
 	if (err)
 		return err;

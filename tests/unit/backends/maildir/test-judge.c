@@ -98,11 +98,67 @@ static void a_shorter_file_is_left_alone(void **state)
 
 	foreign_write(f, "cur/1.a.host:2,S", "one and more\n");
 	foreign_sync(f);
-	foreign_write(f, "tmp/x", "one\n");
+	foreign_write(f, "tmp/x", "one an");
 	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
 	assert_int_equal(foreign_try(f), 0);
 	assert_int_equal(local_live(f), 1);
 	local_find(f, "one and more\n");
+}
+
+/* What is shorter and no part of the old body is an edit, and no expunge takes it away. */
+static void a_shorter_edit_is_a_new_message(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one and more\n");
+	foreign_sync(f);
+	one = local_find(f, "one and more\n")->guid;
+	foreign_write(f, "tmp/x", "two\n");
+	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
+	memory_expunge(f->local, &one, 0);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	assert_false(guid_equal(&local_find(f, "two\n")->guid, &one));
+	foreign_write(f, "tmp/x", "3\n");
+	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	local_find(f, "3\n");
+}
+
+/* Written on in place, which no directory shows, and expunged at the local side. */
+static void an_expunge_leaves_what_grew(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	foreign_write(f, "cur/1.a.host:2,S", "one and more\n");
+	memory_expunge(f->local, &one, 0);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	assert_int_equal(foreign_count(f, ""), 1);
+	local_find(f, "one and more\n");
+}
+
+static void damage_is_not_expunged(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	foreign_write(f, "tmp/x", "");
+	foreign_rename(f, "tmp/x", "cur/1.a.host:2,S");
+	memory_expunge(f->local, &one, 0);
+	foreign_try(f);
+	assert_int_equal(f->last.errors, 1);
+	assert_int_equal(f->last.first_error, MB_E_DAMAGED);
+	assert_true(foreign_exists(f, "cur/1.a.host:2,S"));
 }
 
 /* Another base name in the same folder (mrefile), another folder with another name (afew). */
@@ -185,15 +241,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(moves_keep_the_message),
-		T(what_both_have_is_paired),
-		T(many_missing_are_held),
-		T(an_edit_is_a_new_message),
-		T(a_shorter_file_is_left_alone),
-		T(a_new_name_is_the_same_message),
-		T(a_message_moved_back_can_be_expunged),
-		T(a_move_beats_an_expunge),
-		T(many_expunged_at_the_local_side_are_not_held),
+		T(moves_keep_the_message),	   T(what_both_have_is_paired),
+		T(many_missing_are_held),	   T(an_edit_is_a_new_message),
+		T(a_shorter_file_is_left_alone),   T(a_shorter_edit_is_a_new_message),
+		T(an_expunge_leaves_what_grew),	   T(damage_is_not_expunged),
+		T(a_new_name_is_the_same_message), T(a_message_moved_back_can_be_expunged),
+		T(a_move_beats_an_expunge),	   T(many_expunged_at_the_local_side_are_not_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
