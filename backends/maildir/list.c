@@ -5,6 +5,10 @@
  * has none: a directory that changed within the last two seconds is never noted, because another
  * change in the same tick of the clock would not show.  `new` is read before `cur`: a file that moves
  * on meanwhile is then seen twice rather than never.
+ *
+ * Files are matched with the map when all names are read, in passes: the same unique part (or whole
+ * name, see settle_key()) and inode; then, of files that share a unique part, the inode; then the
+ * unique part alone, whose content is to be looked at.  So two mails of one name never swap places.
  */
 #include "backends/maildir/list.h"
 #include "backends/base/at.h"
@@ -22,12 +26,23 @@ static int64_t stat_ns(const struct timespec *t)
 	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
+struct listed {
+	char *name, *key; /* owned */
+	bool in_new;
+	uint64_t ino;
+	bool matched;
+};
+
 struct listing {
 	struct maildir *m;
 	struct md_box *box;
 	const char *sub;
-	int dir;	 /* fd of box/sub */
-	bool names_only; /* set the names of known files, nothing else */
+	int dir;	      /* fd of box/sub */
+	bool names_only;      /* set the names of known files, nothing else */
+	struct listed *items; /* owned */
+	size_t n, cap;
+	struct md_file **twins; /* owned; files whose key is their whole name */
+	size_t n_twins, cap_twins;
 };
 
 void md_set_name(struct md_file *f, const char *name, bool in_new)
@@ -72,16 +87,17 @@ static bool same_letters(const struct letters *a, const struct letters *b)
 }
 
 /* A known file under the name that it has now. */
-static void see(struct listing *l, struct md_file *f, const char *name, uint64_t ino)
+static void see(struct listing *l, struct md_file *f, struct listed *here)
 {
 	struct letters told = f->planned;
 
-	md_set_name(f, name, l->sub[0] == 'n');
+	md_set_name(f, here->name, here->in_new);
+	here->matched = f->taken = true;
 	if (l->names_only)
 		return;
 	f->seen = true;
 	md_set_now(f);
-	f->check = f->ino != ino; /* zero: it was not what the map said */
+	f->check = f->ino != here->ino; /* zero: it was not what the map said */
 	if (!md_is_news(f))
 		return;
 	/* News that was found before keeps its stamp, so that telling it again changes nothing. */
@@ -91,15 +107,15 @@ static void see(struct listing *l, struct md_file *f, const char *name, uint64_t
 	}
 }
 
-static void add_fresh(struct listing *l, const char *key, const char *name, uint64_t ino)
+static void add_fresh(struct listing *l, struct listed *here)
 {
 	struct maildir *m = l->m;
 	struct md_file *f = mb_xcalloc(1, sizeof(*f));
 
 	f->box = l->box;
-	f->key = mb_xstrdup(key);
-	f->ino = ino;
-	md_set_name(f, name, l->sub[0] == 'n');
+	f->key = MB_TAKE(here->key);
+	f->ino = here->ino;
+	md_set_name(f, here->name, here->in_new);
 	MB_GROW(m->fresh, m->cap_fresh, m->n_fresh + 1);
 	m->fresh[m->n_fresh++] = f;
 }
@@ -116,26 +132,102 @@ static bool is_regular(struct listing *l, const char *name, unsigned char type)
 static int list_file(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
 	struct listing *l = arg;
-	MB_AUTO_FREE char *key = NULL;
-	struct md_file *f;
 
 	if (!fname_is_message(name) || !is_regular(l, name, type))
 		return 0;
 	l->m->listed++;
-	key = md_key(name);
+	MB_GROW(l->items, l->cap, l->n + 1);
+	l->items[l->n++] = (struct listed){.name = mb_xstrdup(name),
+					   .key = md_key(name),
+					   .in_new = l->sub[0] == 'n',
+					   .ino = ino};
+	return 0;
+}
+
+static struct md_file *file_at(struct listing *l, const char *key)
+{
+	struct md_file *f;
+
 	HASH_FIND(hb, l->box->files, key, strlen(key), f);
-	/* Twice: the same file on its way from new to cur, or another one: that has its whole name
-	 * as its key. */
-	if (f && f->seen && f->ino != ino) {
-		free(key);
-		key = mb_xstrdup(name);
-		HASH_FIND(hb, l->box->files, key, strlen(key), f);
+	return f;
+}
+
+static void match_exact(struct listing *l, struct listed *here)
+{
+	struct md_file *f = file_at(l, here->key);
+
+	if (!f || f->ino != here->ino)
+		f = file_at(l, here->name);
+	if (f && f->ino == here->ino)
+		see(l, f, here);
+}
+
+static void find_twins(struct listing *l)
+{
+	struct md_file *f;
+
+	for (f = l->box->files; f; f = f->hb.next) {
+		MB_AUTO_FREE char *key = md_key(f->key);
+
+		f->taken = false;
+		if (strcmp(key, f->key) == 0 || strchr(f->key, '/'))
+			continue;
+		MB_GROW(l->twins, l->cap_twins, l->n_twins + 1);
+		l->twins[l->n_twins++] = f;
+	}
+}
+
+/* A twin with other letters than those that are in its key. */
+static void match_twin(struct listing *l, struct listed *here)
+{
+	size_t n = strlen(here->key);
+
+	for (size_t i = 0; i < l->n_twins && !here->matched; i++) {
+		struct md_file *f = l->twins[i];
+
+		if (!f->taken && f->ino == here->ino && strncmp(f->key, here->key, n) == 0)
+			see(l, f, here);
+	}
+}
+
+/* Twice: the same file on its way from new to cur, or another one: that has its whole name as its
+ * key. */
+static void settle_key(struct listing *l, struct listed *here)
+{
+	struct md_file *f = file_at(l, here->key);
+
+	if (f && f->taken && f->ino != here->ino) {
+		free(here->key);
+		here->key = mb_xstrdup(here->name);
+		f = file_at(l, here->key);
 	}
 	if (f)
-		see(l, f, name, ino);
+		see(l, f, here);
 	else if (!l->names_only)
-		add_fresh(l, key, name, ino);
-	return 0;
+		add_fresh(l, here);
+}
+
+static void match_all(struct listing *l)
+{
+	find_twins(l);
+	for (size_t i = 0; i < l->n; i++)
+		match_exact(l, &l->items[i]);
+	for (size_t i = 0; i < l->n && l->n_twins; i++)
+		if (!l->items[i].matched)
+			match_twin(l, &l->items[i]);
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->items[i].matched)
+			settle_key(l, &l->items[i]);
+}
+
+static void listing_release(struct listing *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->items[i].name);
+		free(l->items[i].key);
+	}
+	free(l->items);
+	free(l->twins);
 }
 
 /* A missing new or tmp is made good by whoever needs it; it holds nothing. */
@@ -155,7 +247,12 @@ static int list_box(struct listing *l)
 {
 	int err = list_sub(l, "new");
 
-	return err ? err : list_sub(l, "cur");
+	if (!err)
+		err = list_sub(l, "cur");
+	if (!err)
+		match_all(l);
+	listing_release(l);
+	return err;
 }
 
 int md_names(struct maildir *m, struct md_box *box)

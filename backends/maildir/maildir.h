@@ -81,6 +81,7 @@ struct md_file {
 	bool missing;		    /* it was looked for and not found */
 	bool held;		    /* missing, but the guard keeps the news back */
 	bool check;		    /* another file has its name now: is the content the same? */
+	bool taken;		    /* by a name of the listing under way */
 	bool damaged;		    /* cut short: left alone */
 	struct stamp dead, dead_at; /* missing and told so */
 	struct guid via;

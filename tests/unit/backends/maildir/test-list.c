@@ -54,6 +54,39 @@ static void twins_of_a_name_are_two(void **state)
 	local_find(f, "two\n");
 }
 
+/* Each keeps its identity, whatever letters they get, in whatever order they are read. */
+static void twins_do_not_swap(void **state)
+{
+	static const char *const letters[] = {"RS", "F", "", "FS", "T", "DFRST"};
+	char from[] = "new/1.a.host", to[32];
+	struct foreign *f = *state;
+	char *now = from;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_write(f, "new/1.a.host", "three, longer\n");
+	foreign_sync(f);
+	foreign_sync(f);
+	struct guid one = local_find(f, "one\n")->guid,
+		    three = local_find(f, "three, longer\n")->guid;
+	for (size_t i = 0; i < sizeof(letters) / sizeof(*letters); i++) {
+		MB_AUTO_FREE char *was = mb_xstrdup(now);
+
+		snprintf(to, sizeof(to), "cur/1.a.host:2,%s", letters[i]);
+		foreign_rename(f, was, to);
+		now = to;
+		foreign_sync(f);
+		assert_int_equal(local_live(f), 2);
+		assert_true(guid_equal(&local_find(f, "one\n")->guid, &one));
+		assert_true(guid_equal(&local_find(f, "three, longer\n")->guid, &three));
+		LETTERS_ARE(f, "", "three, longer\n", letters[i]);
+		LETTERS_ARE(f, "", "one\n", "S");
+	}
+	foreign_rename(f, "cur/1.a.host:2,S", "cur/1.a.host:2,FRS");
+	foreign_sync(f);
+	assert_true(guid_equal(&local_find(f, "one\n")->guid, &one));
+	LETTERS_ARE(f, "", "one\n", "FRS");
+}
+
 static void new_to_cur_is_no_news(void **state)
 {
 	struct foreign *f = *state;
@@ -107,6 +140,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(odd_names_are_taken_as_they_are),
 		T(twins_of_a_name_are_two),
+		T(twins_do_not_swap),
 		T(new_to_cur_is_no_news),
 		T(seen_here_leaves_new_there),
 		T(an_unreadable_folder_judges_nothing),
