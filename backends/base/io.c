@@ -183,6 +183,13 @@ int io_fdatasync(int fd)
 	return err ? err : result(RETRY(fdatasync(fd)));
 }
 
+int io_syncfs(int fd)
+{
+	int err = step("syncfs");
+
+	return err ? err : result(RETRY(syncfs(fd)));
+}
+
 int io_ftruncate(int fd, off_t size)
 {
 	int err = step("ftruncate");

@@ -39,6 +39,7 @@ ssize_t io_pread_full(int fd, void *dst, size_t len, off_t offset);
 
 int io_fsync(int fd);
 int io_fdatasync(int fd);
+int io_syncfs(int fd); /* the whole file system that fd is on */
 int io_ftruncate(int fd, off_t size);
 int io_renameat(int olddir, const char *old, int newdir, const char *new);
 int io_renameat2(int olddir, const char *old, int newdir, const char *new, unsigned flags);

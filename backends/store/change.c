@@ -134,6 +134,7 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 		return err;
 	s->appended++;
 	s->behind = true; /* until the commit */
+	s->tree_touched = true;
 	flusher_want(s->flusher);
 	err = index_apply(tx, r, modseq);
 	return err < 0 ? err : index_write_applied(tx, &end);

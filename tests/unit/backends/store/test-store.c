@@ -257,6 +257,38 @@ static void a_birth_can_be_killed_anywhere(void **state)
 	free(dir);
 }
 
+static int note_steps(uint64_t step, const char *what, void *arg)
+{
+	char *steps = arg;
+
+	(void)step;
+	if (strcmp(what, "syncfs") == 0)
+		strcat(steps, "tree ");
+	else if (strcmp(what, "fdatasync") == 0)
+		strcat(steps, "log ");
+	return 0;
+}
+
+/* Where the file system does not keep the order by itself, files are flushed before their records. */
+static void files_are_durable_before_their_records(void **state)
+{
+	struct store_dir *d = *state;
+	char steps[256] = "";
+
+	d->s->in_order = false;
+	store_deliver(d, "", "1.a.host", "Subject: x\n\nx\n");
+	io_set_hook(note_steps, steps);
+	assert_int_equal(store_flush(d->s), 0);
+	assert_string_equal(steps, "tree log ");
+	assert_int_equal(store_flush(d->s), 0);
+	assert_string_equal(steps, "tree log ");
+	d->s->in_order = true;
+	store_deliver(d, "", "2.a.host", "Subject: x\n\nx\n");
+	assert_int_equal(store_flush(d->s), 0);
+	io_set_hook(NULL, NULL);
+	assert_string_equal(steps, "tree log log ");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -276,6 +308,7 @@ int main(void)
 		TEST(a_killed_writer_leaves_no_lock),
 		TEST(an_empty_place_where_the_mail_was_expunges_nothing),
 		TEST(a_birth_can_be_killed_anywhere),
+		TEST(files_are_durable_before_their_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
