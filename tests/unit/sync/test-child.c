@@ -86,7 +86,7 @@ static void the_fd_becomes_3_and_no_signal_is_blocked(void **state)
 {
 	const char *const argv[] = {
 		"/bin/sh", "-c",
-		"grep -q '^SigBlk:.*0000000000000000' /proc/$$/status && echo ok >&3", NULL};
+		"grep -q '^SigBlk:.*0000000000000000' /proc/self/status && echo ok >&3", NULL};
 	struct child c = {.name = "x"};
 	char text[3] = "";
 	sigset_t set, before;
