@@ -7,6 +7,7 @@
 #include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/base/msg.h"
 #include "backends/maildir/maildir.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -290,6 +291,50 @@ static int find_identity(struct maildir *m)
 	return 0;
 }
 
+/* Is `path`, taken from directory fd `at`, the same directory as the root? */
+static bool is_root(const struct maildir *m, int at, const char *path)
+{
+	struct stat root, other;
+
+	return fstat(m->root, &root) == 0 && fstatat(at, path, &other, 0) == 0 &&
+	       root.st_dev == other.st_dev && root.st_ino == other.st_ino;
+}
+
+/* The mail of a store lies in its "mail", beside "config" and "log". */
+static bool is_in_store(const struct maildir *m)
+{
+	struct stat st;
+
+	return is_root(m, m->root, "../mail") &&
+	       fstatat(m->root, "../config", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(st.st_mode) && fstatat(m->root, "../log", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISDIR(st.st_mode);
+}
+
+/* Mounted or linked to another place it has other neighbours, but is the same directory. */
+static bool is_local_store(struct maildir *m)
+{
+	struct backend_info info;
+	MB_AUTO_FREE char *mail = NULL;
+
+	if (m->local->ops->info(m->local, &info) < 0 || !info.destination ||
+	    strncmp(info.destination, "store:", 6) != 0)
+		return false;
+	mail = mb_xasprintf("%s/mail", info.destination + 6);
+	return is_root(m, AT_FDCWD, mail);
+}
+
+static int refuse_store(struct maildir *m)
+{
+	if (!is_in_store(m) && !is_local_store(m))
+		return 0;
+	mb_msg(MB_ERROR,
+	       "the Maildir is the mail of a store: sync with the store itself, as "
+	       "store:DIR; path=%s",
+	       m->path);
+	return MB_E_SAME;
+}
+
 int backend_open_maildir(const char *path, int layout, struct backend *local, struct backend **ret)
 {
 	struct maildir *m = mb_xcalloc(1, sizeof(*m));
@@ -305,6 +350,8 @@ int backend_open_maildir(const char *path, int layout, struct backend *local, st
 	m->root = m->inotify = -1;
 	m->token = random_u64();
 	err = md_open_root(m, &empty);
+	if (!err)
+		err = refuse_store(m);
 	if (!err)
 		err = find_identity(m);
 	if (err) {

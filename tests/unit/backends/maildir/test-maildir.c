@@ -2,10 +2,13 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "tests/support/foreign.h"
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define LETTERS_ARE(f, dir, text, want)                                                            \
@@ -68,6 +71,26 @@ static void expunges_go_both_ways(void **state)
 	assert_int_equal(foreign_count(f, ""), 1);
 }
 
+/* The mail of a store of ours has a log that must not be passed by. */
+static void the_mail_of_a_store_is_refused(void **state)
+{
+	struct foreign *f = *state;
+	MB_AUTO_FREE char *mail = mb_xasprintf("%s/mail", f->dir->path);
+	MB_AUTO_FREE char *log = mb_xasprintf("%s/log", f->dir->path);
+	MB_AUTO_FREE char *config = mb_xasprintf("%s/config", f->dir->path);
+	struct backend *b = NULL;
+
+	assert_int_equal(rename(f->path, mail), 0);
+	assert_int_equal(mkdir(log, 0700), 0);
+	assert_int_equal(backend_open_maildir(mail, (int)f->layout, f->local, &b), 0);
+	b->ops->close(b);
+	assert_int_equal(close(open(config, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+	assert_int_equal(backend_open_maildir(mail, (int)f->layout, f->local, &b), MB_E_SAME);
+	assert_int_equal(rename(mail, f->path), 0);
+	assert_int_equal(backend_open_maildir(f->path, (int)f->layout, f->local, &b), 0);
+	b->ops->close(b);
+}
+
 static void what_is_no_maildir_is_refused(void **state)
 {
 	struct foreign *f = *state;
@@ -104,6 +127,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
 		T(both_sides_deliver),
+		T(the_mail_of_a_store_is_refused),
 		T(flags_go_both_ways),
 		T(expunges_go_both_ways),
 		T(what_is_no_maildir_is_refused),
