@@ -395,7 +395,7 @@ static bool guard_holds(const struct maildir *m, size_t missing, size_t all)
 static void judge_box(struct maildir *m, struct md_file **files, size_t n)
 {
 	struct md_box *box = files[0]->box;
-	bool hold = guard_holds(m, n, HASH_CNT(hb, box->files));
+	bool hold = box->linked || guard_holds(m, n, HASH_CNT(hb, box->files));
 
 	if (hold && !m->scan_error)
 		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s", n,
@@ -431,7 +431,7 @@ static void judge_gone_box(struct maildir *m, struct md_box *box, const struct t
 	const struct mailbox *there = tree_find(local, &box->guid);
 	struct mailbox *node = md_node(m, box);
 
-	if (m->scan_error)
+	if (m->scan_error || box->linked)
 		box->held = true;
 	if (box->held)
 		return;

@@ -347,12 +347,36 @@ static void report(struct maildir *m, struct md_box *box, int err)
 	       mb_err_str(err), box->dir);
 }
 
+/* What a link leads to is not looked at: nobody knows what became of the mail. */
+static bool is_linked(struct maildir *m, const struct md_box *box)
+{
+	MB_AUTO_FREE char *path = md_sub_path(box, "cur", "");
+	struct stat st;
+	int err = at_stat(m->root, path, &st);
+
+	if (err != -ELOOP && (err || !S_ISLNK(st.st_mode)))
+		return false;
+	mb_msg(MB_NOTICE,
+	       "a folder of the Maildir is a symbolic link now, which is not followed: nothing of "
+	       "it is expunged; dir=%s",
+	       box->dir);
+	return true;
+}
+
+static void list_gone(struct maildir *m, struct md_box *box)
+{
+	struct md_file *f;
+
+	box->linked = is_linked(m, box);
+	for (f = box->files; f; f = f->hb.next)
+		f->missing = true;
+}
+
 int md_list_changed(struct maildir *m, bool full)
 {
 	struct md_box *box, *next;
 
 	HASH_ITER (hh, m->boxes, box, next) {
-		struct md_file *f;
 		int err = 0;
 
 		if (box->found)
@@ -362,8 +386,7 @@ int md_list_changed(struct maildir *m, bool full)
 		if (err)
 			report(m, box, err);
 		if (box->gone)
-			for (f = box->files; f; f = f->hb.next)
-				f->missing = true;
+			list_gone(m, box);
 	}
 	return 0;
 }

@@ -112,6 +112,7 @@ struct md_box {
 	bool intent;	       /* as loaded: an intent, in or out */
 	struct stamp named_at; /* of its name */
 	bool gone;	       /* its directory is missing */
+	bool linked;	       /* gone: there is a symbolic link in its place */
 	bool held;
 	bool found;	/* directory seen in this refresh */
 	bool compare;	/* its files are to be listed */

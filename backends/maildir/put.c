@@ -209,6 +209,8 @@ static int put_dead(struct maildir *m, struct md_file *f)
 	struct md_op op = {.kind = OP_EXPUNGE, .file = f, .to = f->box};
 	int err;
 
+	if (f->missing && f->box->linked)
+		return MB_E_GUARD;
 	if (f->missing && f->held) {
 		md_file_drop(m, f);
 		return 1;

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void moves_keep_the_message(void **state)
@@ -182,6 +183,36 @@ static void a_new_name_is_the_same_message(void **state)
 	assert_int_equal(local_live(f), 2);
 }
 
+/* A folder that was moved to another disk, with a link in its place. */
+static void a_folder_that_is_a_link_is_held(void **state)
+{
+	struct foreign *f = *state;
+	MB_AUTO_FREE char *from = mb_xasprintf("%s/.X", f->path);
+	MB_AUTO_FREE char *to = mb_xasprintf("%s/disk", f->dir->path);
+
+	foreign_mkdir(f, ".X");
+	foreign_mkdir(f, ".Y");
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_write(f, ".X/cur/2.a.host:2,", "two\n");
+	foreign_sync(f);
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(symlink(to, from), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(foreign_try(f), 0);
+		assert_int_equal(f->last.held, 1);
+		assert_int_equal(local_live(f), 2);
+	}
+	struct guid x = local_box(f, "X");
+	assert_false(guid_is_zero(&x));
+	assert_int_equal(unlink(from), 0);
+	assert_int_equal(rename(to, from), 0);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 2);
+	assert_int_equal(foreign_count(f, ".X"), 1);
+	struct guid again = local_box(f, "X");
+	assert_true(guid_equal(&again, &x));
+}
+
 /* An expunge of what the local side moved to and fro since, and both had in step, counts. */
 static void a_message_moved_back_can_be_expunged(void **state)
 {
@@ -241,12 +272,19 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(moves_keep_the_message),	   T(what_both_have_is_paired),
-		T(many_missing_are_held),	   T(an_edit_is_a_new_message),
-		T(a_shorter_file_is_left_alone),   T(a_shorter_edit_is_a_new_message),
-		T(an_expunge_leaves_what_grew),	   T(damage_is_not_expunged),
-		T(a_new_name_is_the_same_message), T(a_message_moved_back_can_be_expunged),
-		T(a_move_beats_an_expunge),	   T(many_expunged_at_the_local_side_are_not_held),
+		T(moves_keep_the_message),
+		T(a_folder_that_is_a_link_is_held),
+		T(what_both_have_is_paired),
+		T(many_missing_are_held),
+		T(an_edit_is_a_new_message),
+		T(a_shorter_file_is_left_alone),
+		T(a_shorter_edit_is_a_new_message),
+		T(an_expunge_leaves_what_grew),
+		T(damage_is_not_expunged),
+		T(a_new_name_is_the_same_message),
+		T(a_message_moved_back_can_be_expunged),
+		T(a_move_beats_an_expunge),
+		T(many_expunged_at_the_local_side_are_not_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
