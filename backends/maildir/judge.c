@@ -266,10 +266,9 @@ static void found_again(struct maildir *m, struct md_file *f, struct md_file *he
 	md_set_now(f);
 	if (moved)
 		f->placed_at = md_now(m);
-	if (moved || md_is_news(f)) {
+	if (moved || md_is_news(f))
 		f->changed_at = moved ? f->placed_at : md_now(m);
-		m->must_write = true;
-	}
+	m->must_write = true;
 	md_file_free(here);
 }
 
@@ -410,8 +409,8 @@ static void judge_box(struct maildir *m, struct md_file **files, size_t n)
 	}
 	if (hold && !m->scan_error)
 		m->held += n;
-	if (hold || m->scan_error)
-		memset(box->times, 0, sizeof(box->times));
+	/* Until the local side has it, it is to be found again. */
+	memset(box->times, 0, sizeof(box->times));
 	box->held = box->gone && (hold || m->scan_error);
 }
 

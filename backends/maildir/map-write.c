@@ -257,6 +257,7 @@ int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n)
 	err = begin(m);
 	if (err < 0)
 		return err;
+	err = put_dirty_boxes(m); /* an entry of a message needs that of its mailbox */
 	for (size_t i = 0; !err && i < n; i++)
 		if (needs_intent(&ops[i]))
 			err = put_intent(m, &ops[i]);

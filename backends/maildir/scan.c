@@ -228,7 +228,10 @@ static bool local_guid(struct naming *c, char **parts, size_t n, struct guid *re
 			return false;
 		parent = node->guid;
 	}
-	if (!node || !mailbox_alive(node) || md_box_find(c->m, &node->guid))
+	if (!node || !mailbox_alive(node))
+		return false;
+	const struct md_box *known = md_box_find(c->m, &node->guid);
+	if (known && known->dir)
 		return false;
 	*ret = node->guid;
 	*ret_at = mailbox_seen(node);
@@ -247,7 +250,9 @@ static struct md_box *new_box(struct naming *c, const char *dir, char **parts, s
 		at = MD_BIRTH(c->m);
 	}
 	known = n > 0 && local_guid(c, parts, n, &g, &at);
-	box = md_box_add(c->m, &g);
+	box = md_box_find(c->m, &g); /* without a directory: its entry was cut off */
+	if (!box)
+		box = md_box_add(c->m, &g);
 	box->dir = mb_xstrdup(dir);
 	box->named_at = stamp_is_none(&at) ? md_now(c->m) : at;
 	box->agreed = known || n == 0;
