@@ -10,7 +10,6 @@
 
 #include <errno.h>
 
-#define KEEP_DELETED_NS (30 * 86400 * INT64_C(1000000000))
 
 /* By the process that is the writer, if there is one; else as the writer. */
 static int checkpoint(const char *dir, int64_t keep_ns)
@@ -37,7 +36,7 @@ static int checkpoint(const char *dir, int64_t keep_ns)
 static int run(const struct cli *cli, const struct verb *v, int argc, char **argv)
 {
 	static const struct option names[] = {{"keep", required_argument, NULL, 'k'}, {0}};
-	int64_t keep_ns = KEEP_DELETED_NS;
+	int64_t keep_ns = STORE_KEEP_DELETED_NS;
 	char *dir MB_AUTO_FREE = NULL;
 	int c;
 

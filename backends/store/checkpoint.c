@@ -205,6 +205,41 @@ static int checkpoint_locked(struct store *s, int64_t keep_ns)
 	return err < 0 ? err : 0;
 }
 
+#define DAY_NS (24ll * 3600 * 1000000000)
+#define LARGE_BYTES (48ull << 20)
+
+struct current_file {
+	uint32_t sequence;
+	int64_t created_ns;
+};
+
+static int note_current(uint32_t sequence, int64_t created_ns, uint64_t size, void *arg)
+{
+	struct current_file *c = arg;
+
+	(void)size;
+	if (sequence == c->sequence)
+		c->created_ns = created_ns;
+	return 0;
+}
+
+/* A checkpoint begins a log file: one is due when the current one is a day old, or large. */
+static bool is_due(struct store *s, int64_t now)
+{
+	struct current_file c = {.sequence = log_sequence(s->log), .created_ns = now};
+
+	if (log_files(s->log, note_current, &c) < 0)
+		return false;
+	return now - c.created_ns > DAY_NS || log_file_size(s->log) > LARGE_BYTES;
+}
+
+int checkpoint_if_due(struct store *s)
+{
+	if (!s->dirty || s->behind || !is_due(s, clock_wall_ns()))
+		return 0;
+	return checkpoint_locked(s, STORE_KEEP_DELETED_NS);
+}
+
 int store_checkpoint(struct store *s, int64_t keep_ns)
 {
 	int err;

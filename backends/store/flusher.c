@@ -1,7 +1,7 @@
 /*
  * flusher.c - without fsync the log is flushed within a second.
  *
- * A thread of a long-lived writer.  It sleeps until a record was appended, waits a second, and flushes:
+ * A thread of a long-lived writer.  It also sees to the daily checkpoint.  It sleeps until a record was appended, waits a second, and flushes:
  * one flush for all that came meanwhile.  An idle store wakes nobody.
  */
 #include "backends/base/err.h"
@@ -57,6 +57,11 @@ static void *flusher_run(void *arg)
 		int err = log_needs_flush(f->store->log) ? store_flush(f->store) : 0;
 		if (err < 0)
 			mb_msg(MB_ERROR, "the log cannot be flushed: %s", mb_err_str(err));
+		store_lock(f->store);
+		err = checkpoint_if_due(f->store);
+		store_unlock(f->store);
+		if (err < 0)
+			mb_msg(MB_WARNING, "no checkpoint: %s", mb_err_str(err));
 		pthread_mutex_lock(&f->lock);
 	}
 	pthread_mutex_unlock(&f->lock);

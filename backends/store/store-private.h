@@ -249,6 +249,10 @@ void flusher_stop(struct store *s);
 struct store_flusher;
 void flusher_want(struct store_flusher *f); /* the store's lock is held; NULL does nothing */
 
+/* checkpoint.c: the daily one, at a stop or by the flusher; the lock is held.  What fails is tried again
+ * a day later. */
+int checkpoint_if_due(struct store *s);
+
 /* subscribe.c: Dovecot's file `subscriptions` */
 int subscriptions_read(struct store *s, struct index_txn *tx, const struct origin *origin);
 bool subscriptions_changed(struct store *s, struct index_txn *tx); /* since it was last read */

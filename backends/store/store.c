@@ -462,6 +462,9 @@ static int stop_cleanly(struct store *s)
 		return err;
 	if (err >= 0 && s->behind)
 		err = index_catch_up(s);
+	if (err >= 0 && checkpoint_if_due(s) < 0)
+		mb_msg(MB_WARNING,
+		       "no checkpoint could be written; the log stays as it is store=%s", s->dir);
 	if (err >= 0 && !s->in_order && s->tree_touched)
 		err = io_syncfs(s->mail_fd);
 	if (err >= 0)

@@ -102,6 +102,9 @@ int store_flush(struct store *s);
  * the writer, perhaps another process, is in the middle of a change.  -ENOENT: nothing yet. */
 int store_applied(struct store *s, struct position *ret);
 
+/* How long deleted bodies and history stay (keep_deleted). */
+#define STORE_KEEP_DELETED_NS (30ll * 24 * 3600 * 1000000000)
+
 /* Writes a checkpoint, starts a new log file, drops log files and deleted bodies older than
  * `keep_ns` that no registered peer needs. */
 int store_checkpoint(struct store *s, int64_t keep_ns);

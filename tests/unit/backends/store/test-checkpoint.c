@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
+#include "backends/base/at.h"
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define DAY (24ll * 3600 * 1000000000)
@@ -239,10 +241,49 @@ static void a_checkpoint_without_room_changes_nothing(void **state)
 	free(before);
 }
 
+static int count_ckpt(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	(void)type;
+	(void)ino;
+	*(int *)arg += strstr(name, ".ckpt") != NULL;
+	return 0;
+}
+
+static int checkpoints(struct store_dir *d)
+{
+	MB_AUTO_CLOSE int fd = at_open(d->fd, "store/log", O_RDONLY | O_DIRECTORY, 0);
+	int n = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(at_list(fd, count_ckpt, &n), 0);
+	return n;
+}
+
+/* Nobody has to ask for it: a day on which something happened ends with one. */
+static void a_checkpoint_a_day(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_deliver(d, "", "1.a.host", "Subject: x\n\nx\n");
+	store_dir_reopen(d);
+	assert_int_equal(checkpoints(d), 0);
+	time_passes(25 * 3600);
+	store_deliver(d, "", "2.a.host", "Subject: y\n\ny\n");
+	store_dir_reopen(d);
+	assert_int_equal(checkpoints(d), 1);
+	store_consistent(d);
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	store_consistent(d);
+	assert_list(d, "INBOX/new/1.a.host | INBOX/new/2.a.host");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(a_checkpoint_a_day),
 		TEST(a_checkpoint_alone_gives_the_same_index),
 		TEST(a_checkpoint_and_a_log_after_it),
 		TEST(modseqs_do_not_vanish),
