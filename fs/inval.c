@@ -120,7 +120,7 @@ static void send_item(struct mailfs *fs, const struct item *it)
 		table_lock(fs);
 		it->node->dir->inval_queued = false;
 		table_unlock(fs);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case ITEM_DROP:
 	case ITEM_CONTENT:
 		fuse_lowlevel_notify_inval_inode(fs->session, ino, 0, 0);

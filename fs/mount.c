@@ -297,7 +297,8 @@ int mount_clean_stale(const char *path)
 
 static char library_said[256];
 
-static void keep_message(enum fuse_log_level level, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+keep_message(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	vsnprintf(library_said, sizeof(library_said), fmt, ap);
 	library_said[strcspn(library_said, "\n")] = '\0';
