@@ -10,7 +10,6 @@
 
 #include <errno.h>
 
-
 /* By the process that is the writer, if there is one; else as the writer. */
 static int checkpoint(const char *dir, int64_t keep_ns)
 {

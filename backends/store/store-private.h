@@ -80,8 +80,8 @@ struct store {
 	struct hlc clock;
 	uint64_t ordinal;  /* last one given */
 	bool was_clean;	   /* the stop before this start was clean, or the same boot goes on */
-	bool in_order;		/* the file system writes renames no later than a flush of the log */
-	bool tree_touched;	/* files were renamed or unlinked since the last flush */
+	bool in_order;	   /* the file system writes renames no later than a flush of the log */
+	bool tree_touched; /* files were renamed or unlinked since the last flush */
 	bool behind;	   /* the log has records that the index does not have */
 	uint64_t appended; /* records so far: tells whether a change got into the log */
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
