@@ -197,13 +197,13 @@ static int compare_work(const void *x, const void *y)
 	return order ? order : compare_u(a->id, b->id);
 }
 
-/* It gives its file name up to another one of this plan. */
+/* It gives its file name up, perhaps to another one of this plan: by another name, or by leaving. */
 static bool makes_room(const struct planner *p, const struct pair *pair)
 {
 	const struct seen *was = pair->was[p->side];
 	return copy_alive(&pair->now) && seen_alive(was) &&
-	       guid_equal(&was->mailbox, &pair->now.place.mailbox) &&
-	       base_differs(was->copy, &pair->now);
+	       (!guid_equal(&was->mailbox, &pair->now.place.mailbox) ||
+		base_differs(was->copy, &pair->now));
 }
 
 /* Those that make room go before the other living ones. */

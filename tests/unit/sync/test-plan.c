@@ -145,6 +145,21 @@ static void order(struct world *w)
 	merged_release(&m);
 }
 
+/* A message that leaves goes first: another one may be given its file name. */
+static void who_leaves_makes_room(struct world *w)
+{
+	base(w);
+	w->n = has(w->a, w->x, "leaves");
+	w->y = mkbox(w->a, "Y");
+	in_step(w);
+	has(w->a, INBOX, "new");
+	move(w->a, w->n, w->y);
+	struct merged m = merge_now(w);
+	assert_int_equal(m.r.plan[1].n, 2);
+	assert_memory_equal(&m.r.plan[1].items[0].copy.guid, &w->n, sizeof(w->n));
+	merged_release(&m);
+}
+
 /* A replica learns of an expunge of what it never had; who keeps no stamps does not. */
 static void tombstones(struct world *w)
 {
@@ -224,6 +239,7 @@ static struct row rows[] = {
 	{"what people see of a mailbox", what_mailboxes},
 	{"what people see of a UID clash", what_renumbers},
 	{"the order of a plan", order},
+	{"who leaves makes room", who_leaves_makes_room},
 	{"tombstones of what a side never had", tombstones},
 	{"a side without UIDs and subscriptions", without_uids},
 	{"what a side without UIDs delivers gets one", gets_uids},
