@@ -159,8 +159,8 @@ void foreign_unlink(struct foreign *f, const char *path)
 void foreign_rmdir(struct foreign *f, const char *dir)
 {
 	MB_AUTO_CLOSE int root = root_of(f);
-	MB_AUTO_FREE char *path = mb_xasprintf("rm -r %s/%s", f->path, dir);
-	assert_int_equal(system(path), 0);
+
+	assert_int_equal(at_remove_tree(root, dir), 0);
 }
 
 bool foreign_exists(struct foreign *f, const char *path)

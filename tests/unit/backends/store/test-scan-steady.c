@@ -56,7 +56,7 @@ static struct store *open_store(const struct tmp_dir *d, struct mover *m)
 	assert_int_equal(store_mkdir(s, ".c", 0700, &me), 0);
 	for (int i = 0; i < 6; i++) {
 		char *sub MB_AUTO_FREE =
-			mb_xasprintf(".%c/%.3s", "bc"[i / 3], "curnewtmp" + i % 3 * 3);
+			mb_xasprintf(".%c/%.3s", "bc"[i / 3], &"curnewtmp"[i % 3 * 3]);
 		assert_int_equal(store_mkdir(s, sub, 0700, &me), 0);
 	}
 	m->mail = store_mail_fd(s);

@@ -60,6 +60,7 @@ static void a_dead_ones_socket_is_replaced(void **state)
 	MB_AUTO_FREE char *path = mb_xasprintf("%s/" SOCKET_NAME, d->dir);
 	MB_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
+	assert_true(fd >= 0);
 	assert_int_equal(store_client_connect(d->dir, &c), -ECONNREFUSED);
 	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
 	assert_int_equal(store_client_connect(d->dir, &c), 0);
