@@ -31,7 +31,7 @@ def cases(test):
     last = [m.group(1) for m in PYTEST.finditer(out) if PYTEST_COUNT.search(m.group(1))]
     if last:
         for number, word in PYTEST_COUNT.findall(last[-1]):
-            word = {"error": "failed", "errors": "failed", "xfailed": "skipped", "xpassed": "failed"}.get(word, word)
+            word = {"error": "failed", "errors": "failed", "xfailed": "skipped", "xpassed": "passed"}.get(word, word)
             count[word] += int(number)
     else:
         for word, number in CMOCKA.findall(out):
