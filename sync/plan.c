@@ -197,26 +197,29 @@ static int compare_work(const void *x, const void *y)
 	return order ? order : compare_u(a->id, b->id);
 }
 
-/* It gives its file name up, perhaps to another one of this plan: by another name, or by leaving. */
-static bool makes_room(const struct planner *p, const struct pair *pair)
+/* When it goes: first the dead, then who takes another file name where it is, then who leaves a
+ * mailbox, then the others: the later ones may be given names that the earlier ones gave up. */
+static int turn(const struct planner *p, const struct pair *pair)
 {
 	const struct seen *was = pair->was[p->side];
-	return copy_alive(&pair->now) && seen_alive(was) &&
-	       (!guid_equal(&was->mailbox, &pair->now.place.mailbox) ||
-		base_differs(was->copy, &pair->now));
+
+	if (!copy_alive(&pair->now))
+		return 0;
+	if (!seen_alive(was))
+		return 3;
+	if (!guid_equal(&was->mailbox, &pair->now.place.mailbox))
+		return 2;
+	return base_differs(was->copy, &pair->now) ? 1 : 3;
 }
 
-/* Those that make room go before the other living ones. */
 static void room_first(const struct planner *p, struct pair **work, size_t n)
 {
 	struct pair **sorted = mb_xcalloc(n, sizeof(struct pair *));
 	size_t k = 0;
-	for (int pass = 0; pass < 3; pass++)
-		for (size_t i = 0; i < n; i++) {
-			int when = !copy_alive(&work[i]->now) ? 0 : makes_room(p, work[i]) ? 1 : 2;
-			if (when == pass)
+	for (int pass = 0; pass < 4; pass++)
+		for (size_t i = 0; i < n; i++)
+			if (turn(p, work[i]) == pass)
 				sorted[k++] = work[i];
-		}
 	memcpy(work, sorted, n * sizeof(struct pair *));
 	free(sorted);
 }
