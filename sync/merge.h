@@ -65,7 +65,8 @@ struct notice {
  *   4. copies: expunges, those that give up a file name, then the living by mailbox and UID.  A
  *      put of a copy raises uid_next of its mailbox over its UID, so that a run that is cut needs
  *      no new UIDs;
- *   5. what uid_next lacks then; 6. deleted mailboxes, deepest first.
+ *   5. what uid_next lacks then; 6. deleted mailboxes, and those that are only a name above others
+ *      from now on, deepest first.
  */
 struct plan {
 	/* Owned; REC_MAILBOX_STATE, REC_ALIAS, REC_COPY_STATE; what people see of it is told by

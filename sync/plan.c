@@ -330,13 +330,20 @@ static void plan_merged_mailboxes(struct planner *p, const struct node_order *or
 	}
 }
 
+/* What was a mailbox here and will be a mere name above others: only when its mail is gone. */
+static bool becomes_name(const struct planner *p, const struct mailbox *box)
+{
+	return mailbox_alive(box) && !box->selectable &&
+	       is_shown(tree_find(&p->have->tree, &box->guid));
+}
+
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
 	for (size_t i = 0; i < p->m->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
-		if (mailbox_alive(box))
+		if (mailbox_alive(box) && !becomes_name(p, box))
 			plan_mailbox(p, box, grows[index] ? before[index] : box->uid_next);
 	}
 }
@@ -350,7 +357,7 @@ static void plan_uid_next(struct planner *p, const struct node_order *order, con
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		struct record item = {.type = REC_MAILBOX_STATE, .mailbox = *box};
-		if (grows[index] && box->uid_next > p->uid_next[index])
+		if (grows[index] && box->uid_next > p->uid_next[index] && !becomes_name(p, box))
 			add_item(p, &item);
 	}
 }
@@ -359,7 +366,8 @@ static void plan_dead_mailboxes(struct planner *p, const struct node_order *orde
 {
 	for (size_t i = p->m->tree->n; i-- > 0;) {
 		const struct mailbox *box = order[i].box;
-		if (!mailbox_alive(box) && guid_is_zero(&box->merged_into))
+		if ((!mailbox_alive(box) && guid_is_zero(&box->merged_into)) ||
+		    becomes_name(p, box))
 			plan_mailbox(p, box, box->uid_next);
 	}
 }

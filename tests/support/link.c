@@ -159,7 +159,7 @@ static void read_side(struct link *l, int side, const struct keys *keys, struct 
 	keep_error(l, l->b[side]->ops->tree(l->b[side], &s->tree));
 	s->caps = info.caps;
 	s->replica = info.replica;
-	s->case_insensitive = side == 1 && l->case_insensitive;
+	s->case_insensitive = l->folds[side];
 	s->messages = mb_xcalloc(keys->n, sizeof(*s->messages));
 	for (size_t i = 0; i < keys->n; i++) {
 		struct message *msg = &s->messages[s->n_messages];
@@ -320,13 +320,22 @@ static void put_all_aliases(struct link *l, const struct merge_result *r)
 	}
 }
 
-static const char *apply(struct link *l, const struct merge_result *r)
+static size_t count_shown(const struct merge_side *side, const struct plan *plan)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < plan->n; i++)
+		n += plan_what(side, &plan->items[i]) != REC_NONE;
+	return n;
+}
+
+static const char *apply(struct link *l, const struct merge_input *in, const struct merge_result *r)
 {
 	const char *wrong = NULL;
 	put_all_aliases(l, r);
 	/* Side 1 first: by then side 0 still has every body under the GUID it gave. */
 	for (int side = 1; side >= 0 && !wrong; side--) {
 		l->n_items[side] = r->plan[side].n;
+		l->n_shown[side] = count_shown(&in->side[side], &r->plan[side]);
 		wrong = put_plan(l, side, &r->plan[side]);
 	}
 	l->notices = 0;
@@ -373,7 +382,7 @@ static const char *merge_once(struct link *l,
 static const char *apply_result(struct link *l, const struct merge_input *in,
 				const struct merge_result *r)
 {
-	return apply(l, r);
+	return apply(l, in, r);
 }
 
 static void exchange_clocks(struct link *l)

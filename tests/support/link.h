@@ -15,9 +15,9 @@ struct link {
 	struct backend *b[2]; /* borrowed */
 	bool full;	      /* compare everything each time */
 	bool keep_twins;
-	bool case_insensitive; /* side 1 is */
-	size_t cut;	       /* the sync ends after so many items; 0 = it does not */
-	bool aloud;	       /* prints each item before it is put */
+	bool folds[2]; /* the file system of that side folds case and normalises */
+	size_t cut;    /* the sync ends after so many items; 0 = it does not */
+	bool aloud;    /* prints each item before it is put */
 	/* kept by link_sync() */
 	bool known;
 	struct position since[2];
@@ -27,7 +27,8 @@ struct link {
 	size_t done; /* items that were put */
 	bool stale;  /* an item waits for the other side's plan */
 	size_t n_items[2];
-	unsigned notices; /* 1 << enum notice_kind */
+	size_t n_shown[2]; /* of these: what people see something of */
+	unsigned notices;  /* 1 << enum notice_kind */
 	/* since the start */
 	size_t bodies; /* that travelled */
 };

@@ -111,6 +111,19 @@ static void what_mailboxes(struct world *w)
 	sees(w, "mailbox-delete");
 }
 
+/* Cut between the two, it is a mailbox with less mail, not a mere name with mail in it. */
+static void name_after_mail(struct world *w)
+{
+	base(w);
+	mkbox_in(w->a, w->x, "below");
+	w->n = has(w->a, w->x, "n");
+	in_step(w);
+	delete_box(w->a, w->x);
+	sees(w, "expunge mailbox-delete");
+	in_step(w);
+	is_noselect(w, w->x);
+}
+
 static void what_renumbers(struct world *w)
 {
 	base(w);
@@ -237,6 +250,7 @@ static void nothing_at_all(struct world *w)
 static struct row rows[] = {
 	{"what people see of a copy", what_copies},
 	{"what people see of a mailbox", what_mailboxes},
+	{"deleted with others below: its mail goes before the mailbox", name_after_mail},
 	{"what people see of a UID clash", what_renumbers},
 	{"the order of a plan", order},
 	{"who leaves makes room", who_leaves_makes_room},
