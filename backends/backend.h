@@ -32,6 +32,7 @@ struct backend_info {
 	uint64_t replica;  /* its replica id; a peer without one: the id in our sync state */
 	struct guid store; /* store id, zero when it has none */
 	unsigned caps;
+	uint64_t missing;	 /* live messages whose body is lost or damaged */
 	const char *destination; /* "store:/abs/dir", "maildir:/abs/dir:LAYOUT=fs"; borrowed */
 };
 

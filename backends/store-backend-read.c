@@ -86,7 +86,6 @@ static bool is_news(enum record_type t)
 	switch (t) {
 	case REC_NONE:
 	case REC_DIGEST:
-	case REC_FOUND:
 	case REC_PEER:
 	case REC_PEER_ENTRY:
 	case REC_PEER_FORGET:
@@ -95,6 +94,13 @@ static bool is_news(enum record_type t)
 	default:
 		return true;
 	}
+}
+
+/* A body that is gone concerns whoever can send it again, and while it was gone its message was told
+ * to nobody (drop_missing()): so neither that nor its coming back is ever an echo. */
+static bool about_body(enum record_type t)
+{
+	return t == REC_LOST || t == REC_DAMAGED || t == REC_FOUND;
 }
 
 static int collect_record(const struct record *r, const struct position *end, uint64_t modseq,
@@ -108,8 +114,7 @@ static int collect_record(const struct record *r, const struct position *end, ui
 	c->set->end = *end;
 	if (!is_news(r->type))
 		return 0;
-	/* A lost body concerns whoever can send it again, so it is never an echo. */
-	if (r->origin.replica == c->except && r->type != REC_LOST) {
+	if (r->origin.replica == c->except && !about_body(r->type)) {
 		c->echo = true;
 		return 0;
 	}

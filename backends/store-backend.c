@@ -128,6 +128,19 @@ static void sb_close(struct backend *backend)
 	free(b);
 }
 
+/* 0 also when nobody has counted yet. */
+static uint64_t count_missing(struct store_backend *b)
+{
+	struct index_txn *tx;
+	uint64_t n = 0;
+
+	if (index_begin(store_index(b->store), false, &tx) < 0)
+		return 0;
+	index_missing(tx, &n);
+	index_abort(tx);
+	return n;
+}
+
 static int sb_info(struct backend *backend, struct backend_info *ret)
 {
 	struct store_backend *b = store_backend_of(backend);
@@ -136,6 +149,7 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 		.replica = store_replica(b->store),
 		.store = store_id(b->store),
 		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE,
+		.missing = count_missing(b),
 		.destination = b->destination,
 	};
 	return 0;

@@ -170,7 +170,7 @@ static void tell_trouble(const struct status *st)
 	if (st->damaged)
 		printf("DAMAGED     %" PRIu64
 		       " messages are not what was stored: the next sync fetches "
-		       "them; the damaged files are kept aside\n",
+		       "them, and keeps what is there now in deleted/damaged\n",
 		       st->damaged);
 }
 

@@ -105,28 +105,28 @@ static void tell_notices(const struct session_result *r)
 		       (unsigned long long)r->held);
 }
 
-static void tell_json(const char *name, int code, const struct session_result *r)
+static void tell_json(const char *name, int code, uint64_t missing, const struct session_result *r)
 {
 	json_t *notices = json_array();
 
 	for (size_t i = 0; i < r->n_notices; i++)
 		json_array_append_new(notices, json_string(r->notices[i].text));
-	cli_json(json_pack("{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:b, s:f, s:o, s:s?}", "v",
-			   CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
-			   cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
-			   (json_int_t)r->errors, "held", (json_int_t)r->held, "again", r->again,
-			   "seconds", (double)r->took_ns / 1e9, "notices", notices, "state",
-			   r->state));
+	cli_json(json_pack("{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:b, s:f, s:o, s:s?}",
+			   "v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full,
+			   "sent", cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]),
+			   "errors", (json_int_t)r->errors, "held", (json_int_t)r->held, "missing",
+			   (json_int_t)missing, "again", r->again, "seconds",
+			   (double)r->took_ns / 1e9, "notices", notices, "state", r->state));
 }
 
-static void tell(const struct options *o, const char *name, int code,
+static void tell(const struct options *o, const char *name, int code, uint64_t missing,
 		 const struct session_result *r)
 {
 	bool nothing = !session_counts_any(&r->to[0]) && !session_counts_any(&r->to[1]);
 
 	tell_notices(r);
 	if (o->json) {
-		tell_json(name, code, r);
+		tell_json(name, code, missing, r);
 		return;
 	}
 	if (!nothing || code || o->verbose) {
@@ -163,6 +163,29 @@ static int unreachable_exit(int err)
 	return mb_err_retry(err) != MB_RETRY_NEVER && code == CLI_FAILED ? CLI_AGAIN : code;
 }
 
+/* Messages of ours whose body is lost or damaged, and was not given back. */
+static uint64_t count_missing(struct backend *local)
+{
+	struct backend_info info = {0};
+
+	return local->ops->info(local, &info) < 0 ? 0 : info.missing;
+}
+
+/* Whatever the peers gave: who cannot read a message is told so each time. */
+static int tell_missing(struct backend *local, int code)
+{
+	uint64_t n = count_missing(local);
+
+	if (!n)
+		return code;
+	mb_msg(MB_WARNING,
+	       "%llu messages here have lost their body or are damaged, and no peer gave it back; "
+	       "sync with a peer that has them, or delete them",
+	       (unsigned long long)n);
+	return worse(code, CLI_AGAIN);
+}
+
+/* The exit code, but for missing bodies: the next peer may have them. */
 static int sync_one(struct options *o, struct backend *local, const char *destination)
 {
 	struct backend *peer;
@@ -176,10 +199,12 @@ static int sync_one(struct options *o, struct backend *local, const char *destin
 	session.show_arg = o;
 	err = session_run_until_stable(local, peer, &session, &r);
 	int code = session_exit(err, &r);
+	uint64_t missing = count_missing(local);
+	int told = missing ? worse(code, CLI_AGAIN) : code;
 	if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
 	if (err >= 0 || r.changed || o->json)
-		tell(o, destination, code, &r);
+		tell(o, destination, told, missing, &r);
 	session_result_release(&r);
 	backend_close(peer);
 	return code;
@@ -222,6 +247,7 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 	if (code)
 		return code;
 	code = o.destination ? sync_one(&o, local, o.destination) : sync_all(&o, local);
+	code = tell_missing(local, code);
 	backend_close(local);
 	return code;
 }

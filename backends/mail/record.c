@@ -84,6 +84,7 @@ static const struct {
 	{REC_COPY_STATE, "copy-state"},
 	{REC_LOST, "lost"},
 	{REC_FOUND, "found"},
+	{REC_DAMAGED, "damaged"},
 	{REC_PEER, "peer"},
 	{REC_PEER_ENTRY, "peer-entry"},
 	{REC_PEER_FORGET, "peer-forget"},

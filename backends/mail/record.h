@@ -39,6 +39,7 @@ enum record_type {
 	REC_COPY_STATE, /* registers only, nothing visible; a checkpoint's line */
 	REC_LOST,	/* the body is in neither place; fetch it again */
 	REC_FOUND,	/* the body is back */
+	REC_DAMAGED,	/* the file, which stays, is not what was stored; fetch the body again */
 	REC_PEER = 48,	/* sync state of a peer (struct peer_state) */
 	REC_PEER_ENTRY, /* one entry of the map of a peer without a log */
 	REC_PEER_FORGET,

@@ -20,6 +20,8 @@ static int open_entry(struct store *s, struct index_txn *tx, const struct entry 
 	MB_AUTO_CLOSE int fd = -1;
 	struct stat st;
 
+	if (copy_alive(&e->copy) && e->state == ENTRY_DAMAGED)
+		return MB_E_DAMAGED;
 	if (!copy_alive(&e->copy) || e->state != ENTRY_PRESENT)
 		return MB_E_LOST;
 	path = entry_path(tx, e);
@@ -38,7 +40,8 @@ static int open_kept(struct store *s, const struct entry *e)
 	MB_AUTO_FREE char *kept = NULL;
 	MB_AUTO_CLOSE int fd = -1;
 	struct stat st;
-	int err = file_find_deleted(s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id, &kept);
+	int err = file_find_deleted(s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id, true,
+				    &kept);
 
 	if (err < 0)
 		return MB_E_LOST;
@@ -172,7 +175,7 @@ static int known_digest(struct store *s, const struct guid *guid, uint64_t id, s
 		*ret = e.copy.digest;
 		err = 1;
 	} else if (!copy_alive(&e.copy) || e.state != ENTRY_PRESENT) {
-		err = MB_E_LOST;
+		err = e.state == ENTRY_DAMAGED ? MB_E_DAMAGED : MB_E_LOST;
 	}
 	entry_release(&e);
 	return err;

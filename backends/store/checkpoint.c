@@ -72,7 +72,7 @@ static int add_copy(struct entry *e, void *arg)
 		r.new_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
 	err = add(c, &r);
 	if (err >= 0 && copy_alive(&e->copy) && e->state != ENTRY_PRESENT) {
-		r.type = REC_LOST;
+		r.type = e->state == ENTRY_DAMAGED ? REC_DAMAGED : REC_LOST;
 		err = add(c, &r);
 	}
 	record_release(&r);

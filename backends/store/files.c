@@ -212,7 +212,7 @@ int file_target(struct store *s, struct index_txn *tx, const struct copy *c,
 	MB_AUTO_FREE char *dir = NULL;
 	bool same_mailbox =
 		old && old->file && guid_equal(&old->copy.place.mailbox, &c->place.mailbox);
-	bool same_base = same_mailbox && old->state == ENTRY_PRESENT &&
+	bool same_base = same_mailbox && entry_has_file(old) &&
 			 (!c->place.base || (old->copy.place.base &&
 					     strcmp(old->copy.place.base, c->place.base) == 0));
 	struct fname f = {0};
@@ -309,7 +309,8 @@ static void deleted_name(const struct entry *e, int64_t ms, const char *name,
 	int len;
 
 	deleted_prefix(&e->copy.guid, e->copy.id, prefix);
-	len = snprintf(out, FNAME_MAX + 1, "%s%lld,", prefix, (long long)ms);
+	len = snprintf(out, FNAME_MAX + 1, "%s%lld%s,", prefix, (long long)ms,
+		       e->state == ENTRY_DAMAGED ? "!" : "");
 	snprintf(out + len, FNAME_MAX + 1 - (size_t)len, "%s", name); /* for people: cut if long */
 }
 
@@ -362,6 +363,7 @@ int file_give(struct store *s, int dir, const char *name)
 
 struct find_deleted {
 	char prefix[64];
+	bool body; /* damaged ones do not count */
 	char *found;
 };
 
@@ -371,7 +373,8 @@ static int find_deleted_one(const char *name, unsigned char type, uint64_t ino, 
 
 	(void)type;
 	(void)ino;
-	if (strncmp(name, f->prefix, strlen(f->prefix)) != 0)
+	if (strncmp(name, f->prefix, strlen(f->prefix)) != 0 ||
+	    (f->body && name[strcspn(name, "!,")] == '!'))
 		return 0;
 	if (!f->found || strcmp(name, f->found) > 0) { /* the latest */
 		free(f->found);
@@ -381,10 +384,10 @@ static int find_deleted_one(const char *name, unsigned char type, uint64_t ino, 
 }
 
 int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
-		      uint64_t id, char **ret_name)
+		      uint64_t id, bool body, char **ret_name)
 {
 	char text[GUID_TEXT];
-	struct find_deleted f = {.found = NULL};
+	struct find_deleted f = {.body = body};
 	MB_AUTO_CLOSE int dir = -1;
 	int err;
 

@@ -240,6 +240,8 @@ static int finish(struct work *w)
 	set_file(w);
 	if (rec->type == REC_LOST)
 		set_state(w, ENTRY_LOST);
+	if (rec->type == REC_DAMAGED)
+		set_state(w, ENTRY_DAMAGED);
 	if (rec->type == REC_FOUND)
 		set_state(w, ENTRY_PRESENT);
 	set_numbers(w);

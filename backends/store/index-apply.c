@@ -222,6 +222,7 @@ static int apply_type(struct index_txn *tx, const struct record *rec, uint64_t m
 	case REC_COPY_STATE:
 	case REC_LOST:
 	case REC_FOUND:
+	case REC_DAMAGED:
 		return index_apply_copy(tx, rec, modseq);
 	case REC_PEER:
 		return index_put_peer(tx, &rec->peer);

@@ -192,6 +192,62 @@ static int count_change(struct index_txn *tx, const struct entry *old, const str
 	return r < 0 ? r : mailbox_count(tx, &p->mailbox, live, p->uid, e->modseq);
 }
 
+/* ---- copies without a good body ---- */
+
+#define MISSING "missing" /* in meta, u64, little endian */
+
+static bool is_missing(const struct entry *e)
+{
+	return e && (e->state == ENTRY_LOST || e->state == ENTRY_DAMAGED);
+}
+
+static int put_missing(struct index_txn *tx, uint64_t n)
+{
+	uint8_t le[8];
+
+	put_le64(le, n);
+	return index_meta_put(tx, MISSING, le, sizeof(le));
+}
+
+int index_missing(struct index_txn *tx, uint64_t *ret)
+{
+	uint8_t le[8];
+	int r = index_meta_get(tx, MISSING, le, sizeof(le));
+
+	if (r >= 0)
+		*ret = get_le64(le);
+	return r;
+}
+
+static int count_one(struct entry *e, void *arg)
+{
+	*(uint64_t *)arg += is_missing(e);
+	return 0;
+}
+
+int index_count_missing(struct index_txn *tx)
+{
+	uint64_t n = 0;
+	int r = index_missing(tx, &n);
+
+	if (r != -ENOENT)
+		return r;
+	r = index_each(tx, count_one, &n);
+	return r < 0 ? r : put_missing(tx, n);
+}
+
+/* old -> e; NULL: not there. */
+static int count_missing(struct index_txn *tx, const struct entry *old, const struct entry *e)
+{
+	bool was = is_missing(old), is = is_missing(e);
+	uint64_t n;
+	int r = was == is ? -ENOENT : index_missing(tx, &n);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return put_missing(tx, is ? n + 1 : n ? n - 1 : 0);
+}
+
 static int put_over(struct index_txn *tx, const struct entry *old, const struct entry *e)
 {
 	struct key before[KEY_COUNT] = {0}, after[KEY_COUNT];
@@ -206,6 +262,8 @@ static int put_over(struct index_txn *tx, const struct entry *old, const struct 
 	r = table_put(tx, T_COPY, key, sizeof(key), tx->value.data, tx->value.len);
 	if (r >= 0)
 		r = replace_keys(tx, before, after);
+	if (r >= 0)
+		r = count_missing(tx, old, e);
 	return r < 0 ? r : count_change(tx, old, e);
 }
 
@@ -240,6 +298,8 @@ int index_drop_entry(struct index_txn *tx, const struct guid *g, uint64_t id)
 	r = table_del(tx, T_COPY, key, sizeof(key));
 	if (r >= 0)
 		r = replace_keys(tx, before, none);
+	if (r >= 0)
+		r = count_missing(tx, &old, NULL);
 	if (r >= 0 && old.state != ENTRY_DEAD)
 		r = mailbox_count(tx, &old.copy.place.mailbox, -1, 0, 0);
 	entry_release(&old);

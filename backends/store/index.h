@@ -53,7 +53,7 @@ enum entry_state {
 	ENTRY_PRESENT = 0, /* live, file in its place */
 	ENTRY_DEAD,	   /* expunged: registers only (the tombstone) */
 	ENTRY_LOST,	   /* live, but the file is in neither place: wanted from a peer */
-	ENTRY_DAMAGED, /* live, the file is not what was stored: kept aside, wanted from a peer */
+	ENTRY_DAMAGED, /* live, its file is there and is not what was stored: wanted from a peer */
 };
 
 struct entry {
@@ -67,6 +67,11 @@ struct entry {
 	int64_t mtime_ns, ctime_ns;
 };
 void entry_release(struct entry *e);
+/* Has it a file in its place, good or damaged? */
+static inline bool entry_has_file(const struct entry *e)
+{
+	return e->state == ENTRY_PRESENT || e->state == ENTRY_DAMAGED;
+}
 
 /* Opens (creates, when writable) the index in directory `path`.  MB_E_FORMAT, MB_E_VERSION: not
  * ours or newer: set aside and rebuild.  Its map is 64 GiB of address space, less where RLIMIT_AS is
@@ -111,6 +116,10 @@ void mailbox_local_release(struct mailbox_local *l);
 int index_get_entry(struct index_txn *tx, const struct guid *g, uint64_t id, struct entry *ret);
 int index_put_entry(struct index_txn *tx, const struct entry *e);
 int index_drop_entry(struct index_txn *tx, const struct guid *g, uint64_t id);
+/* How many copies are lost or damaged: kept in meta once index_count_missing() has counted them, by
+ * one walk; does nothing when they were. */
+int index_missing(struct index_txn *tx, uint64_t *ret); /* -ENOENT: not counted yet */
+int index_count_missing(struct index_txn *tx);
 int index_get_message(struct index_txn *tx, const struct guid *g,
 		      struct message *ret); /* n may be 0; ret is overwritten */
 int index_by_uid(struct index_txn *tx, const struct guid *mb, uint32_t uid, struct entry *ret);

@@ -91,24 +91,28 @@ char *posix_sub_name(bool in_new, const char *name)
 	return mb_xasprintf("%s/%s", in_new ? "new" : "cur", name);
 }
 
-/* Ordinal of a copy of this message whose file is the same inode: hard links share it.  0: none. */
-static uint64_t shared_ordinal(struct index_txn *tx, const struct guid *guid, uint64_t ino)
+/* A living copy of this message whose file is the same inode: hard links share ordinal and body. */
+static bool same_file_copy(struct index_txn *tx, const struct guid *guid, uint64_t ino,
+			   struct entry *ret)
 {
 	struct message m = {0};
-	uint64_t ordinal = 0;
+	bool found = false;
 
 	if (index_get_message(tx, guid, &m) < 0)
-		return 0;
-	for (size_t i = 0; i < m.n && !ordinal; i++) {
+		return false;
+	for (size_t i = 0; i < m.n && !found; i++) {
 		struct entry e = {0};
 
 		if (index_get_entry(tx, guid, m.copies[i].id, &e) == 0 && e.ino == ino &&
-		    copy_alive(&e.copy))
-			ordinal = e.ordinal;
-		entry_release(&e);
+		    copy_alive(&e.copy) && e.ordinal) {
+			*ret = e;
+			found = true;
+		} else {
+			entry_release(&e);
+		}
 	}
 	message_release(&m);
-	return ordinal;
+	return found;
 }
 
 int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
@@ -135,15 +139,28 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 	r.copy.received_ns = timespec_ns(&st.st_mtim);
 	r.copy.recent = n->in_new;
 	r.new_name = posix_sub_name(n->in_new, name);
-	r.ordinal = guid ? shared_ordinal(p->tx, guid, st.st_ino) : 0;
-	if (!r.ordinal)
-		r.ordinal = ++p->s->ordinal;
+	struct entry twin = {0};
+	bool damaged = guid && same_file_copy(p->tx, guid, st.st_ino, &twin) &&
+		       twin.state == ENTRY_DAMAGED;
+
+	r.ordinal = twin.ordinal ? twin.ordinal : ++p->s->ordinal;
+	if (damaged) { /* what it should be */
+		r.copy.size = twin.copy.size;
+		r.copy.digest = twin.copy.digest;
+	}
+	entry_release(&twin);
 	struct entry e = {.copy = r.copy};
 	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
 	r.copy = e.copy;
 	err = change_record(p->s, p->tx, &r);
 	if (err >= 0)
 		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
+	if (err >= 0 && damaged) {
+		struct entry now = {.copy = r.copy, .file = (char *)(uintptr_t)name};
+
+		now.in_new = n->in_new;
+		err = log_damaged(p->s, p->tx, &now, p->origin, &st);
+	}
 	if (ret_id)
 		*ret_id = r.copy.id;
 	record_release(&r);
@@ -182,8 +199,7 @@ int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
 {
 	MB_AUTO_FREE char *path = entry_path(p->tx, e), *kept = NULL;
 	uint64_t appended = p->s->appended;
-	int err = path && e->state == ENTRY_PRESENT ? file_to_deleted(p->s, path, e, false, &kept)
-						    : 0;
+	int err = path && entry_has_file(e) ? file_to_deleted(p->s, path, e, false, &kept) : 0;
 
 	if (err < 0 && err != -ENOENT && err != -ENOTDIR)
 		return err;

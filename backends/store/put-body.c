@@ -75,7 +75,7 @@ static int link_deleted(struct link_body *l)
 	if (!l->c->known)
 		return -ENOENT;
 	err = file_find_deleted(l->c->s, &l->c->old.copy.place.mailbox, &l->c->new.guid,
-				l->c->new.id, &kept);
+				l->c->new.id, true, &kept);
 	if (err < 0)
 		return err;
 	if (at_stat(l->c->s->deleted_fd, kept, &st) < 0 || (uint64_t)st.st_size != l->c->new.size)

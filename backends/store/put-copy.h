@@ -16,11 +16,13 @@ struct copy_put {
 	bool quiet;	     /* the kernel knows: the change came as a system call in the mount */
 	struct entry old;    /* what is here; zeros when the copy was never heard of */
 	bool known, present; /* old is set / its file is there */
+	bool damaged;	     /* … and is not what was stored */
 	struct copy new;     /* joined */
 	char *old_path;	     /* of the file now, when present */
 	char *target;	     /* "cur/NAME" or "new/NAME" wanted, when it lives */
 	char *new_path;	     /* of it in the tree */
 	char *kept;	     /* in deleted/, when this put expunged it */
+	bool mended;	     /* this put gave a damaged file its body back */
 	bool edited;	     /* a program is writing it: an expunge has to wait for that edit */
 };
 

@@ -79,7 +79,7 @@ static int copy_put_load(struct copy_put *c)
 	if (err < 0 && err != -ENOENT)
 		return err;
 	c->known = err == 0;
-	c->present = c->known && copy_alive(&c->old.copy) && c->old.state == ENTRY_PRESENT;
+	c->present = c->known && copy_alive(&c->old.copy) && entry_has_file(&c->old);
 	copy_clone(&c->new, &c->want->copy);
 	c->new.guid = g;
 	see_stamps(c->s, &c->new);
@@ -94,6 +94,7 @@ static int copy_put_load(struct copy_put *c)
 	if (c->present)
 		c->old_path = entry_path(c->tx, &c->old);
 	c->present = c->old_path != NULL;
+	c->damaged = c->present && c->old.state == ENTRY_DAMAGED;
 	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
 }
 
@@ -306,15 +307,36 @@ static int log_copy(struct copy_put *c, enum record_type type)
 	return err;
 }
 
+/* First the right body, which is a change of its own; then c is as with a good file. */
+static int mend_first(struct copy_put *c)
+{
+	int err;
+
+	if (edit_pending(c->s, &c->old.copy)) {
+		c->edited = true;
+		return MB_E_STALE;
+	}
+	err = mend_copy(c->s, c->tx, &c->old, c->staged, &c->want->origin);
+	if (err < 0)
+		return err;
+	copy_put_release(c);
+	*c = (struct copy_put){
+		.s = c->s, .tx = c->tx, .want = c->want, .quiet = c->quiet, .mended = true};
+	return copy_put_load(c);
+}
+
 static int copy_put_run(struct copy_put *c, const char *promised)
 {
-	uint64_t appended = c->s->appended;
+	uint64_t appended;
 	bool alive;
 	enum record_type type;
 	int err = copy_put_load(c);
 
+	if (err >= 0 && c->damaged && copy_alive(&c->new))
+		err = mend_first(c);
 	if (err < 0)
 		return err;
+	appended = c->s->appended;
 	alive = copy_alive(&c->new);
 	if (alive) {
 		err = settle_uid(c);
@@ -325,7 +347,7 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 	}
 	if (c->known && (c->present || !alive) && copy_equal(&c->old.copy, &c->new) &&
 	    (!alive || strcmp(c->old_path, c->new_path) == 0))
-		return 0;
+		return c->mended;
 	type = what_changes(c);
 	if (type == REC_EXPUNGE && c->present && edit_pending(c->s, &c->old.copy)) {
 		c->edited = true;
@@ -517,6 +539,11 @@ int put_copy_step(struct store *s, const struct record *want, const char *staged
 	if (err < 0)
 		return err;
 	err = copy_put_load(&c);
+	if (err >= 0 && c.damaged && copy_alive(&c.new)) {
+		index_abort(c.tx); /* its file stays, with other bytes: no system call does that */
+		copy_put_release(&c);
+		return 0;
+	}
 	if (err >= 0 && copy_alive(&c.new)) {
 		err = settle_uid(&c);
 		if (err >= 0)

@@ -5,7 +5,8 @@
  *   missing, the last stop was clean or the
  *     machine has not been restarted         expunged by another program: under the guard
  *   missing otherwise                        lost: wanted from a peer, never an expunge
- *   shorter, or zeros, or changed without a clean stop   damaged: kept aside, wanted from a peer
+ *   shorter, or zeros, or changed without a clean stop   damaged: stays where it is, is told to
+ *     nobody, and gets the right body when a peer gives it (mend.c)
  *   other bytes after a clean stop           an edit: a new message under the old name
  */
 #include "backends/base/at.h"
@@ -53,37 +54,6 @@ static bool all_zeros(int fd)
 	return n == 0 && at > 0;
 }
 
-/* The damaged file goes to deleted/damaged/, where nothing takes it for a body. */
-static int set_aside(struct scan *sc, const char *path, const struct entry *e)
-{
-	MB_AUTO_CLOSE int from = -1, to = -1;
-	char text[GUID_TEXT];
-	MB_AUTO_FREE char *kept = mb_xasprintf("%s.%lld,%.180s", guid_text(&e->copy.guid, text),
-					       (long long)(sc->now_ns / 1000000), e->file);
-	const char *name;
-	int err = io_mkdirat(sc->s->deleted_fd, "damaged", 0700);
-
-	if (err < 0 && err != -EEXIST)
-		return err;
-	from = at_open_parent(sc->s->mail_fd, path, &name);
-	to = at_open(sc->s->deleted_fd, "damaged", O_RDONLY | O_DIRECTORY, 0);
-	if (from < 0 || to < 0)
-		return from < 0 ? from : to;
-	return io_renameat(from, name, to, kept);
-}
-
-static int judge_damaged(struct scan *sc, const char *path, struct entry *e)
-{
-	int err = set_aside(sc, path, e);
-
-	if (err < 0)
-		return err;
-	mb_msg(MB_WARNING, "message damaged on disk, kept aside in deleted/damaged path=%s", path);
-	change_event(sc->s, EVENT_REMOVED, path, NULL, false);
-	sc->report->damaged++;
-	return scan_mark_lost(sc, e);
-}
-
 static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
 {
 	e->ino = st->st_ino;
@@ -92,10 +62,10 @@ static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
 	return index_put_entry(sc->tx, e);
 }
 
-static int note_edited(struct scan *sc, const struct guid *guid, const struct stat *st)
+static int note_again(struct scan *sc, const struct guid *guid, uint64_t id, const struct stat *st)
 {
 	struct entry e = {0};
-	int err = index_get_entry(sc->tx, guid, 0, &e);
+	int err = index_get_entry(sc->tx, guid, id, &e);
 
 	if (err >= 0)
 		err = note_times(sc, &e, st);
@@ -126,7 +96,7 @@ static int judge_edited(struct scan *sc, struct entry *e, const struct stat *st)
 	r.ordinal = ++sc->s->ordinal;
 	err = change_record(sc->s, sc->tx, &r);
 	if (err >= 0)
-		err = note_edited(sc, &r.copy.guid, st);
+		err = note_again(sc, &r.copy.guid, 0, st);
 	sc->report->edited++;
 	sc->report->records++;
 	mailbox_release(&m);
@@ -140,25 +110,57 @@ static bool is_another_file(const struct scan *sc, const struct entry *e, const 
 	return sc->s->was_clean && e->ino && st->st_ino != e->ino && st->st_size > 0;
 }
 
+static int judge_damaged(struct scan *sc, const char *path, struct entry *e, const struct stat *st)
+{
+	if (e->state == ENTRY_DAMAGED) /* as before, with other bytes or times */
+		return note_times(sc, e, st);
+	mb_msg(MB_WARNING,
+	       "message damaged on disk: it is left as it is until a peer gives its body back "
+	       "path=%s",
+	       path);
+	change_event(sc->s, EVENT_CHANGED, path, NULL, false);
+	sc->report->damaged++;
+	sc->report->records++;
+	return log_damaged(sc->s, sc->tx, e, &sc->origin, st);
+}
+
+static int judge_right(struct scan *sc, const char *path, struct entry *e, const struct stat *st)
+{
+	struct record r = {.type = REC_FOUND, .origin = sc->origin};
+	int err;
+
+	if (e->state != ENTRY_DAMAGED)
+		return note_times(sc, e, st);
+	copy_clone(&r.copy, &e->copy);
+	r.new_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
+	err = change_record(sc->s, sc->tx, &r);
+	record_release(&r);
+	sc->report->records++;
+	change_event(sc->s, EVENT_CHANGED, path, NULL, false);
+	return err < 0 ? err : note_again(sc, &e->copy.guid, e->copy.id, st);
+}
+
 /* Bytes may have changed: what kind of change is it? */
 static int judge_content(struct scan *sc, const char *path, int fd, struct entry *e,
 			 const struct stat *st)
 {
 	struct digest d;
+	bool same_size = (uint64_t)st->st_size == e->copy.size;
 	bool shorter = (uint64_t)st->st_size < e->copy.size && !is_another_file(sc, e, st);
 	int err;
 
 	if (shorter || all_zeros(fd))
-		return judge_damaged(sc, path, e);
-	if ((uint64_t)st->st_size == e->copy.size && !digest_known(&e->copy.digest))
-		return note_times(sc, e, st); /* nothing to compare it with */
+		return judge_damaged(sc, path, e, st);
+	if (same_size && !digest_known(&e->copy.digest))
+		return judge_right(sc, path, e, st); /* nothing to compare it with */
 	err = digest_fd(fd, &d, NULL);
 	if (err < 0)
 		return err;
-	if ((uint64_t)st->st_size == e->copy.size && digest_equal(&d, &e->copy.digest))
-		return note_times(sc, e, st);
-	if (!sc->s->was_clean)
-		return judge_damaged(sc, path, e);
+	if (same_size && digest_equal(&d, &e->copy.digest))
+		return judge_right(sc, path, e, st);
+	/* without an inode: the index was built anew, and nobody knows whether it has changed since */
+	if (!sc->s->was_clean || (e->state == ENTRY_DAMAGED && !e->ino))
+		return judge_damaged(sc, path, e, st);
 	change_event(sc->s, EVENT_CHANGED, path, NULL, false);
 	return judge_edited(sc, e, st);
 }
@@ -177,7 +179,8 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 		sc->report->errors++;
 		return 0;
 	}
-	if (st.st_ino == e->ino && (uint64_t)st.st_size == e->copy.size &&
+	if (st.st_ino == e->ino &&
+	    (e->state == ENTRY_DAMAGED || (uint64_t)st.st_size == e->copy.size) &&
 	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == e->mtime_ns)
 		return 0;
 	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
@@ -258,8 +261,8 @@ bool scan_was_replaced(struct scan *sc, const struct entry *e)
 	struct kept k = {.n = 1};
 	char *name;
 
-	if (!e->ino ||
-	    file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id, &found) < 0)
+	if (!e->ino || file_find_deleted(sc->s, &e->copy.place.mailbox, &e->copy.guid, e->copy.id,
+					 false, &found) < 0)
 		return false;
 	name = strchr(found, '/') + 1;
 	k.v = &name;

@@ -278,7 +278,7 @@ static int match_exact(struct match_box *m, struct entry *e, struct scan_file *f
 
 	if (f->matched)
 		return 0;
-	if (e->state != ENTRY_PRESENT)
+	if (!entry_has_file(e))
 		return m->pass == MATCH_NAME ? match_lost(m, e, f) : 0;
 	if (f->ino != e->ino && (m->pass == MATCH_INODE || scan_was_replaced(sc, e)))
 		return 0;
@@ -297,6 +297,18 @@ static void add_missing(struct scan *sc, size_t box, struct entry *e, bool repla
 	memset(e, 0, sizeof(*e));
 }
 
+/* The content of e, as the index has it now. */
+static int check_again(struct scan *sc, size_t box, const struct entry *e)
+{
+	struct entry again = {0};
+	int err = index_get_entry(sc->tx, &e->copy.guid, e->copy.id, &again);
+
+	if (err >= 0)
+		err = scan_check_content(sc, box, &again);
+	entry_release(&again);
+	return err == -ENOENT ? 0 : err;
+}
+
 static int match_one(struct entry *e, void *arg)
 {
 	struct match_box *m = arg;
@@ -312,26 +324,19 @@ static int match_one(struct entry *e, void *arg)
 		return f ? match_exact(m, e, f) : 0;
 	if (f && (is_taken_by(f, e) || (f->matched && f->ino == e->ino)))
 		return 0; /* the latter: what an edit has just made of it */
-	replaced = e->state == ENTRY_PRESENT && f && !f->matched; /* so match_exact() found */
+	replaced = entry_has_file(e) && f && !f->matched; /* so match_exact() found */
 	f = replaced ? NULL : file_like(b, e->file);
-	if (f && e->state != ENTRY_PRESENT)
+	if (f && !entry_has_file(e))
 		return match_lost(m, e, f);
 	if (!f) {
-		if (e->state == ENTRY_PRESENT)
+		if (entry_has_file(e))
 			add_missing(m->sc, m->box, e, replaced);
 		return 0;
 	}
 	take(f, e);
 	uint64_t known_ino = e->ino;
 	err = log_renamed(m->sc, e, b, f);
-	if (err >= 0 && f->ino != known_ino) {
-		struct entry again = {0};
-
-		if (index_get_entry(m->sc->tx, &e->copy.guid, e->copy.id, &again) == 0)
-			err = scan_check_content(m->sc, m->box, &again);
-		entry_release(&again);
-	}
-	return err;
+	return err >= 0 && f->ino != known_ino ? check_again(m->sc, m->box, e) : err;
 }
 
 int scan_match_box(struct scan *sc, size_t box)
@@ -442,12 +447,18 @@ static bool is_same_body(struct scan *sc, const struct scan_box *b, const struct
 	MB_AUTO_FREE char *path = path_join(b->dir, f->in_new ? "new" : "cur", f->name);
 	MB_AUTO_CLOSE int fd = -1;
 	struct digest d;
+	bool damaged = e->state == ENTRY_DAMAGED;
 
-	if ((uint64_t)st->st_size != e->copy.size)
+	/* cut short and moved: what became of its bytes is asked once it has its place */
+	if (st->st_ino == e->ino && compare_unique(e->file, f->name) == 0)
+		return true;
+	if (!damaged && (uint64_t)st->st_size != e->copy.size)
 		return false;
 	if (st->st_ino == e->ino &&
 	    (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == e->mtime_ns)
 		return true;
+	if (damaged) /* its bytes tell nothing */
+		return compare_unique(e->file, f->name) == 0;
 	if (!digest_known(&e->copy.digest))
 		return compare_unique(e->file, f->name) == 0;
 	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
@@ -464,6 +475,8 @@ static int match_moved(struct scan *sc, struct scan_box *b, struct scan_file *f,
 		return 0;
 	err = log_renamed(sc, &m->e, b, f);
 	m->found = f->matched = true;
+	if (err >= 0 && (uint64_t)st.st_size != m->e.copy.size && m->e.state == ENTRY_PRESENT)
+		return check_again(sc, (size_t)(b - sc->boxes), &m->e);
 	return err < 0 ? err : note_ino(sc, &m->e.copy.guid, m->e.copy.id, &st);
 }
 

@@ -37,7 +37,7 @@ static void add(struct scan *sc, const struct entry *e)
 
 static int add_one(struct entry *e, void *arg)
 {
-	if (e->state == ENTRY_PRESENT && e->ino && e->file)
+	if (entry_has_file(e) && e->ino && e->file)
 		add(arg, e);
 	return 0;
 }
@@ -65,7 +65,7 @@ static int find(struct scan *sc, const struct guid *mailbox, const char *name, u
 
 		if (err < 0 && err != -ENOENT)
 			return err;
-		if (err == 0 && e.state == ENTRY_PRESENT && e.ino == ino && e.file) {
+		if (err == 0 && entry_has_file(&e) && e.ino == ino && e.file) {
 			bool same = guid_equal(&e.copy.place.mailbox, mailbox) &&
 				    is_same_name(e.file, name);
 

@@ -248,8 +248,9 @@ static int kept_to_deleted(struct store *s, const char *kept, const struct entry
 	err = -EEXIST;
 	for (int64_t ms = now > born ? now : born + 1; err == -EEXIST; ms++) {
 		MB_AUTO_FREE char *name = mb_xasprintf(
-			"%s/%s.%llx.%lld,%.180s", text, guid_text(&old->copy.guid, guid),
-			(unsigned long long)old->copy.id, (long long)ms, file ? file : "");
+			"%s/%s.%llx.%lld%s,%.180s", text, guid_text(&old->copy.guid, guid),
+			(unsigned long long)old->copy.id, (long long)ms,
+			old->state == ENTRY_DAMAGED ? "!" : "", file ? file : "");
 
 		err = io_renameat2(s->staging_fd, kept, s->deleted_fd, name, RENAME_NOREPLACE);
 	}

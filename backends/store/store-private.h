@@ -189,9 +189,10 @@ bool file_is_about(struct store *s, const char *dir, const char *name);
 int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
 		    char **ret_kept);
 int file_undelete(struct store *s, const char *kept, const char *path);
-/* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/. */
+/* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/.
+ * `body`: it is wanted for what it holds, which a damaged one's name says it has not ("!"). */
 int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,
-		      uint64_t id, char **ret_name);
+		      uint64_t id, bool body, char **ret_name);
 /* What the store itself makes in the tree belongs to whom the tree belongs: root may keep a user's
  * mail in step.  Does nothing where we are not root. */
 int file_give(struct store *s, int dir, const char *name);
@@ -230,6 +231,18 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 int mailboxes_finish(struct store *s);
 int put_copy_step(struct store *s, const struct record *want, const char *staged,
 		  struct store_step *ret);
+/*
+ * mend.c: the damaged file of e gets its right body: `staged`, a name in staging/, or, when that is
+ * NULL, another file that is here; both change places in one step, the damaged one is kept in
+ * deleted/damaged/, the record is written.  -ENOENT: there is no body; MB_E_DAMAGED: it is not the right
+ * one; MB_E_STALE: the file is not the one that was judged; -EBUSY: it is being written.
+ */
+int mend_copy(struct store *s, struct index_txn *tx, const struct entry *e, const char *staged,
+	      const struct origin *origin);
+/* Its file is not what was stored: the record.  `st` is of the file. */
+int log_damaged(struct store *s, struct index_txn *tx, const struct entry *e,
+		const struct origin *origin, const struct stat *st);
+
 /* intent.c: what a put is about to do to a file; undone at the start when no record followed.
  * old_path NULL: it comes from staging/. */
 int intent_rename(struct store *s, const char *old_path, const char *new_path, uint64_t ino);

@@ -316,11 +316,36 @@ static int open_reader(struct store *s)
 	return err < 0 ? err : load_identity(s);
 }
 
+/* Kept from then on by each change: see index_missing(). */
+static int count_missing(struct store *s)
+{
+	struct index_txn *tx;
+	uint64_t n;
+	int err = index_begin(s->index, false, &tx);
+
+	if (err < 0)
+		return err;
+	err = index_missing(tx, &n);
+	index_abort(tx);
+	if (err != -ENOENT)
+		return err;
+	err = index_begin(s->index, true, &tx);
+	if (err < 0)
+		return err;
+	err = index_count_missing(tx);
+	if (err >= 0)
+		return index_commit(tx);
+	index_abort(tx);
+	return err;
+}
+
 /* With an index that is where the log is: what was half done, and what the files say. */
 static int look_at_files(struct store *s, bool clean)
 {
 	int err = ensure_identity(s);
 
+	if (err >= 0)
+		err = count_missing(s);
 	if (err >= 0 && !clean)
 		err = intent_undo(s);
 	if (err >= 0 && !clean)

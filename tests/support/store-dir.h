@@ -64,7 +64,8 @@ char *tree_text(struct store_dir *d, const char *path); /* owned; contents */
 int deleted_count(struct store_dir *d); /* bodies in deleted/, damaged ones too */
 int staging_count(struct store_dir *d);
 
-/* Live copies as sorted lines "NAME/cur/FILE", " lost" behind it when the body is not there. Owned. */
+/* Live copies as sorted lines "NAME/cur/FILE", " lost" behind it when the body is not there, " damaged" when it is not what
+ * was stored. Owned. */
 char *store_list(struct store_dir *d);
 #define assert_list(d, expected)                                                                   \
 	do {                                                                                       \

@@ -167,7 +167,7 @@ static void a_kept_body_comes_back(void **state)
 	store_find(d, "1.x", &e);
 	assert_int_equal(file_to_deleted(d->s, "new/1.x", &e, false, &kept), 0);
 	assert_false(tree_has(d, "new/1.x"));
-	assert_int_equal(file_find_deleted(d->s, &GUID_INBOX, &e.copy.guid, 0, &found), 0);
+	assert_int_equal(file_find_deleted(d->s, &GUID_INBOX, &e.copy.guid, 0, true, &found), 0);
 	assert_string_equal(found, kept);
 	assert_int_equal(file_undelete(d->s, kept, "new/1.x"), 0);
 	assert_text(d, "new/1.x", "body");

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
+#include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
@@ -197,13 +198,127 @@ static void a_shorter_file_is_damaged(void **state)
 	r = scan(d, true);
 	assert_int_equal(r.damaged, 1);
 	assert_int_equal(r.expunged, 0);
-	assert_int_equal(log_last(d), REC_LOST);
-	assert_list(d, "INBOX/new/1.x lost");
-	assert_false(tree_has(d, "new/1.x"));
-	assert_int_equal(deleted_count(d), 1);	     /* kept aside */
-	assert_int_equal(scan(d, true).expunged, 0); /* never a reason to */
+	assert_int_equal(log_last(d), REC_DAMAGED);
+	assert_list(d, "INBOX/new/1.x damaged");
+	assert_text(d, "new/1.x", "the whole"); /* better than nothing, until a peer has it */
+	assert_int_equal(deleted_count(d), 0);
+	r = scan(d, true);
+	assert_int_equal(r.expunged + r.damaged + r.records, 0); /* never a reason to; told once */
 	store_dir_reopen(d);
-	assert_list(d, "INBOX/new/1.x lost");
+	assert_list(d, "INBOX/new/1.x damaged");
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	assert_list(d, "INBOX/new/1.x damaged");
+	assert_int_equal(store_checkpoint(d->s, 0), 0);
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	assert_list(d, "INBOX/new/1.x damaged");
+	assert_text(d, "new/1.x", "the whole");
+	store_consistent(d);
+}
+
+/* What its owner does with it is what it is with any message. */
+static void a_damaged_file_is_flagged_and_moved_and_removed(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid g;
+
+	store_make_box(d, ".A");
+	store_deliver(d, "", "1.x", "the whole body");
+	g = store_guid(d, "1.x");
+	change(d, "new/1.x", "the whole");
+	assert_int_equal(scan(d, true).damaged, 1);
+	outside_rename(d, "new/1.x", "cur/1.x:2,S");
+	assert_int_equal(scan(d, false).flagged, 1);
+	assert_list(d, "INBOX/cur/1.x:2,S damaged");
+	outside_rename(d, "cur/1.x:2,S", ".A/cur/other.name:2,SF");
+	assert_int_equal(scan(d, false).moved, 1);
+	assert_list(d, "A/cur/other.name:2,SF damaged");
+	outside_write(d, "cur/other.name:2,SF", "the whole"); /* a move by copying */
+	outside_unlink(d, ".A/cur/other.name:2,SF");
+	assert_int_equal(scan(d, false).moved, 1);
+	assert_list(d, "INBOX/cur/other.name:2,SF damaged");
+	struct guid now = store_guid(d, "other.name:2,SF");
+	assert_true(guid_equal(&g, &now));
+	outside_unlink(d, "cur/other.name:2,SF");
+	assert_int_equal(scan(d, false).expunged, 1);
+	assert_list(d, "");
+	store_consistent(d);
+}
+
+/* Nobody had looked at it before it was moved: not a new message, and not an expunge. */
+static void a_damaged_file_is_known_after_a_move(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+
+	store_make_box(d, ".A");
+	store_deliver(d, "", "1.x", "the whole body");
+	change(d, "new/1.x", "the whole");
+	outside_rename(d, "new/1.x", ".A/cur/1.x:2,S");
+	r = scan(d, false);
+	assert_int_equal(r.moved, 1);
+	assert_int_equal(r.damaged, 1);
+	assert_int_equal(r.arrived + r.expunged, 0);
+	assert_list(d, "A/cur/1.x:2,S damaged");
+	store_consistent(d);
+}
+
+/* Through the store: a kept damaged body is never taken for the message's. */
+static void a_damaged_file_that_was_unlinked_is_no_body(void **state)
+{
+	struct store_dir *d = *state;
+	char *kept = NULL;
+	struct guid g;
+
+	store_deliver(d, "", "1.x", "the whole body");
+	g = store_guid(d, "1.x");
+	change(d, "new/1.x", "the whole");
+	scan(d, true);
+	assert_int_equal(store_open_body(d->s, &g, 0), MB_E_DAMAGED);
+	assert_int_equal(store_move(d, "new/1.x", "cur/1.x:2,F"), 0);
+	assert_list(d, "INBOX/cur/1.x:2,F damaged");
+	assert_int_equal(store_unlink(d->s, "cur/1.x:2,F", &d->me), 0);
+	assert_list(d, "");
+	assert_int_equal(deleted_count(d), 1);
+	assert_int_equal(file_find_deleted(d->s, &GUID_INBOX, &g, 0, true, &kept), -ENOENT);
+	assert_int_equal(file_find_deleted(d->s, &GUID_INBOX, &g, 0, false, &kept), 0);
+	free(kept);
+}
+
+/* A program wrote it anew, in place: the truncation was only seen between. */
+static void a_damaged_file_that_is_written_anew_is_an_edit(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_deliver(d, "", "1.x", "the whole body");
+	change(d, "new/1.x", "");
+	assert_int_equal(scan(d, true).damaged, 1);
+	outside_write(d, "new/1.x", "what the editor writes is longer");
+	assert_int_equal(scan(d, true).edited, 1);
+	assert_list(d, "INBOX/new/1.x");
+	store_consistent(d);
+}
+
+static void a_damaged_file_that_is_right_again_is_found(void **state)
+{
+	struct store_dir *d = *state;
+	struct digest digest;
+	struct guid g;
+
+	store_deliver(d, "", "1.x", "the whole body");
+	g = store_guid(d, "1.x");
+	assert_int_equal(store_digest(d->s, &g, 0, &digest), 0);
+	change(d, "new/1.x", "the");
+	assert_int_equal(scan(d, true).damaged, 1);
+	outside_write(d, "new/1.x", "the whole body"); /* from a backup */
+	scan(d, true);
+	assert_int_equal(log_last(d), REC_FOUND);
+	assert_list(d, "INBOX/new/1.x");
+	struct guid now = store_guid(d, "1.x");
+	assert_true(guid_equal(&g, &now));
 }
 
 /* An attachment was stripped, by a program that writes a new file and renames it. */
@@ -224,7 +339,7 @@ static void a_shorter_file_in_its_place_is_an_edit(void **state)
 	outside_rename(d, "tmp/1.x", "new/1.x");
 	r = scan(d, false);
 	assert_int_equal(r.damaged, 1);
-	assert_list(d, "INBOX/new/1.x lost");
+	assert_list(d, "INBOX/new/1.x damaged");
 }
 
 static void zeros_are_damage(void **state)
@@ -238,7 +353,7 @@ static void zeros_are_damage(void **state)
 	close(fd);
 	change(d, "tmp/x", "");
 	assert_int_equal(scan(d, true).damaged, 1);
-	assert_list(d, "INBOX/new/1.x lost");
+	assert_list(d, "INBOX/new/1.x damaged");
 }
 
 static void an_empty_message_is_no_damage(void **state)
@@ -261,11 +376,19 @@ static void changed_bytes_after_a_power_cut_are_damage(void **state)
 	change(d, "new/1.x", "longer than before");
 	store_dir_power_cut(d);
 	store_dir_open(d);
-	assert_list(d, "INBOX/new/1.x lost");
-	assert_int_equal(deleted_count(d), 1);
+	assert_list(d, "INBOX/new/1.x damaged");
+	assert_text(d, "new/1.x", "longer than before");
+	time_passes(60);
+	store_dir_reopen(d);
+	assert_int_equal(scan(d, true).edited, 0); /* nor later */
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	assert_int_equal(scan(d, true).edited, 0);
+	assert_list(d, "INBOX/new/1.x damaged");
 }
 
-/* The damaged file of one copy; another name for the body is not the same file. */
+/* A link of a damaged file that is made later is damaged as well. */
 static void damage_of_a_link_is_found_on_both(void **state)
 {
 	struct store_dir *d = *state;
@@ -275,8 +398,12 @@ static void damage_of_a_link_is_found_on_both(void **state)
 	assert_int_equal(store_link(d->s, "new/1.x", ".A/cur/2.x:2,", &d->me), 0);
 	change(d, "new/1.x", "the");
 	assert_int_equal(scan(d, true).damaged, 2);
-	assert_list(d, "A/cur/2.x:2, lost | INBOX/new/1.x lost");
-	assert_int_equal(deleted_count(d), 2);
+	assert_list(d, "A/cur/2.x:2, damaged | INBOX/new/1.x damaged");
+	assert_int_equal(store_link(d->s, "new/1.x", ".A/cur/3.x:2,", &d->me), 0);
+	outside_link(d, "new/1.x", ".A/cur/4.x:2,");
+	scan(d, false);
+	assert_list(d, "A/cur/2.x:2, damaged | A/cur/3.x:2, damaged | A/cur/4.x:2, damaged | "
+		       "INBOX/new/1.x damaged");
 }
 
 int main(void)
@@ -294,6 +421,11 @@ int main(void)
 		TEST(the_same_size_is_told_by_its_digest),
 		TEST(a_touch_is_no_change),
 		TEST(a_shorter_file_is_damaged),
+		TEST(a_damaged_file_is_flagged_and_moved_and_removed),
+		TEST(a_damaged_file_is_known_after_a_move),
+		TEST(a_damaged_file_that_was_unlinked_is_no_body),
+		TEST(a_damaged_file_that_is_written_anew_is_an_edit),
+		TEST(a_damaged_file_that_is_right_again_is_found),
 		TEST(a_shorter_file_in_its_place_is_an_edit),
 		TEST(zeros_are_damage),
 		TEST(an_empty_message_is_no_damage),
