@@ -20,9 +20,7 @@ int memory_put_peer(struct memory *m, const struct peer_state *want)
 		MB_GROW(m->peers, m->cap_peers, m->n_peers + 1);
 		m->peers[m->n_peers++] = (struct peer_state){0};
 	}
-	peer_state_release(&m->peers[i]);
-	m->peers[i] = *want;
-	m->peers[i].destination = copy_text(want->destination);
+	peer_state_clone(&m->peers[i], want);
 	return 1;
 }
 
@@ -74,8 +72,8 @@ int memory_peer(struct backend *b, uint64_t replica, const char *destination,
 		const struct peer_state *p = &m->peers[i];
 		if (replica ? p->replica != replica : !same_destination(p, destination))
 			continue;
-		*ret = *p;
-		ret->destination = copy_text(p->destination);
+		*ret = (struct peer_state){0};
+		peer_state_clone(ret, p);
 		return 0;
 	}
 	return -ENOENT;
@@ -87,8 +85,8 @@ int memory_each_peer(struct backend *b, int (*fn)(struct peer_state *p, void *ar
 	struct memory *m = memory_of(b);
 	int r = 0;
 	for (size_t i = 0; !r && i < m->n_peers; i++) {
-		struct peer_state p = m->peers[i];
-		p.destination = copy_text(p.destination);
+		struct peer_state p = {0};
+		peer_state_clone(&p, &m->peers[i]);
 		r = fn(&p, arg);
 		peer_state_release(&p);
 	}

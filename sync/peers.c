@@ -22,7 +22,10 @@ static int keep(struct peer_state *p, void *arg)
 
 	MB_GROW(all->list, all->cap, all->n + 1);
 	all->list[all->n] = *p;
-	all->list[all->n++].destination = mb_xstrdup(p->destination ? p->destination : "");
+	memset(p, 0, sizeof(*p));
+	if (!all->list[all->n].destination)
+		all->list[all->n].destination = mb_xstrdup("");
+	all->n++;
 	return 0;
 }
 
@@ -41,7 +44,7 @@ int peers_read(struct backend *local, struct peers *ret)
 
 bool peer_is_ours(const struct peer_state *p)
 {
-	return p->destination && *p->destination;
+	return p->destination && *p->destination && (p->synced_ns || !p->n_scopes);
 }
 
 char *peer_name(const struct peer_state *p)

@@ -47,6 +47,7 @@ enum mailbox_tag {
 	MBOX_UID_VALIDITY,
 	MBOX_UID_NEXT,
 	MBOX_MERGED_INTO,
+	MBOX_UID_VALIDITY_AT,
 };
 
 static int compare_text(const char *a, const char *b)
@@ -358,8 +359,9 @@ bool mailbox_equal(const struct mailbox *a, const struct mailbox *b)
 	       stamp_compare(&a->selectable_at, &b->selectable_at) == 0 &&
 	       a->subscribed == b->subscribed &&
 	       stamp_compare(&a->subscribed_at, &b->subscribed_at) == 0 &&
-	       a->uid_validity == b->uid_validity && a->uid_next == b->uid_next &&
-	       guid_equal(&a->merged_into, &b->merged_into);
+	       a->uid_validity == b->uid_validity &&
+	       stamp_compare(&a->uid_validity_at, &b->uid_validity_at) == 0 &&
+	       a->uid_next == b->uid_next && guid_equal(&a->merged_into, &b->merged_into);
 }
 
 static bool join_name(struct mailbox *dst, const struct mailbox *src)
@@ -413,6 +415,18 @@ static bool join_u32(uint32_t *dst, uint32_t src)
 	return true;
 }
 
+/* The one that was given later, else the greater. */
+static bool join_uid_validity(struct mailbox *dst, const struct mailbox *src)
+{
+	int order = stamp_compare(&dst->uid_validity_at, &src->uid_validity_at);
+
+	if (order > 0 || (order == 0 && dst->uid_validity >= src->uid_validity))
+		return false;
+	dst->uid_validity = src->uid_validity;
+	dst->uid_validity_at = src->uid_validity_at;
+	return true;
+}
+
 /* Known beats unknown; of two the lower GUID stays. */
 static bool join_merged(struct guid *dst, const struct guid *src)
 {
@@ -436,7 +450,7 @@ bool mailbox_join(struct mailbox *dst, const struct mailbox *src)
 			    &src->selectable_at);
 	changed |= join_bit(&dst->subscribed, &dst->subscribed_at, src->subscribed,
 			    &src->subscribed_at);
-	changed |= join_u32(&dst->uid_validity, src->uid_validity);
+	changed |= join_uid_validity(dst, src);
 	changed |= join_u32(&dst->uid_next, src->uid_next);
 	changed |= join_merged(&dst->merged_into, &src->merged_into);
 	return changed;
@@ -462,6 +476,7 @@ void mailbox_encode(const struct mailbox *m, struct buf *out)
 	tlv_put_varint(out, MBOX_UID_VALIDITY, m->uid_validity);
 	tlv_put_varint(out, MBOX_UID_NEXT, m->uid_next);
 	tlv_put_guid(out, MBOX_MERGED_INTO, &m->merged_into);
+	tlv_put_stamp(out, MBOX_UID_VALIDITY_AT, &m->uid_validity_at);
 	tlv_end(out);
 }
 
@@ -496,6 +511,9 @@ static void decode_mailbox_state(struct tlv *t, struct mailbox *m)
 		break;
 	case MBOX_UID_VALIDITY:
 		m->uid_validity = (uint32_t)tlv_varint(t, UINT32_MAX);
+		break;
+	case MBOX_UID_VALIDITY_AT:
+		m->uid_validity_at = tlv_stamp(t);
 		break;
 	case MBOX_UID_NEXT:
 		m->uid_next = (uint32_t)tlv_varint(t, UINT32_MAX);

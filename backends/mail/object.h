@@ -70,9 +70,10 @@ struct mailbox {
 	struct stamp selectable_at;
 	bool subscribed;
 	struct stamp subscribed_at;
-	uint32_t uid_validity;
-	uint32_t uid_next;	 /* the UID that the next arrival gets at least */
-	struct guid merged_into; /* zero, or the mailbox that this one became (made apart) */
+	uint32_t uid_validity;	      /* the greater wins, unless somebody gave one: */
+	struct stamp uid_validity_at; /* when a backup gave it; STAMP_NONE: nobody did */
+	uint32_t uid_next;	      /* the UID that the next arrival gets at least */
+	struct guid merged_into;      /* zero, or the mailbox that this one became (made apart) */
 };
 
 void copy_release(struct copy *c);

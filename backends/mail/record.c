@@ -42,6 +42,7 @@ enum peer_tag {
 	PEER_LOCAL,
 	PEER_REMOTE,
 	PEER_SYNCED,
+	PEER_SCOPES,
 };
 
 enum entry_tag {
@@ -99,12 +100,6 @@ const char *record_type_name(enum record_type t)
 	return "unknown";
 }
 
-void peer_state_release(struct peer_state *p)
-{
-	free(p->destination);
-	*p = (struct peer_state){0};
-}
-
 void peer_entry_release(struct peer_entry *e)
 {
 	free(e->path);
@@ -137,7 +132,8 @@ void record_clone(struct record *dst, const struct record *src)
 	mailbox_clone(&dst->mailbox, &src->mailbox);
 	dst->copy = (struct copy){0};
 	copy_clone(&dst->copy, &src->copy);
-	dst->peer.destination = copy_text(src->peer.destination);
+	dst->peer = (struct peer_state){0};
+	peer_state_clone(&dst->peer, &src->peer);
 	dst->entry.path = copy_text(src->entry.path);
 	dst->old_name = copy_text(src->old_name);
 	dst->new_name = copy_text(src->new_name);
@@ -201,6 +197,11 @@ static void encode_peer(const struct peer_state *p, struct buf *out)
 	put_position(out, PEER_LOCAL, &p->local);
 	put_position(out, PEER_REMOTE, &p->remote);
 	tlv_put_le64(out, PEER_SYNCED, (uint64_t)p->synced_ns);
+	if (p->n_scopes) {
+		BUF_AUTO struct buf scopes = BUF_INIT;
+		peer_scopes_encode(p, &scopes);
+		tlv_put(out, PEER_SCOPES, scopes.data, scopes.len);
+	}
 	tlv_end(out);
 }
 
@@ -318,6 +319,9 @@ static bool decode_peer(struct reader *r, struct peer_state *p)
 			break;
 		case PEER_SYNCED:
 			p->synced_ns = (int64_t)tlv_le64(&t);
+			break;
+		case PEER_SCOPES:
+			tlv_check(&t, peer_scopes_decode(&t.value, p));
 			break;
 		}
 	}

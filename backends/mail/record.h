@@ -63,6 +63,16 @@ struct position {
 	uint64_t check;	   /* 0 at the start of a file */
 };
 
+/* Up to where both logs were seen by sessions of one restricted scope (sync/scope.h).  Kept by the log
+ * no longer than the log keeps itself: one that was dropped means a full comparison. */
+struct peer_scope {
+	uint64_t hash;	   /* of the scope, as seen by who keeps this; never 0 */
+	uint64_t selected; /* hash of the mailboxes that it selected, 0 = all */
+	struct position local, remote;
+	int64_t synced_ns; /* last time */
+};
+#define PEER_SCOPES_MAX 16 /* of one peer; the one that was not used for longest goes */
+
 /* What we remember about one peer (design 1: sync state). */
 struct peer_state {
 	uint64_t replica; /* peer's replica id; for a peer without a log: made by us */
@@ -72,6 +82,9 @@ struct peer_state {
 	struct position local;	/* up to here the peer has seen our log */
 	struct position remote; /* up to here we have seen the peer's log */
 	int64_t synced_ns;	/* last time both were in step */
+	struct peer_scope
+		*scopes; /* owned; of restricted sessions, the positions above are not theirs */
+	size_t n_scopes;
 };
 
 /* One entry of the map of a peer without a log: what was there at the last agreement. */
@@ -126,6 +139,14 @@ void record_encode(const struct record *r, struct buf *out);
 int record_decode(const void *data, size_t len, struct record *ret);
 
 void peer_state_release(struct peer_state *p);
+void peer_state_clone(struct peer_state *dst,
+		      const struct peer_state *src); /* dst is released first */
+struct peer_scope *peer_state_scope(const struct peer_state *p, uint64_t hash); /* or NULL */
+/* Adds or replaces; beyond PEER_SCOPES_MAX the one that was not used for longest is forgotten. */
+void peer_state_put_scope(struct peer_state *p, const struct peer_scope *s);
+/* All scopes of a peer, to the end of the input when read. */
+void peer_scopes_encode(const struct peer_state *p, struct buf *out);
+bool peer_scopes_decode(struct reader *r, struct peer_state *ret);
 void peer_entry_release(struct peer_entry *e);
 
 void position_encode(const struct position *p, struct buf *out);

@@ -49,7 +49,9 @@ static int decode_peer(const struct slice *val, uint64_t replica, struct peer_st
 	get_guid(&r, &p.store);
 	p.destination = get_text(&r, DESTINATION_MAX);
 	p.synced_ns = (int64_t)reader_get_u64(&r);
-	if (!position_decode(&r, &p.local) || !position_decode(&r, &p.remote) || r.failed) {
+	/* What an older version wrote ends here: no scope but the default one. */
+	if (!position_decode(&r, &p.local) || !position_decode(&r, &p.remote) || r.failed ||
+	    !peer_scopes_decode(&r, &p)) {
 		peer_state_release(&p);
 		return MB_E_CHECKSUM;
 	}
@@ -79,6 +81,7 @@ int index_put_peer(struct index_txn *tx, const struct peer_state *p)
 	buf_put_u64(b, (uint64_t)p->synced_ns);
 	position_encode(&p->local, b);
 	position_encode(&p->remote, b);
+	peer_scopes_encode(p, b);
 	return table_put(tx, T_PEER, key, sizeof(key), b->data, b->len);
 }
 

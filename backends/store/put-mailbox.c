@@ -27,8 +27,9 @@ static void mailbox_put_release(struct mailbox_put *p)
 
 static void see_mailbox_stamps(struct store *s, struct mailbox *m)
 {
-	struct stamp *all[] = {&m->born,    &m->named_at,      &m->dead,	 &m->dead_at,
-			       &m->revived, &m->selectable_at, &m->subscribed_at};
+	struct stamp *all[] = {&m->born,	  &m->named_at,	      &m->dead,
+			       &m->dead_at,	  &m->revived,	      &m->selectable_at,
+			       &m->subscribed_at, &m->uid_validity_at};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		stamp_clamp(all[i]);
@@ -45,6 +46,7 @@ static void keep_inbox(struct mailbox *m, const struct mailbox *here)
 	own.subscribed = m->subscribed;
 	own.subscribed_at = m->subscribed_at;
 	own.uid_validity = m->uid_validity;
+	own.uid_validity_at = m->uid_validity_at;
 	own.uid_next = m->uid_next;
 	mailbox_release(m);
 	*m = own;

@@ -107,6 +107,7 @@ void random_mailbox(struct prng *p, struct mailbox *m)
 	m->subscribed = prng_bool(p);
 	m->subscribed_at = random_stamp(p);
 	m->uid_validity = (uint32_t)prng_below(p, 3);
+	m->uid_validity_at = random_stamp(p);
 	m->uid_next = (uint32_t)prng_below(p, 3);
 	m->merged_into = random_guid(p);
 }
@@ -127,6 +128,12 @@ static void random_peer(struct prng *p, struct record *r)
 	random_position(p, &r->peer.local);
 	random_position(p, &r->peer.remote);
 	r->peer.synced_ns = (int64_t)prng_next(p);
+	for (uint64_t i = prng_below(p, 3); i > 0; i--) {
+		struct peer_scope s = {.hash = i, .synced_ns = (int64_t)prng_below(p, 99)};
+		random_position(p, &s.local);
+		random_position(p, &s.remote);
+		peer_state_put_scope(&r->peer, &s);
+	}
 }
 
 static void random_entry(struct prng *p, struct peer_entry *e)

@@ -25,7 +25,9 @@ static struct peer_state a_peer(uint64_t n)
 static void put_peer(struct index_txn *tx, uint64_t n)
 {
 	struct peer_state p = a_peer(n);
+	const struct peer_scope scope = {.hash = n + 1, .selected = 7, .local = p.local};
 
+	peer_state_put_scope(&p, &scope);
 	assert_int_equal(index_put_peer(tx, &p), 0);
 	peer_state_release(&p);
 }
@@ -44,11 +46,15 @@ static void test_peer(void **state)
 	assert_true(position_equal(&got.local, &p.local));
 	assert_true(position_equal(&got.remote, &p.remote));
 	assert_int_equal(got.synced_ns, -9);
+	assert_int_equal(got.n_scopes, 1);
+	assert_non_null(peer_state_scope(&got, 4));
+	assert_true(position_equal(&peer_state_scope(&got, 4)->local, &p.local));
 	peer_state_release(&got);
 	free(MB_TAKE(p.destination));
 	assert_int_equal(index_put_peer(tx, &p), 0);
 	assert_int_equal(index_get_peer(tx, 3, &got), 0);
 	assert_null(got.destination);
+	assert_int_equal(got.n_scopes, 0);
 	peer_state_release(&got);
 	index_abort(tx);
 }
