@@ -67,7 +67,8 @@ struct backend_ops {
 	int (*changes)(struct backend *b, const struct position *since, uint64_t except,
 		       struct change_set *ret);
 	int (*tree)(struct backend *b, struct tree *ret);
-	/* Every state it knows of a message, n = 0 when it never heard of it. */
+	/* Every state it knows of a message, n = 0 when it never heard of it.  A message that became
+	 * another is told as that one, with its GUID. */
 	int (*message)(struct backend *b, const struct guid *guid, struct message *ret);
 	/* GUID of every message it knows, expunged ones too; each once. */
 	int (*each_message)(struct backend *b, int (*fn)(const struct guid *g, void *arg),

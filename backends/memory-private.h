@@ -17,6 +17,13 @@ struct memory_change {
 	bool is_mailbox;
 	struct guid guid;
 	struct guid alias; /* not zero: this GUID became `guid` */
+	uint64_t sum;	   /* of all up to here: the check of the position after it */
+};
+
+/* A restart begins one, as a store does after an unclean stop. */
+struct memory_file {
+	struct guid log;
+	size_t first; /* change with which it begins */
 };
 
 struct memory {
@@ -28,8 +35,10 @@ struct memory {
 	struct tree tree;
 	struct memory_message *messages; /* owned; sorted by GUID */
 	size_t n_messages, cap_messages;
-	uint64_t made; /* GUIDs and ids that it made */
-	struct guid log;
+	uint64_t made;		   /* GUIDs and ids that it made */
+	struct memory_file *files; /* owned; at least one */
+	size_t n_files, cap_files;
+	size_t dropped;		       /* changes that the log no longer holds */
 	struct memory_change *changes; /* owned; the log */
 	size_t n_changes, cap_changes;
 	struct peer_state *peers; /* owned */
@@ -50,7 +59,13 @@ struct guid memory_new_guid(struct memory *m);
 struct guid memory_alias(const struct memory *m, struct guid g);
 struct memory_message *memory_get(struct memory *m, const struct guid *g); /* or NULL */
 struct memory_message *memory_add(struct memory *m, const struct guid *g); /* found or new */
+/* A change that a peer made. */
 void memory_log(struct memory *m, bool is_mailbox, const struct guid *g, const struct guid *alias);
+/* A change that a program made here, perhaps in the middle of a sync that never ended. */
+void memory_log_own(struct memory *m, bool is_mailbox, const struct guid *g);
+
+/* memory-life.c */
+void memory_new_file(struct memory *m);
 
 /* memory-peer.c */
 int memory_put_peer(struct memory *m, const struct peer_state *want);

@@ -73,7 +73,7 @@ int memory_create(struct backend *b, const struct guid *parent, const char *part
 	} else {
 		make_mailbox(m, parent, part, ret_mailbox);
 	}
-	memory_log(m, true, ret_mailbox, NULL);
+	memory_log_own(m, true, ret_mailbox);
 	return 0;
 }
 
@@ -108,7 +108,7 @@ int memory_rename(struct backend *b, const struct guid *mailbox, const struct gu
 	box->part = mb_xstrdup(part);
 	box->parent = *parent;
 	box->named_at = hlc_now(&m->clock);
-	memory_log(m, true, mailbox, NULL);
+	memory_log_own(m, true, mailbox);
 	return 0;
 }
 
@@ -124,7 +124,7 @@ static void expunge_all(struct memory *m, const struct mailbox *box, struct stam
 			c->dead_at = now;
 			c->via = box->guid;
 			c->via_seen = mailbox_seen(box);
-			memory_log(m, false, &msg->guid, NULL);
+			memory_log_own(m, false, &msg->guid);
 		}
 	}
 }
@@ -142,7 +142,7 @@ int memory_delete(struct backend *b, const struct guid *mailbox)
 	expunge_all(m, box, now);
 	box->dead = mailbox_seen(box);
 	box->dead_at = now;
-	memory_log(m, true, mailbox, NULL);
+	memory_log_own(m, true, mailbox);
 	return 0;
 }
 
@@ -157,7 +157,7 @@ int memory_subscribe(struct backend *b, const struct guid *mailbox, bool subscri
 		return 0;
 	box->subscribed = subscribed;
 	box->subscribed_at = hlc_now(&m->clock);
-	memory_log(m, true, mailbox, NULL);
+	memory_log_own(m, true, mailbox);
 	return 0;
 }
 
@@ -230,7 +230,7 @@ int memory_deliver(struct backend *b, const struct guid *mailbox, const void *da
 		if (flags & FLAG_MASK(bit))
 			flags_put(&c->flags, bit, true, c->place.at);
 	set_content(msg, c, data, len);
-	memory_log(m, false, &guid, NULL);
+	memory_log_own(m, false, &guid);
 	*ret_guid = guid;
 	return 0;
 }
@@ -250,7 +250,7 @@ int memory_flags(struct backend *b, const struct guid *guid, uint64_t id, uint8_
 	for (unsigned bit = 0; bit < FLAG_COUNT; bit++)
 		if ((want ^ c->flags.set) & FLAG_MASK(bit))
 			flags_put(&c->flags, bit, want & FLAG_MASK(bit), now);
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -265,7 +265,7 @@ int memory_keyword(struct backend *b, const struct guid *guid, uint64_t id, cons
 	if (!keyword_ok(name))
 		return -EINVAL;
 	flags_put_keyword(&c->flags, name, set, hlc_now(&m->clock));
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -289,7 +289,7 @@ int memory_move(struct backend *b, const struct guid *guid, uint64_t id, const s
 	if (lives_in(&memory_get(m, guid)->message, to))
 		return -EEXIST;
 	put_in(m, c, box);
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -313,7 +313,7 @@ int memory_copy(struct backend *b, const struct guid *guid, uint64_t id, const s
 	new->dead = new->dead_at = new->via_seen = STAMP_NONE;
 	new->via = GUID_ZERO;
 	put_in(m, new, box);
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -328,7 +328,7 @@ int memory_expunge(struct backend *b, const struct guid *guid, uint64_t id)
 	c->dead_at = hlc_now(&m->clock);
 	c->via = GUID_ZERO;
 	c->via_seen = STAMP_NONE;
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -343,7 +343,7 @@ int memory_restore(struct backend *b, const struct guid *guid, uint64_t id)
 	if (copy_alive(c) || lives_in(&memory_get(m, guid)->message, &box->guid))
 		return -EEXIST;
 	put_in(m, c, box);
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, guid);
 	return 0;
 }
 
@@ -371,8 +371,8 @@ int memory_edit(struct backend *b, const struct guid *guid, uint64_t id, const v
 	old->dead_at = c->place.at; /* one record: how the merge knows an edit */
 	old->via = GUID_ZERO;
 	old->via_seen = STAMP_NONE;
-	memory_log(m, false, &new, NULL);
-	memory_log(m, false, guid, NULL);
+	memory_log_own(m, false, &new);
+	memory_log_own(m, false, guid);
 	*ret_guid = new;
 	return 0;
 }

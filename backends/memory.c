@@ -80,13 +80,25 @@ static void message_drop(struct memory *m, struct memory_message *msg)
 
 void memory_log(struct memory *m, bool is_mailbox, const struct guid *g, const struct guid *alias)
 {
+	uint64_t before = m->n_changes ? m->changes[m->n_changes - 1].sum : 0;
+	const uint64_t text[] = {m->from, m->clock.last, is_mailbox};
 	MB_GROW(m->changes, m->cap_changes, m->n_changes + 1);
 	m->changes[m->n_changes++] = (struct memory_change){
 		.origin = m->from,
 		.is_mailbox = is_mailbox,
 		.guid = *g,
 		.alias = alias ? *alias : GUID_ZERO,
+		.sum = checksum64(g, sizeof(*g), checksum64(text, sizeof(text), before)),
 	};
+}
+
+void memory_log_own(struct memory *m, bool is_mailbox, const struct guid *g)
+{
+	uint64_t from = m->from;
+
+	m->from = m->info.replica;
+	memory_log(m, is_mailbox, g, NULL);
+	m->from = from;
 }
 
 struct guid memory_alias(const struct memory *m, struct guid g)
@@ -136,14 +148,35 @@ static int refresh(struct backend *b, bool full)
 	return 0;
 }
 
+static struct position position_at(const struct memory *m, size_t file, size_t offset)
+{
+	const struct memory_file *f = &m->files[file];
+	return (struct position){.log = f->log,
+				 .sequence = (uint32_t)file + 1,
+				 .offset = (uint32_t)offset,
+				 .check = offset > f->first ? m->changes[offset - 1].sum : 0};
+}
+
 static int position(struct backend *b, struct position *ret)
 {
 	const struct memory *m = memory_of(b);
 	*ret = (struct position){0};
 	if (m->info.caps & CAP_LOG)
-		*ret = (struct position){
-			.log = m->log, .sequence = 1, .offset = (uint32_t)m->n_changes};
+		*ret = position_at(m, m->n_files - 1, m->n_changes);
 	return 0;
+}
+
+/* This log gave the position, and still holds what comes after it. */
+static bool is_held(const struct memory *m, const struct position *p)
+{
+	if (!p->sequence || p->sequence > m->n_files || p->offset < m->dropped)
+		return false;
+	size_t file = p->sequence - 1;
+	size_t end = file + 1 < m->n_files ? m->files[file + 1].first : m->n_changes;
+	if (p->offset < m->files[file].first || p->offset > end)
+		return false;
+	struct position given = position_at(m, file, p->offset);
+	return position_equal(&given, p);
 }
 
 static void add_change(struct change_set *set, const struct memory_change *c)
@@ -184,8 +217,7 @@ static int changes(struct backend *b, const struct position *since, uint64_t exc
 	struct memory *m = memory_of(b);
 	struct change_set set = {0};
 
-	if (!(m->info.caps & CAP_LOG) || !guid_equal(&since->log, &m->log) ||
-	    since->offset > m->n_changes)
+	if (!(m->info.caps & CAP_LOG) || !is_held(m, since))
 		return MB_E_POSITION;
 	for (size_t i = since->offset; i < m->n_changes; i++)
 		if (!except || m->changes[i].origin != except)
@@ -535,6 +567,7 @@ static void close_memory(struct backend *b)
 	memory_release_peers(m);
 	free(m->messages);
 	free(m->changes);
+	free(m->files);
 	free(m);
 }
 
@@ -578,7 +611,7 @@ struct backend *backend_open_memory(uint64_t replica)
 		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE,
 		.destination = m->destination,
 	};
-	m->log = memory_new_guid(m);
+	memory_new_file(m);
 	m->info.store = memory_new_guid(m);
 	struct stamp born = hlc_now(&m->clock);
 	struct mailbox inbox = {

@@ -43,6 +43,13 @@ int memory_restore(struct backend *b, const struct guid *guid, uint64_t id);
 int memory_edit(struct backend *b, const struct guid *guid, uint64_t id, const void *data,
 		size_t len, struct guid *ret_guid);
 
+/* It stops and starts again: the log goes on in a new file. */
+void memory_restart(struct backend *b);
+/* Its log no longer holds what was before now. */
+void memory_drop_log(struct backend *b);
+/* A backup: all that it is, under the same replica id.  Close it as any backend. */
+struct backend *memory_backup(struct backend *b);
+
 /* What it holds; borrowed, valid until the next change. */
 const struct tree *memory_tree(struct backend *b);
 size_t memory_n_messages(struct backend *b);

@@ -241,9 +241,14 @@ int sb_message(struct backend *backend, const struct guid *guid, struct message 
 	if (err)
 		return err;
 	err = index_get_message(tx, guid, &m);
+	if (!err && !m.n) { /* known by another name, if at all */
+		struct guid now = index_resolve(tx, *guid);
+
+		message_release(&m);
+		err = index_get_message(tx, &now, &m);
+	}
 	if (!err) {
 		drop_missing(tx, &m);
-		m.guid = *guid;
 		*ret = m;
 	}
 	index_abort(tx);

@@ -259,21 +259,35 @@ static bool worth_moving(const struct session *s)
 
 /* ---- aliases --------------------------------------------------------------------------------- */
 
-/* Tells side 1 - `side` that `from` is `to`.  A side that does not know `from` has nothing to do. */
+/* Tells side 1 - `side` that each copy of `from` that it has is one of `to`.  A side that does not know
+ * `from` has nothing to do. */
 static int put_alias(struct session *s, int side, const struct guid *from, const struct guid *to)
 {
 	struct backend *b = s->b[1 - side];
-	struct record alias = {.type = REC_ALIAS, .old_guid = *from, .copy = {.guid = *to}};
+	struct message known = {0};
+	bool changed = false;
 
-	alias.origin.replica = s->info[side].replica;
 	if (s->opt->dry_run)
 		return 0;
-	int err = b->ops->put(b, &alias, -1);
-	if (err > 0) {
+	int err = b->ops->message(b, from, &known);
+	for (size_t i = 0; err >= 0 && guid_equal(&known.guid, from) && i < known.n; i++) {
+		uint64_t id = known.copies[i].id;
+		struct record alias = {.type = REC_ALIAS,
+				       .origin.replica = s->info[side].replica,
+				       .old_guid = *from,
+				       .old_id = id,
+				       .copy = {.guid = *to, .id = id}};
+		err = b->ops->put(b, &alias, -1);
+		if (err == -ENOENT)
+			err = 0;
+		changed |= err > 0;
+	}
+	message_release(&known);
+	if (changed) {
 		s->ret->changed = true;
 		s->ret->to[1 - side].other++;
 	}
-	return err == -ENOENT ? 0 : err;
+	return err < 0 && err != -ENOENT ? err : changed;
 }
 
 static int put_news_aliases(struct session *s)

@@ -14,8 +14,7 @@
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "tests/support/link.h"
-#include "tests/support/oracle.h"
-#include "tests/support/random.h"
+#include "tests/support/ops.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,28 +27,7 @@
 #define OPS_MAX 60
 #define HISTORIES 1000
 
-enum op_kind {
-	OP_DELIVER,
-	OP_FLAG,
-	OP_KEYWORD,
-	OP_MOVE,
-	OP_COPY,
-	OP_EXPUNGE,
-	OP_RESTORE,
-	OP_EDIT,
-	OP_CREATE,
-	OP_RENAME,
-	OP_REPARENT,
-	OP_DELETE,
-	OP_SUBSCRIBE,
-	OP_SYNC,
-	OP_CUT,
-	OP_KINDS,
-};
-static const struct {
-	const char *name;
-	unsigned weight;
-} kinds[OP_KINDS] = {
+static const struct op_weight kinds[OP_KINDS] = {
 	[OP_DELIVER] = {"deliver", 12},	   [OP_FLAG] = {"flag", 8},
 	[OP_KEYWORD] = {"keyword", 2},	   [OP_MOVE] = {"move", 8},
 	[OP_COPY] = {"copy", 3},	   [OP_EXPUNGE] = {"expunge", 5},
@@ -58,12 +36,6 @@ static const struct {
 	[OP_REPARENT] = {"reparent", 3},   [OP_DELETE] = {"delete", 3},
 	[OP_SUBSCRIBE] = {"subscribe", 1}, [OP_SYNC] = {"sync", 9},
 	[OP_CUT] = {"cut sync", 2},
-};
-
-struct op {
-	enum op_kind kind;
-	uint8_t who;
-	uint16_t x, y, z;
 };
 
 struct history {
@@ -85,18 +57,6 @@ struct run {
 
 /* ---- making one ---- */
 
-static enum op_kind random_kind(struct prng *p)
-{
-	unsigned sum = 0, pick;
-	for (unsigned k = 0; k < OP_KINDS; k++)
-		sum += kinds[k].weight;
-	pick = (unsigned)prng_below(p, sum);
-	unsigned k = 0;
-	while (pick >= kinds[k].weight)
-		pick -= kinds[k++].weight;
-	return (enum op_kind)k;
-}
-
 static void make_history(struct history *h, uint64_t seed, size_t n_replicas)
 {
 	struct prng p = {seed * 2654435761u + n_replicas};
@@ -104,136 +64,7 @@ static void make_history(struct history *h, uint64_t seed, size_t n_replicas)
 	h->n_replicas = n_replicas;
 	h->n = 5 + prng_below(&p, OPS_MAX - 5);
 	for (size_t i = 0; i < h->n; i++)
-		h->ops[i] = (struct op){
-			.kind = random_kind(&p),
-			.who = (uint8_t)prng_below(&p, n_replicas),
-			.x = (uint16_t)prng_next(&p),
-			.y = (uint16_t)prng_next(&p),
-			.z = (uint16_t)prng_next(&p),
-		};
-}
-
-/* ---- what is there ---- */
-
-static bool pick_mailbox(struct backend *b, unsigned n, struct guid *ret)
-{
-	const struct tree *t = memory_tree(b);
-	size_t live = 0;
-	for (size_t i = 0; i < t->n; i++)
-		live += mailbox_alive(&t->nodes[i]);
-	size_t nth = n % live;
-	for (size_t i = 0; i < t->n; i++)
-		if (mailbox_alive(&t->nodes[i]) && nth-- == 0)
-			*ret = t->nodes[i].guid;
-	return true;
-}
-
-static const struct copy *pick_copy(struct backend *b, unsigned n, bool alive)
-{
-	size_t count = 0;
-	for (int pass = 0; pass < 2; pass++) {
-		size_t nth = count ? n % count : 0;
-		for (size_t i = 0; i < memory_n_messages(b); i++) {
-			const struct message *msg = memory_message(b, i);
-			for (size_t k = 0; k < msg->n; k++) {
-				if (copy_alive(&msg->copies[k]) != alive)
-					continue;
-				if (pass == 0)
-					count++;
-				else if (nth-- == 0)
-					return &msg->copies[k];
-			}
-		}
-	}
-	return NULL;
-}
-
-/* ---- operations ---- */
-
-static int do_message(struct run *r, struct backend *b, const struct op *op, struct guid *ret)
-{
-	const struct copy *c = pick_copy(b, op->x, op->kind != OP_RESTORE);
-	struct guid box, new;
-	uint64_t id;
-	char body[32];
-	if (!c)
-		return -1;
-	*ret = c->guid;
-	struct guid g = c->guid;
-	pick_mailbox(b, op->y, &box);
-	switch (op->kind) {
-	case OP_FLAG:
-		return memory_flags(b, &g, c->id, op->z & FLAG_ALL, (op->z >> 8) & FLAG_ALL);
-	case OP_KEYWORD:
-		return memory_keyword(b, &g, c->id, op->z & 1 ? "work" : "Work", op->z & 2);
-	case OP_MOVE:
-		return memory_move(b, &g, c->id, &box);
-	case OP_COPY:
-		oracle_mixed(&r->oracle, &g);
-		return memory_copy(b, &g, c->id, &box, &id);
-	case OP_EXPUNGE:
-		return memory_expunge(b, &g, c->id);
-	case OP_RESTORE:
-		return memory_restore(b, &g, c->id);
-	default:
-		snprintf(body, sizeof(body), "edited %u", op->z);
-		if (memory_edit(b, &g, c->id, body, strlen(body), &new) < 0)
-			return -1;
-		oracle_note(&r->oracle, b, &new);
-		oracle_mixed(&r->oracle, &new);
-		return 0;
-	}
-}
-
-static int do_deliver(struct backend *b, const struct op *op, struct guid *ret)
-{
-	struct guid box;
-	char body[32];
-	bool twin = op->y % 4 == 0; /* a content that others deliver too */
-	pick_mailbox(b, op->x, &box);
-	snprintf(body, sizeof(body), "body %u", twin ? op->z % 3 : 3u + op->z);
-	return memory_deliver(b, &box, body, strlen(body), op->y & FLAG_MASK(FLAG_SEEN), ret);
-}
-
-static int reparent(struct backend *b, const struct guid *box, const struct guid *parent)
-{
-	MB_AUTO_FREE char *part = mb_xstrdup(tree_find(memory_tree(b), box)->part);
-	return memory_rename(b, box, parent, part);
-}
-
-static int do_mailbox(struct backend *b, const struct op *op)
-{
-	static const char *const parts[] = {"F", "G", "H", "f"};
-	struct guid box, parent = GUID_ZERO, new;
-	const char *part = parts[op->z % 4];
-	pick_mailbox(b, op->x, &box);
-	if (op->y % 3)
-		pick_mailbox(b, op->y, &parent);
-	if (guid_equal(&parent, &GUID_INBOX))
-		parent = GUID_ZERO;
-	switch (op->kind) {
-	case OP_CREATE:
-		return memory_create(b, &parent, part, &new);
-	case OP_RENAME:
-		parent = tree_find(memory_tree(b), &box)->parent;
-		parent = tree_resolve(memory_tree(b), parent);
-		return memory_rename(b, &box, &parent, part);
-	case OP_REPARENT:
-		return reparent(b, &box, &parent);
-	case OP_DELETE:
-		return memory_delete(b, &box);
-	default:
-		return memory_subscribe(b, &box, op->z & 1);
-	}
-}
-
-/* A delete is an expunge of what was there. */
-static void note_all(struct run *r, struct backend *b)
-{
-	for (size_t i = 0; i < memory_n_messages(b); i++) {
-		struct guid g = memory_message(b, i)->guid;
-		oracle_note(&r->oracle, b, &g);
-	}
+		h->ops[i] = op_random(&p, kinds, OP_KINDS, n_replicas);
 }
 
 static size_t n_links(const struct run *r)
@@ -284,7 +115,6 @@ static const char *do_op(struct run *r, const struct op *op)
 {
 	struct backend *b = r->b[op->who];
 	struct guid g = GUID_ZERO;
-	int done;
 	r->now_ns += (op->z % 3) * INT64_C(1000000);
 	set_clock(r, op->who);
 	if (r->aloud)
@@ -292,17 +122,8 @@ static const char *do_op(struct run *r, const struct op *op)
 		       op->z);
 	if (op->kind == OP_SYNC || op->kind == OP_CUT)
 		return do_sync(r, op);
-	if (op->kind == OP_DELIVER)
-		done = do_deliver(b, op, &g);
-	else if (op->kind <= OP_EDIT)
-		done = do_message(r, b, op, &g);
-	else
-		done = do_mailbox(b, op);
+	op_do(&r->oracle, b, op, &g);
 	print_subject(r, b, &g);
-	if (done == 0 && op->kind <= OP_EDIT)
-		oracle_note(&r->oracle, b, &g);
-	if (done == 0 && op->kind == OP_DELETE)
-		note_all(r, b);
 	return NULL;
 }
 
