@@ -348,6 +348,16 @@ static const char *check_quiet(struct run *r, bool full)
 	return NULL;
 }
 
+static void print_mailbox(const struct mailbox *m)
+{
+	char guid[GUID_TEXT], into[GUID_TEXT];
+	printf("    mailbox %.8s \"%s\" %s%s into %.8s validity=%u uid_next=%u named=%" PRIx64
+	       " dead=%" PRIx64 " revived=%" PRIx64 " selectable=%" PRIx64 "\n",
+	       guid_text(&m->guid, guid), m->part, mailbox_alive(m) ? "alive" : "dead",
+	       m->selectable ? "" : " noselect", guid_text(&m->merged_into, into), m->uid_validity,
+	       m->uid_next, m->named_at.time, m->dead.time, m->revived.time, m->selectable_at.time);
+}
+
 static void print_all(const struct run *r)
 {
 	char guid[GUID_TEXT], box[GUID_TEXT];
@@ -355,11 +365,7 @@ static void print_all(const struct run *r)
 		const struct tree *t = memory_tree(r->b[i]);
 		printf("  replica %zu\n", i);
 		for (size_t k = 0; k < t->n; k++)
-			printf("    mailbox %.8s \"%s\" %s%s%s\n",
-			       guid_text(&t->nodes[k].guid, box), t->nodes[k].part,
-			       mailbox_alive(&t->nodes[k]) ? "alive" : "dead",
-			       t->nodes[k].selectable ? "" : " noselect",
-			       guid_is_zero(&t->nodes[k].merged_into) ? "" : " merged");
+			print_mailbox(&t->nodes[k]);
 		for (size_t k = 0; k < memory_n_messages(r->b[i]); k++) {
 			const struct message *msg = memory_message(r->b[i], k);
 			for (size_t c = 0; c < msg->n; c++)
