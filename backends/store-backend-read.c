@@ -168,6 +168,7 @@ int sb_changes(struct backend *backend, const struct position *since, uint64_t e
 	       struct change_set *ret)
 {
 	struct store_backend *b = store_backend_of(backend);
+	struct position good;
 	struct change_set set = {.end = *since};
 	struct collect c = {.set = &set, .except = except};
 	int err = log_check(store_log(b->store), since);
@@ -175,7 +176,9 @@ int sb_changes(struct backend *backend, const struct position *since, uint64_t e
 	if (!err)
 		err = news_end(b, &c.last);
 	if (!err)
-		err = log_read(store_log(b->store), since, collect_record, &c, NULL);
+		err = log_read(store_log(b->store), since, collect_record, &c, &good);
+	if (!err) /* all of it: also a new file without a record counts, so that the old one may go */
+		set.end = good;
 	if (err >= 0)
 		err = resolve_messages(b, &set);
 	if (err) {

@@ -393,6 +393,20 @@ def test_an_index_that_is_gone_or_damaged_is_made_again(a, b):
 # ---- checkpoint ------------------------------------------------------------------------------------
 
 
+def test_an_old_log_goes_without_waiting_for_a_change(a, b):
+    a.deliver("one")
+    a.sync(b)
+    a.must("checkpoint", "--keep", "0")
+    old = min(name for name, _ in a.log_bytes() if name.endswith(".log"))
+    a.sync(b)  # nothing to do, but the peer has passed the old file now
+    a.must("checkpoint", "--keep", "0")
+    assert old not in dict(a.log_bytes())
+    a.sync(b)
+    before = a.log_bytes(), b.log_bytes()
+    a.sync(b)
+    assert before == (a.log_bytes(), b.log_bytes())
+
+
 def test_checkpoint_keeps_everything(a, b):
     for i in range(5):
         a.deliver(f"{i}.x.host")

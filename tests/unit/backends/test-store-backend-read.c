@@ -3,6 +3,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/store-backend.h"
+#include "backends/store/store-private.h"
 #include "backends/store/log.h"
 #include "tests/support/store-dir.h"
 #include <errno.h>
@@ -160,6 +161,65 @@ static void a_lost_message_is_left_out(void **state)
 	change_set_release(&c);
 }
 
+/* A damaged one too; its coming back is news even to the peer that gave it: what happened to it
+ * meanwhile was told to nobody. */
+static void a_body_that_is_back_is_no_echo(void **state)
+{
+	struct peered *p = *state;
+	struct record r = {.type = REC_FOUND, .origin = {.replica = 42}};
+	struct backend_info info;
+	struct position at;
+	struct change_set c = {0};
+	struct message m = {0};
+	struct guid g[2];
+	struct index_txn *tx;
+	struct store *s;
+
+	two_messages(p, g);
+	assert_int_equal(p->b->ops->begin(p->b, 42, false), 0);
+	s = store_backend_of(p->b)->store;
+	assert_int_equal(p->b->ops->info(p->b, &info), 0);
+	assert_int_equal(info.missing, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(p->b->ops->position(p->b, &at), 0);
+		r.type = i ? REC_FOUND : REC_DAMAGED;
+		r.copy.guid = g[0];
+		r.copy.place.mailbox = GUID_INBOX;
+		assert_int_equal(change_begin(s, &tx), 0);
+		assert_int_equal(change_end(s, tx, change_record(s, tx, &r)), 0);
+		assert_int_equal(p->b->ops->changes(p->b, &at, 42, &c), 0);
+		assert_int_equal(c.n_messages, 1);
+		assert_true(guid_equal(&c.messages[0], &g[0]));
+		change_set_release(&c);
+		assert_int_equal(p->b->ops->message(p->b, &g[0], &m), 0);
+		assert_int_equal(m.n, i);
+		message_release(&m);
+		assert_int_equal(p->b->ops->info(p->b, &info), 0);
+		assert_int_equal(info.missing, 1 - i);
+	}
+	record_release(&r);
+}
+
+/* A peer without news passes on to the new file, so that the old one may go. */
+static void news_end_in_the_newest_file(void **state)
+{
+	struct peered *p = *state;
+	struct position at, end;
+	struct change_set c = {0};
+
+	assert_int_equal(p->b->ops->begin(p->b, 1, false), 0);
+	assert_int_equal(p->b->ops->position(p->b, &at), 0);
+	assert_int_equal(log_rotate(store_log(store_backend_of(p->b)->store)), 0);
+	assert_int_equal(p->b->ops->changes(p->b, &at, 0, &c), 0);
+	assert_int_equal(c.n_messages, 0);
+	assert_int_equal(c.end.sequence, at.sequence + 1);
+	end = c.end;
+	change_set_release(&c);
+	assert_int_equal(p->b->ops->changes(p->b, &end, 0, &c), 0);
+	assert_true(position_equal(&c.end, &end));
+	change_set_release(&c);
+}
+
 static int count_peer(struct peer_state *s, void *arg)
 {
 	assert_non_null(s->destination);
@@ -214,6 +274,8 @@ int main(void)
 		T(every_message_once),
 		T(news_are_keys_once_and_no_echoes),
 		T(a_lost_message_is_left_out),
+		T(a_body_that_is_back_is_no_echo),
+		T(news_end_in_the_newest_file),
 		T(peers_and_their_maps),
 	};
 
