@@ -392,12 +392,13 @@ static void begin_winner(struct memory *m, const struct mailbox *loser)
 static int put_mailbox(struct memory *m, const struct mailbox *want)
 {
 	struct mailbox *box = tree_find(&m->tree, &want->guid);
+	bool known = box;
 	see_mailbox(m, want);
 	if (box && !mailbox_join(box, want))
 		return 0;
 	if (!box)
 		tree_put(&m->tree, want);
-	if (!guid_is_zero(&want->merged_into)) {
+	if (known && !guid_is_zero(&want->merged_into)) {
 		begin_winner(m, want);
 		move_merged(m);
 	}

@@ -59,14 +59,27 @@ static struct pair **live_pairs(struct merging *m, size_t *ret_n)
 	return live;
 }
 
-/* The copy's UID means nothing else to that side. */
-static bool good_for(const struct pair *p, int side, uint32_t uid_next)
+/* The side has this very copy under this UID in what is that mailbox now.  One that comes from a
+ * mailbox which becomes this one now must not meet a UID that this one gave, long expunged perhaps,
+ * under the same UIDVALIDITY. */
+static bool has_there(const struct merge_side *side, const struct seen *was,
+		      const struct place *now, uint32_t uid_validity)
 {
-	const struct seen *was = p->was[side];
-	const struct place *now = &p->now.place;
-	return now->uid >= uid_next ||
-	       (seen_alive(was) && guid_equal(&was->mailbox, &now->mailbox) &&
-		was->copy->place.uid == now->uid);
+	if (!seen_alive(was) || !guid_equal(&was->mailbox, &now->mailbox) ||
+	    was->copy->place.uid != now->uid)
+		return false;
+	struct guid own = tree_resolve(&side->tree, was->copy->place.mailbox);
+	const struct mailbox *box = tree_find(&side->tree, &now->mailbox);
+	return guid_equal(&own, &now->mailbox) || !box || box->uid_validity != uid_validity ||
+	       now->uid >= box->uid_next;
+}
+
+/* The copy's UID means nothing else to that side. */
+static bool good_for(const struct merging *m, const struct pair *p, int side, uint32_t uid_next,
+		     uint32_t uid_validity)
+{
+	return p->now.place.uid >= uid_next ||
+	       has_there(&m->in->side[side], p->was[side], &p->now.place, uid_validity);
 }
 
 /* The live copies of one mailbox, by UID. */
@@ -77,14 +90,15 @@ struct box_run {
 	struct mailbox *box;
 };
 
-static bool is_clash(const struct box_run *r, size_t i)
+static bool is_clash(const struct merging *m, const struct box_run *r, size_t i)
 {
 	uint32_t uid = r->pairs[i]->now.place.uid;
 	if ((i > 0 && r->pairs[i - 1]->now.place.uid == uid) ||
 	    (i + 1 < r->n && r->pairs[i + 1]->now.place.uid == uid))
 		return true;
 	for (int side = 0; side < 2; side++)
-		if (r->next[side] && !good_for(r->pairs[i], side, *r->next[side]))
+		if (r->next[side] &&
+		    !good_for(m, r->pairs[i], side, *r->next[side], r->box->uid_validity))
 			return true;
 	return false;
 }
@@ -122,7 +136,7 @@ static void settle_box(struct merging *m, struct box_run *r)
 	for (size_t i = 0; i < r->n; i++) {
 		if (!r->pairs[i]->now.place.uid) {
 			new[n++] = r->pairs[i];
-		} else if (is_clash(r, i)) {
+		} else if (is_clash(m, r, i)) {
 			new[n++] = r->pairs[i];
 			clashes++;
 		}

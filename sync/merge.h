@@ -57,7 +57,8 @@ struct notice {
 
 /*
  * What a side has to put, in an order in which it can be done:
- *   1. mailboxes that become one that the side never heard of; live mailboxes, parents first (a
+ *   1. mailboxes that become one that the side never heard of, or that it never heard of itself;
+ *      live mailboxes, parents first (a
  *      name may still be taken by a mailbox that a later item moves, merges or deletes: the store
  *      gives that one a temporary name);
  *   2. other mailboxes that became a live one;

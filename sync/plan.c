@@ -303,7 +303,8 @@ static bool *raise_uid_next(struct planner *p, struct pair **work, size_t n, uin
 
 enum merged_when {
 	/* It becomes one which this side never heard of: the other begins in its place, directory
-	 * and all, and no file has to move. */
+	 * and all, and no file has to move.  Or this side never heard of it: mailboxes beneath may
+	 * name it as their parent. */
 	MERGED_FIRST,
 	MERGED_AFTER_LIVE,
 	MERGED_LAST, /* it becomes a deleted one */
@@ -315,7 +316,7 @@ static enum merged_when merged_when(const struct planner *p, const struct mailbo
 	const struct mailbox *into = tree_find(p->m->tree, &now);
 	if (!into || !mailbox_alive(into))
 		return MERGED_LAST;
-	if (!tree_find(&p->have->tree, &box->merged_into) && tree_find(&p->have->tree, &box->guid))
+	if (!tree_find(&p->have->tree, &box->merged_into) || !tree_find(&p->have->tree, &box->guid))
 		return MERGED_FIRST;
 	return MERGED_AFTER_LIVE;
 }

@@ -110,6 +110,21 @@ static void rename_op(struct mailbox_put *p, const char *dir, const char *wanted
 		step_set(op, STEP_RENAME, mb_xstrdup(dir), mb_xstrdup(wanted));
 }
 
+/* One name may be written in several ways. */
+static bool same_name(struct store *s, const char *dir, const char *wanted)
+{
+	char **a = NULL, **b = NULL;
+	size_t n = 0, k = 0;
+	bool same = layout_parts(s->layout, dir, &a, &n) == 0 &&
+		    layout_parts(s->layout, wanted, &b, &k) == 0 && n == k;
+
+	for (size_t i = 0; i < n && same; i++)
+		same = strcmp(a[i], b[i]) == 0;
+	layout_parts_free(a);
+	layout_parts_free(b);
+	return same && strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) != 0;
+}
+
 static bool descends_from(const struct tree *t, const struct mailbox *m, const struct guid *top)
 {
 	for (int depth = 0; m && depth < MAILBOX_DEPTH_MAX; depth++) {
@@ -131,7 +146,7 @@ static int descendant_op(struct mailbox_put *p, struct store_step *op)
 		    mailbox_dir(p->tx, &m->guid, &dir) < 0)
 			continue;
 		if (mailbox_wanted_dir(p->s, &p->tree, &m->guid, &wanted) == 0 &&
-		    strcmp(dir, wanted) != 0)
+		    !same_name(p->s, dir, wanted))
 			rename_op(p, dir, wanted, op);
 	}
 	return 0;
@@ -158,7 +173,7 @@ static int next_op(struct mailbox_put *p, struct store_step *op)
 		step_set(op, STEP_RENAME, mb_xstrdup(wanted), swap_dir(&other));
 	else if (!dir)
 		step_set(op, STEP_MKDIR, mb_xstrdup(wanted), NULL);
-	else if (strcmp(dir, wanted) != 0)
+	else if (!same_name(p->s, dir, wanted))
 		rename_op(p, dir, wanted, op);
 	return op->op == STEP_NONE ? descendant_op(p, op) : 0;
 }
@@ -547,21 +562,6 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 	err = change_end(s, p.tx, err);
 	mailbox_put_release(&p);
 	return err < 0 ? err : 1;
-}
-
-/* One name may be written in several ways. */
-static bool same_name(struct store *s, const char *dir, const char *wanted)
-{
-	char **a = NULL, **b = NULL;
-	size_t n = 0, k = 0;
-	bool same = layout_parts(s->layout, dir, &a, &n) == 0 &&
-		    layout_parts(s->layout, wanted, &b, &k) == 0 && n == k;
-
-	for (size_t i = 0; i < n && same; i++)
-		same = strcmp(a[i], b[i]) == 0;
-	layout_parts_free(a);
-	layout_parts_free(b);
-	return same && strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) != 0;
 }
 
 /* The directory that this name gives is the home of another mailbox of that name: a swap was cut

@@ -74,6 +74,8 @@ struct scan {
 	size_t n_boxes, cap_boxes;
 	struct scan_dir *dirs;
 	size_t n_dirs, cap_dirs;
+	char **strays; /* owned: folders whose names cannot be those of mailboxes, not yet told */
+	size_t n_strays, cap_strays;
 	struct scan_missing *missing;
 	size_t n_missing, cap_missing;
 };

@@ -4,9 +4,11 @@
  * Renames by hand are told first (scan-moved.c).  A directory that is left over is a new mailbox, or
  * one whose name in the tree says that it belongs there; a mailbox that is left over is deleted.
  */
+#include "backends/base/ascii.h"
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
+#include "backends/base/hash.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
@@ -14,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 bool scan_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b)
@@ -150,6 +153,12 @@ static bool mailbox_name(struct scan *sc, const char *dir)
 	return n > 0;
 }
 
+/* In the fs layout this directory is no mailbox, for INBOX is the root, but may hold some. */
+static bool is_above_inbox_children(const struct scan *sc, const char *dir)
+{
+	return sc->s->layout == LAYOUT_FS && ascii_casecmp(dir, "INBOX") == 0;
+}
+
 static void add_dir(struct scan *sc, const char *dir)
 {
 	uint64_t ino = 0;
@@ -169,6 +178,58 @@ static bool is_known_swap(struct scan *sc, const char *name)
 	       index_get_mailbox(sc->tx, &g, NULL, NULL) == 0;
 }
 
+/* Under this name the index remembers that the stray directory was told of. */
+struct stray {
+	char name[32];
+	uint64_t ino;
+};
+
+static bool stray_is_told(struct scan *sc, const char *dir, struct stray *ret)
+{
+	uint64_t told = 0;
+
+	snprintf(ret->name, sizeof(ret->name), "stray-%016llx",
+		 (unsigned long long)checksum64(dir, strlen(dir), 0));
+	ret->ino = 0;
+	at_identity(sc->s->mail_fd, dir, &ret->ino);
+	return index_meta_get(sc->tx, ret->name, &told, sizeof(told)) == 0 && told == ret->ino;
+}
+
+/* A folder by its looks, with a name that means something else here. */
+static void see_stray(struct scan *sc, const char *dir)
+{
+	MB_AUTO_FREE char *cur = path_join(dir, "cur", NULL);
+	struct dir_stamp st;
+	struct stray stray;
+	int err;
+
+	if (!scan_stat_dir(sc->s->mail_fd, cur, &st, &err) || stray_is_told(sc, dir, &stray))
+		return;
+	MB_GROW(sc->strays, sc->cap_strays, sc->n_strays + 1);
+	sc->strays[sc->n_strays++] = mb_xstrdup(dir);
+}
+
+/* The mail of such a folder stays local, and that must not be a secret: once for each. */
+static int tell_stray(struct scan *sc, const char *dir, const char *why)
+{
+	struct stray stray;
+
+	if (stray_is_told(sc, dir, &stray))
+		return 0;
+	mb_msg(MB_WARNING, "a folder is not synced: %s; rename it store=%s folder=%s", why,
+	       sc->s->dir, dir);
+	return index_meta_put(sc->tx, stray.name, &stray.ino, sizeof(stray.ino));
+}
+
+static int tell_strays(struct scan *sc)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_strays && err >= 0; i++)
+		err = tell_stray(sc, sc->strays[i], "its name cannot be that of a mailbox here");
+	return err;
+}
+
 static int walk_one(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
 	struct walk *w = arg;
@@ -180,8 +241,16 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 		return 0;
 	if (!*w->dir && is_known_swap(w->sc, name))
 		return 0;
-	if (!at_path_ok(path) || !mailbox_name(w->sc, path))
+	if (!at_path_ok(path))
 		return 0;
+	if (is_above_inbox_children(w->sc, path)) {
+		see_stray(w->sc, path);
+		return walk_dir(w->sc, path, w->depth + 1, &w->pending);
+	}
+	if (!mailbox_name(w->sc, path)) {
+		see_stray(w->sc, path);
+		return 0;
+	}
 	cur = path_join(path, "cur", NULL);
 	if (!scan_stat_dir(w->sc->s->mail_fd, cur, &st, &err)) {
 		if (err < 0)
@@ -256,14 +325,12 @@ static int judge_new_dirs(struct scan *sc)
 		else if (err == 0 || err == -ENOENT)
 			err = mailbox_ensure(sc->s, sc->tx, sc->dirs[i].dir, &sc->origin, &g);
 		mailbox_local_release(&local);
-		if (err == -EEXIST) {
-			err = 0;
-			continue;
-		}
-		if (err == MB_E_NAME) {
-			mb_msg(MB_WARNING, "directory cannot be a mailbox name=%s",
-			       sc->dirs[i].dir);
-			err = 0;
+		if (err == -EEXIST || err == MB_E_NAME) {
+			err = tell_stray(
+				sc, sc->dirs[i].dir,
+				err == MB_E_NAME
+					? "its name cannot be that of a mailbox here"
+					: "another folder has its name, spelled otherwise");
 			continue;
 		}
 		if (err >= 0)
@@ -319,7 +386,9 @@ int scan_judge_boxes(struct scan *sc)
 		       sc->s->mail_path);
 		return 0;
 	}
-	err = scan_moved_dirs(sc);
+	err = tell_strays(sc);
+	if (err >= 0)
+		err = scan_moved_dirs(sc);
 	if (err >= 0)
 		err = judge_new_dirs(sc);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)

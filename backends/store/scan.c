@@ -29,6 +29,9 @@ static void scan_release(struct scan *sc)
 	}
 	for (size_t i = 0; i < sc->n_dirs; i++)
 		free(sc->dirs[i].dir);
+	for (size_t i = 0; i < sc->n_strays; i++)
+		free(sc->strays[i]);
+	free(sc->strays);
 	for (size_t i = 0; i < sc->n_missing; i++)
 		entry_release(&sc->missing[i].e);
 	scan_twins_release(sc);
@@ -106,7 +109,7 @@ static bool anything_to_do(const struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		if (sc->boxes[i].changed || sc->boxes[i].gone)
 			return true;
-	return sc->n_dirs > 0 || sc->subscriptions;
+	return sc->n_dirs > 0 || sc->n_strays > 0 || sc->subscriptions;
 }
 
 int scan_locked(struct store *s, bool full, struct scan_report *ret)

@@ -150,6 +150,8 @@ static bool dir_is_elsewhere(struct store *s, struct index_txn *tx, const struct
 	size_t n_own;
 	bool same;
 
+	if (guid_equal(g, &GUID_INBOX)) /* the root, whatever is below INBOX */
+		return false;
 	if (mailbox_dir(tx, g, &dir) < 0 || layout_parts(s->layout, dir, &own, &n_own) < 0)
 		return false;
 	same = n == n_own;
