@@ -83,6 +83,6 @@ json_t *cli_counts_json(const struct session_counts *c);
 void cli_json(json_t *o);
 
 extern const struct verb verb_init, verb_mount, verb_umount, verb_watch, verb_sync, verb_status,
-	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile;
+	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer;
 
 #endif

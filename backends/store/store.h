@@ -105,6 +105,13 @@ int store_applied(struct store *s, struct position *ret);
 /* How long deleted bodies and history stay (keep_deleted). */
 #define STORE_KEEP_DELETED_NS (30ll * 24 * 3600 * 1000000000)
 
+/* A peer that did not come for so long pins no log files any more; neither does one for whose sake
+ * the closed files grew over so many bytes.  It is compared in full when it comes back. */
+#define STORE_PEER_PIN_NS (90ll * 24 * 3600 * 1000000000)
+#define STORE_PEER_PIN_BYTES (1ull << 30)
+/* How long expunges are remembered at least, so that no peer brings the mail back. */
+#define STORE_TOMBSTONES_NS (400ll * 24 * 3600 * 1000000000)
+
 /* Writes a checkpoint, starts a new log file, drops log files and deleted bodies older than
  * `keep_ns` that no registered peer needs. */
 int store_checkpoint(struct store *s, int64_t keep_ns);
