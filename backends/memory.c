@@ -349,6 +349,7 @@ static int commit(struct backend *b)
 static void see_copy(struct memory *m, const struct copy *c)
 {
 	hlc_see(&m->clock, &c->place.at);
+	hlc_see(&m->clock, &c->place.uid_at);
 	hlc_see(&m->clock, &c->dead_at);
 	for (int i = 0; i < FLAG_COUNT; i++)
 		hlc_see(&m->clock, &c->flags.at[i]);

@@ -28,6 +28,7 @@ enum copy_tag {
 	COPY_RECEIVED,
 	COPY_DIGEST,
 	COPY_RECENT,
+	COPY_UID_AT,
 };
 
 enum mailbox_tag {
@@ -118,6 +119,7 @@ static int compare_place(const struct place *a, const struct place *b)
 {
 	int order = stamp_compare(&a->at, &b->at);
 
+	order = FIRST_OF(order, stamp_compare(&a->uid_at, &b->uid_at));
 	order = FIRST_OF(order, compare_uint(a->uid, b->uid));
 	order = FIRST_OF(order, guid_compare(&a->mailbox, &b->mailbox));
 	return FIRST_OF(order, compare_text(a->base, b->base));
@@ -149,6 +151,7 @@ static bool join_place(struct place *dst, const struct place *src)
 	dst->mailbox = src->mailbox;
 	dst->uid = src->uid;
 	dst->at = src->at;
+	dst->uid_at = src->uid_at;
 	set_text(&dst->base, src->base);
 	return true;
 }
@@ -227,6 +230,7 @@ void copy_encode(const struct copy *c, struct buf *out)
 	tlv_put_le64(out, COPY_RECEIVED, (uint64_t)c->received_ns);
 	tlv_put_digest(out, COPY_DIGEST, &c->digest);
 	tlv_put_varint(out, COPY_RECENT, c->recent);
+	tlv_put_stamp(out, COPY_UID_AT, &c->place.uid_at);
 	tlv_end(out);
 }
 
@@ -269,6 +273,9 @@ static void decode_copy_state(struct tlv *t, struct copy *c)
 		break;
 	case COPY_RECENT:
 		c->recent = tlv_varint(t, 1);
+		break;
+	case COPY_UID_AT:
+		c->place.uid_at = tlv_stamp(t);
 		break;
 	}
 }

@@ -12,6 +12,8 @@
  * It lives when place.at > dead.  So an expunge beats flag changes and an older place, never a later
  * move, undo or restore (rules 1, 2, 4), and two moves end in one place, the later one.
  *
+ * A copy's UID may change in its place: the later `uid_at` wins, then the greater UID.
+ *
  * An instance of the design, (mailbox GUID, message GUID, UID), is a copy in its place.
  *
  * A MAILBOX is a node of a tree.  It lives when max(named_at, revived) > dead, where `dead` is the
@@ -36,6 +38,8 @@ struct place {
 	uint32_t uid;	 /* 0 = none (peers without UIDs) */
 	struct stamp at; /* birth stamp of this instance */
 	char *base;	 /* owned; file name without info part; NULL = any */
+	/* When a program that gives UIDs itself (Dovecot) gave this one; else none. */
+	struct stamp uid_at;
 };
 
 struct copy {

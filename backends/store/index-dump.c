@@ -67,6 +67,8 @@ static void copy(FILE *out, const struct copy *c)
 	guid(out, "mailbox=", &c->place.mailbox);
 	fprintf(out, " uid=%" PRIu32, c->place.uid);
 	stamp(out, "at=", &c->place.at);
+	if (!stamp_is_none(&c->place.uid_at))
+		stamp(out, "uid_at=", &c->place.uid_at);
 	text(out, c->place.base);
 	stamp(out, "dead=", &c->dead);
 	stamp(out, "dead_at=", &c->dead_at);

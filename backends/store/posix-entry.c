@@ -6,6 +6,7 @@
 #include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -149,6 +150,8 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 		r.copy.digest = twin.copy.digest;
 	}
 	entry_release(&twin);
+	if (p->uidlist_dir)
+		uidlist_given(p->s, p->tx, p->uidlist_dir, name, &r.copy);
 	struct entry e = {.copy = r.copy};
 	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
 	r.copy = e.copy;

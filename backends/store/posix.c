@@ -9,6 +9,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include "backends/store/dovecot.h"
 #include "backends/store/posix-private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -472,6 +473,8 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 			err = subscriptions_noticed(s, to, origin);
 		if (err >= 0)
 			err = keywords_noticed(s, to, origin);
+		if (err >= 0)
+			uidlist_noticed(s, to, origin);
 	} else {
 		err = change_begin(s, &p.tx);
 		if (err >= 0)

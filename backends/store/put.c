@@ -31,6 +31,7 @@ static void see_stamps(struct store *s, struct copy *c)
 {
 	bool ahead = stamp_clamp(&c->place.at);
 
+	ahead |= stamp_clamp(&c->place.uid_at);
 	ahead |= stamp_clamp(&c->dead);
 	ahead |= stamp_clamp(&c->dead_at);
 	ahead |= stamp_clamp(&c->via_seen);
@@ -41,6 +42,7 @@ static void see_stamps(struct store *s, struct copy *c)
 	if (ahead)
 		mb_msg(MB_WARNING, "a stamp of the peer is years ahead: taken as now");
 	hlc_see(&s->clock, &c->place.at);
+	hlc_see(&s->clock, &c->place.uid_at);
 	hlc_see(&s->clock, &c->dead_at);
 	for (int i = 0; i < FLAG_COUNT; i++)
 		hlc_see(&s->clock, &c->flags.at[i]);

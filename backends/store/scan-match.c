@@ -498,6 +498,7 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 		return err < 0 ? err : 0;
 	bool copy = err == TWIN_COPY;
 
+	sc->call.uidlist_dir = b->list.ino ? b->dir : NULL;
 	err = publish(&sc->call, path, &n, f->name, copy ? &twin : NULL,
 		      copy ? random_u64() | 1 : 0, NULL);
 	if (err >= 0 && linked)

@@ -6,7 +6,7 @@
 #ifndef MB_STORE_SCAN_PRIVATE_H
 #define MB_STORE_SCAN_PRIVATE_H
 
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 
 struct scan_file {
 	char *name; /* owned */
@@ -22,12 +22,14 @@ struct scan_box {
 	char *dir;			  /* owned; as on disk */
 	uint32_t n_live;		  /* in the index */
 	struct dir_stamp cur, new_, self; /* as stat() said before reading */
+	struct file_mark list;		  /* dovecot-uidlist, zeros without */
 	int64_t looked_ns;		  /* when stat() said so */
 	uint64_t ino;			  /* at_identity() of its directory when it was last read */
 	bool replaced;			  /* gone, and another mailbox was renamed to its place */
 	bool gone;			  /* its directory, or its cur/ and new/, are not there */
 	bool vanished; /* gone, and that means deleted, once its mail was looked for elsewhere */
 	bool changed;  /* other times than noted: to be read */
+	bool listed;   /* dovecot-uidlist is not the one that the index knows */
 	bool was_read;
 	bool held;		 /* the guard holds expunges back: not noted as in step */
 	struct scan_file *files; /* owned */

@@ -48,7 +48,9 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 	bool has_cur = false, has_new = false;
 
 	b->looked_ns = clock_wall_ns();
+	b->list = (struct file_mark){0};
 	if (dir >= 0) {
+		file_mark_at(dir, UIDLIST_NAME, &b->list);
 		has_cur = scan_stat_dir(dir, "cur", &b->cur, &err1);
 		has_new = scan_stat_dir(dir, "new", &b->new_, &err2);
 	} else if (dir == -ENOENT || dir == -ENOTDIR) {
@@ -75,6 +77,7 @@ static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_lo
 	if (sc->full || !scan_stamp_equal(&b->cur, &local->cur) ||
 	    !scan_stamp_equal(&b->new_, &local->new_))
 		b->changed = true;
+	b->listed = uidlist_changed(sc->tx, &b->guid, &b->list);
 	return 0;
 }
 

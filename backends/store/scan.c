@@ -93,6 +93,10 @@ static int scan_changed(struct scan *sc)
 	if (err >= 0 && sc->report->errors == 0 && sc->steady)
 		err = scan_judge_missing(sc);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		if (sc->boxes[i].listed && !sc->boxes[i].gone && sc->steady)
+			err = uidlist_follow(sc->s, sc->tx, &sc->boxes[i].guid, sc->boxes[i].dir,
+					     &sc->origin);
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
 		if (sc->boxes[i].was_read)
 			err = keywords_read(sc->s, sc->tx, &sc->boxes[i].guid, sc->boxes[i].dir,
 					    &sc->origin);
@@ -107,7 +111,7 @@ static int scan_changed(struct scan *sc)
 static bool anything_to_do(const struct scan *sc)
 {
 	for (size_t i = 0; i < sc->n_boxes; i++)
-		if (sc->boxes[i].changed || sc->boxes[i].gone)
+		if (sc->boxes[i].changed || sc->boxes[i].gone || sc->boxes[i].listed)
 			return true;
 	return sc->n_dirs > 0 || sc->n_strays > 0 || sc->subscriptions;
 }

@@ -12,7 +12,7 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -336,6 +336,8 @@ int store_settled(struct store *s, const char *path, const struct origin *origin
 		err = subscriptions_noticed(s, path, origin);
 	if (err >= 0)
 		err = keywords_noticed(s, path, origin);
+	if (err >= 0)
+		uidlist_noticed(s, path, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : 0;
 }

@@ -65,6 +65,8 @@ struct unsettled {
 	char *path; /* owned */
 };
 
+struct uidlist_cache; /* uidlist.c */
+
 struct store {
 	char *dir, *mail_path;
 	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
@@ -98,6 +100,13 @@ struct store {
 	struct edit *edits;
 	struct unsettled *unsettled;
 	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
+
+	/* Dovecot's files (dovecot.h) */
+	bool has_dotlock;	      /* STORE/dotlock is this writer's; guarded by dotlock_lock */
+	pthread_mutex_t dotlock_lock; /* one dotlock at a time; taken before `lock` */
+	const char *uidlist_held; /* mailbox directory whose dovecot-uidlist is locked; or NULL */
+	struct uidlist_cache *uidlist; /* the list that was read last, or NULL */
+	bool uidlists_due;	       /* arrivals that a dovecot-uidlist may not have yet */
 
 	pthread_mutex_t event_lock, queue_lock;
 	struct queued_event *events, **events_tail;
@@ -211,6 +220,8 @@ struct posix_call {
 	struct store *s;
 	struct index_txn *tx;
 	const struct origin *origin;
+	const char *
+		uidlist_dir; /* an arrival's UID is the one in the dovecot-uidlist there; or NULL */
 };
 int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
 	    const struct guid *guid, uint64_t id, uint64_t *ret_id);

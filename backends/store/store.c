@@ -10,7 +10,7 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -86,6 +86,7 @@ static int log_inbox(struct store *s)
 	m->selectable = true;
 	m->uid_validity = (uint32_t)(stamp_ms(&r.at) / 1000);
 	m->uid_next = 1;
+	uidlist_birth(s, tx, "", m);
 	r.new_name = mb_xstrdup("INBOX");
 	err = change_record(s, tx, &r);
 	if (err >= 0)
@@ -346,6 +347,8 @@ static int look_at_files(struct store *s, bool clean)
 
 	if (err >= 0)
 		err = count_missing(s);
+	if (err >= 0)
+		err = dotlocks_clear(s);
 	if (err >= 0 && !clean)
 		err = intent_undo(s);
 	if (err >= 0 && !clean)
@@ -415,6 +418,7 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->event_lock, NULL);
 	pthread_mutex_init(&s->queue_lock, NULL);
+	pthread_mutex_init(&s->dotlock_lock, NULL);
 	return s;
 }
 
@@ -453,6 +457,8 @@ static void store_free(struct store *s)
 		free(e);
 	}
 	free(s->dir);
+	uidlist_cache_free(s->uidlist);
+	pthread_mutex_destroy(&s->dotlock_lock);
 	free(s->mail_path);
 	free(s);
 }

@@ -10,7 +10,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -169,8 +169,8 @@ static uint32_t new_uid_validity(const struct stamp *at)
 }
 
 static int make_node(struct store *s, struct index_txn *tx, const struct guid *parent,
-		     const char *part, bool selectable, const struct origin *origin,
-		     struct guid *ret)
+		     const char *part, bool selectable, const char *dir,
+		     const struct origin *origin, struct guid *ret)
 {
 	struct record r = {.type = REC_MAILBOX_CREATE, .at = hlc_now(&s->clock), .origin = *origin};
 	int err;
@@ -183,6 +183,8 @@ static int make_node(struct store *s, struct index_txn *tx, const struct guid *p
 	r.mailbox.selectable_at = r.at;
 	r.mailbox.uid_validity = new_uid_validity(&r.at);
 	r.mailbox.uid_next = 1;
+	if (dir)
+		uidlist_birth(s, tx, dir, &r.mailbox);
 	*ret = r.mailbox.guid;
 	err = change_record(s, tx, &r);
 	record_release(&r);
@@ -224,8 +226,9 @@ int mailbox_set_dir(struct store *s, struct index_txn *tx, const struct guid *g,
 	return err;
 }
 
+/* `dir`: of the last one, which is a mailbox; NULL: it only holds others. */
 static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, size_t n,
-			const struct origin *origin, bool selectable, struct guid *ret)
+			const struct origin *origin, const char *dir, struct guid *ret)
 {
 	struct guid at = GUID_ZERO;
 	int err = 0;
@@ -241,12 +244,13 @@ static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, siz
 			m = NULL;
 		if (m) {
 			at = m->guid;
-			if (last && selectable && !m->selectable)
+			if (last && dir && !m->selectable)
 				err = make_selectable(s, tx, m, origin);
 		} else if (err >= 0) {
 			struct guid parent = at;
 
-			err = make_node(s, tx, &parent, parts[i], last && selectable, origin, &at);
+			err = make_node(s, tx, &parent, parts[i], last && dir, last ? dir : NULL,
+					origin, &at);
 		}
 		tree_release(&t);
 	}
@@ -257,7 +261,7 @@ static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, siz
 int mailbox_ensure_parents(struct store *s, struct index_txn *tx, char **parts, size_t n,
 			   const struct origin *origin, struct guid *ret)
 {
-	return ensure_parts(s, tx, parts, n, origin, false, ret);
+	return ensure_parts(s, tx, parts, n, origin, NULL, ret);
 }
 
 int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
@@ -272,7 +276,7 @@ int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
 	if (n == 0)
 		*ret = GUID_INBOX;
 	else
-		err = ensure_parts(s, tx, parts, n, origin, true, ret);
+		err = ensure_parts(s, tx, parts, n, origin, dir, ret);
 	layout_parts_free(parts);
 	return err < 0 ? err : mailbox_set_dir(s, tx, ret, dir);
 }

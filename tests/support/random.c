@@ -77,6 +77,7 @@ void random_copy(struct prng *p, struct copy *c)
 	c->place.mailbox = random_guid(p);
 	c->place.uid = (uint32_t)prng_below(p, 3);
 	c->place.at = random_stamp(p);
+	c->place.uid_at = random_stamp(p);
 	c->place.base = maybe_text(p, 3, "ab,S=1");
 	c->dead = random_stamp(p);
 	c->dead_at = random_stamp(p);

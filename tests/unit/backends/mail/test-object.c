@@ -52,6 +52,23 @@ static void two_moves_end_in_the_later_place(void **state)
 	assert_int_equal(a.place.uid, 9);
 }
 
+/* A program that gives UIDs itself gave a lower one, later; an expunge of the place is as good as
+ * before. */
+static void a_later_uid_wins_in_the_same_place(void **state)
+{
+	struct copy a = {.place = {.uid = 11, .at = AT(5)}};
+	struct copy b = {.place = {.uid = 10, .at = AT(5), .uid_at = AT(8)}};
+	struct copy gone = {.place = {.uid = 11, .at = AT(5)}, .dead = AT(5), .dead_at = AT(7)};
+
+	assert_true(copy_join(&a, &b));
+	assert_int_equal(a.place.uid, 10);
+	a.place.uid = 12; /* a merge gave it one above all */
+	assert_true(copy_join(&b, &a));
+	assert_int_equal(b.place.uid, 12);
+	assert_true(copy_join(&b, &gone));
+	assert_false(copy_alive(&b));
+}
+
 /* The mailbox's deletion may turn out void; the direct expunge of the same instance may not. */
 static void a_direct_expunge_beats_that_of_the_mailbox(void **state)
 {
@@ -283,6 +300,7 @@ int main(void)
 		cmocka_unit_test(an_expunge_ends_the_place_it_saw),
 		cmocka_unit_test(expunge_beats_flags_and_not_a_move),
 		cmocka_unit_test(two_moves_end_in_the_later_place),
+		cmocka_unit_test(a_later_uid_wins_in_the_same_place),
 		cmocka_unit_test(a_direct_expunge_beats_that_of_the_mailbox),
 		cmocka_unit_test(content_is_filled_in),
 		cmocka_unit_test(join_of_copies_is_a_join),

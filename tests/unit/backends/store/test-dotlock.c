@@ -1,0 +1,169 @@
+/* test-dotlock.c - locks on Dovecot's files: taken as Dovecot takes them, and never left for good. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "tests/support/store-dir.h"
+#include "backends/base/clock.h"
+#include "backends/base/mem.h"
+#include "backends/store/dovecot.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOCK "dovecot-uidlist.lock"
+
+static void it_says_whose_it_is(void **state)
+{
+	struct store_dir *d = *state;
+	struct dotlock l;
+	char host[256] = "";
+	MB_AUTO_FREE char *own = NULL;
+
+	gethostname(host, sizeof(host) - 1);
+	own = mb_xasprintf("%d:%s", (int)getpid(), host);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, &l), 0);
+	assert_text(d, LOCK, own);
+	dotlock_drop(d->s, &l);
+	assert_false(tree_has(d, LOCK));
+	dotlock_drop(d->s, &l);
+}
+
+static void one_that_lives_is_waited_for(void **state)
+{
+	struct store_dir *d = *state;
+	MB_AUTO_FREE char *text = NULL;
+	char host[256] = "";
+	struct dotlock l;
+	int64_t before;
+
+	gethostname(host, sizeof(host) - 1);
+	text = mb_xasprintf("%d:%s", (int)getppid(), host);
+	outside_write(d, LOCK, text);
+	before = clock_mono_ns();
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 50, &l), -EBUSY);
+	assert_true(clock_mono_ns() - before >= 50000000);
+	dotlock_drop(d->s, &l);
+	assert_text(d, LOCK, text);
+	outside_write(d, LOCK, "1:another.host.example");
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, &l), -EBUSY);
+	outside_write(d, LOCK, "");
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, &l), -EBUSY);
+}
+
+static void one_whose_process_is_dead_goes(void **state)
+{
+	struct store_dir *d = *state;
+	MB_AUTO_FREE char *text = NULL;
+	char host[256] = "";
+	struct dotlock l;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	gethostname(host, sizeof(host) - 1);
+	text = mb_xasprintf("%d:%s", (int)pid, host);
+	outside_write(d, LOCK, text);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 1000, &l), 0);
+	dotlock_drop(d->s, &l);
+	assert_false(tree_has(d, LOCK));
+}
+
+/* Somebody thought us dead and took it: theirs stays. */
+static void a_stolen_lock_is_left(void **state)
+{
+	struct store_dir *d = *state;
+	struct dotlock l;
+
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, &l), 0);
+	outside_unlink(d, LOCK);
+	outside_write(d, LOCK, "1:theirs");
+	dotlock_drop(d->s, &l);
+	assert_text(d, LOCK, "1:theirs");
+}
+
+static int take_and_die(struct store_dir *d)
+{
+	struct dotlock l;
+
+	return dotlock_take(d->s, "dovecot-uidlist", 100, &l);
+}
+
+static void our_own_goes_at_the_start(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_dir_kill(d, take_and_die);
+	assert_true(tree_has(d, LOCK));
+	store_dir_open(d);
+	assert_false(tree_has(d, LOCK));
+	outside_write(d, LOCK, "1:theirs");
+	store_dir_reopen(d);
+	assert_true(tree_has(d, LOCK));
+}
+
+static int take_and_replace(struct store_dir *d)
+{
+	struct dotlock l;
+	int err = dotlock_take(d->s, "dovecot-uidlist", 100, &l);
+
+	if (err >= 0)
+		err = dovecot_file_replace(d->s, "dovecot-uidlist", "new", 3);
+	dotlock_drop(d->s, &l);
+	return err;
+}
+
+/* Old or new and no lock, wherever it stops. */
+static void killed_at_each_step(void **state)
+{
+	struct store_dir *d = *state;
+
+	for (int n = 1;; n++) {
+		outside_write(d, "dovecot-uidlist", "old");
+		bool more = store_dir_kill_at(d, n, take_and_replace);
+		MB_AUTO_FREE char *text = tree_text(d, "dovecot-uidlist");
+
+		assert_true(strcmp(text, "old") == 0 || strcmp(text, "new") == 0);
+		store_dir_open(d);
+		assert_false(tree_has(d, LOCK));
+		assert_int_equal(staging_count(d), 0);
+		if (!more)
+			break;
+		assert_true(n < 50);
+	}
+}
+
+static void a_replaced_file_keeps_its_mode(void **state)
+{
+	struct store_dir *d = *state;
+	struct stat st;
+
+	outside_write(d, "dovecot-keywords", "0 a\n");
+	assert_int_equal(fchmodat(d->mail_fd, "dovecot-keywords", 0640, 0), 0);
+	assert_int_equal(dovecot_file_replace(d->s, "dovecot-keywords", "0 b\n", 4), 0);
+	assert_text(d, "dovecot-keywords", "0 b\n");
+	assert_int_equal(fstatat(d->mail_fd, "dovecot-keywords", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_equal(dovecot_file_replace(d->s, ".None/x", "", 0), -ENOENT);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(it_says_whose_it_is),
+		TEST(one_that_lives_is_waited_for),
+		TEST(one_whose_process_is_dead_goes),
+		TEST(a_stolen_lock_is_left),
+		TEST(our_own_goes_at_the_start),
+		TEST(killed_at_each_step),
+		TEST(a_replaced_file_keeps_its_mode),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
