@@ -70,9 +70,11 @@ struct backend_ops {
 	/* Every state it knows of a message, n = 0 when it never heard of it.  A message that became
 	 * another is told as that one, with its GUID. */
 	int (*message)(struct backend *b, const struct guid *guid, struct message *ret);
-	/* GUID of every message it knows, expunged ones too; each once. */
-	int (*each_message)(struct backend *b, int (*fn)(const struct guid *g, void *arg),
-			    void *arg);
+	/* GUID of every message it knows, expunged ones too; each once, in the order of GUIDs, those
+	 * after `after` (NULL: all).  What fn returns other than 0 ends it and is returned.  Memory
+	 * does not follow the number of messages, but for a peer whose map is in memory anyway. */
+	int (*each_message)(struct backend *b, const struct guid *after,
+			    int (*fn)(const struct guid *g, void *arg), void *arg);
 	/* Live copy at a UID; -ENOENT. */
 	int (*by_uid)(struct backend *b, const struct guid *mailbox, uint32_t uid,
 		      struct guid *ret);

@@ -67,9 +67,10 @@ static int message(struct backend *b, const struct guid *guid, struct message *r
 	PASS(message, in, guid, ret);
 }
 
-static int each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg)
+static int each_message(struct backend *b, const struct guid *after,
+			int (*fn)(const struct guid *g, void *arg), void *arg)
 {
-	PASS(each_message, in, fn, arg);
+	PASS(each_message, in, after, fn, arg);
 }
 
 static int by_uid(struct backend *b, const struct guid *mailbox, uint32_t uid, struct guid *ret)

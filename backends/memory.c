@@ -249,12 +249,14 @@ static int message(struct backend *b, const struct guid *guid, struct message *r
 	return 0;
 }
 
-static int each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg)
+static int each_message(struct backend *b, const struct guid *after,
+			int (*fn)(const struct guid *g, void *arg), void *arg)
 {
 	struct memory *m = memory_of(b);
 	for (size_t i = 0; i < m->n_messages; i++) {
-		int r = fn(&m->messages[i].message.guid, arg);
-		if (r < 0)
+		const struct guid *g = &m->messages[i].message.guid;
+		int r = after && guid_compare(g, after) <= 0 ? 0 : fn(g, arg);
+		if (r)
 			return r;
 	}
 	return 0;

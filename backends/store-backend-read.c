@@ -270,30 +270,46 @@ static void guid_list_release(struct guid_list *l)
 	free(l->ids);
 }
 
-/* index_each() goes by GUID, so the copies of one message follow each other. */
-static int list_message(struct entry *e, void *arg)
+#define PAGE 4096 /* GUIDs read at a time: the callback runs outside of the transaction */
+
+static int list_message(const struct guid *g, void *arg)
 {
 	struct guid_list *l = arg;
 
-	if (l->n && guid_equal(&l->guids[l->n - 1], &e->copy.guid))
-		return 0;
 	MB_GROW(l->guids, l->cap, l->n + 1);
-	l->guids[l->n++] = e->copy.guid;
-	return 0;
+	l->guids[l->n++] = *g;
+	return l->n == PAGE;
 }
 
-int sb_each_message(struct backend *backend, int (*fn)(const struct guid *g, void *arg), void *arg)
+static int read_page(struct store_backend *b, const struct guid *after, struct guid_list *l)
 {
-	struct guid_list l = {0};
 	struct index_txn *tx;
-	int err = read_begin(store_backend_of(backend), &tx);
+	int err = read_begin(b, &tx);
 
 	if (err)
 		return err;
-	err = index_each(tx, list_message, &l);
+	l->n = 0;
+	err = index_each_guid(tx, after, list_message, l);
 	index_abort(tx);
-	for (size_t i = 0; !err && i < l.n; i++)
-		err = fn(&l.guids[i], arg);
+	return err < 0 ? err : 0;
+}
+
+int sb_each_message(struct backend *backend, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg)
+{
+	struct guid_list l = {0};
+	struct guid last;
+	int err;
+
+	do {
+		err = read_page(store_backend_of(backend), after, &l);
+		for (size_t i = 0; !err && i < l.n; i++)
+			err = fn(&l.guids[i], arg);
+		if (l.n) {
+			last = l.guids[l.n - 1];
+			after = &last;
+		}
+	} while (!err && l.n == PAGE);
 	guid_list_release(&l);
 	return err;
 }

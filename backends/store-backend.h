@@ -46,7 +46,8 @@ int sb_changes(struct backend *b, const struct position *since, uint64_t except,
 	       struct change_set *ret);
 int sb_tree(struct backend *b, struct tree *ret);
 int sb_message(struct backend *b, const struct guid *guid, struct message *ret);
-int sb_each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg);
+int sb_each_message(struct backend *b, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg);
 int sb_by_uid(struct backend *b, const struct guid *mailbox, uint32_t uid, struct guid *ret);
 int sb_by_digest(struct backend *b, const struct digest *d,
 		 int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg);

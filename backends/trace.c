@@ -93,10 +93,11 @@ static int message(struct backend *b, const struct guid *guid, struct message *r
 	return told_guid(b, "message", guid, in->ops->message(in, guid, ret));
 }
 
-static int each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg)
+static int each_message(struct backend *b, const struct guid *after,
+			int (*fn)(const struct guid *g, void *arg), void *arg)
 {
 	struct backend *in = inner_of(b);
-	return told(b, "each_message", "", in->ops->each_message(in, fn, arg));
+	return told(b, "each_message", "", in->ops->each_message(in, after, fn, arg));
 }
 
 static int by_uid(struct backend *b, const struct guid *mailbox, uint32_t uid, struct guid *ret)

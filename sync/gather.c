@@ -55,21 +55,105 @@ void gather_add_news(struct gather *g, const struct change_set *news)
 		gather_add(g, &news->aliases[i].to);
 }
 
-static int add_one(const struct guid *key, void *arg)
+/* ---- a full comparison ----------------------------------------------------------------------- */
+
+#define PAGE 16384
+
+/* The GUIDs of one side, in order, a page at a time. */
+struct guid_stream {
+	struct backend *b;
+	struct guid *page; /* owned */
+	size_t n, at;
+	bool last; /* there is no page after this one */
+};
+
+static int keep_guid(const struct guid *key, void *arg)
 {
-	gather_add(arg, key);
+	struct guid_stream *s = arg;
+
+	s->page[s->n++] = *key;
+	return s->n == PAGE;
+}
+
+/* The next GUID, or NULL at the end. */
+static int stream_peek(struct guid_stream *s, const struct guid **ret)
+{
+	if (s->at == s->n && !s->last) {
+		struct guid after = s->n ? s->page[s->n - 1] : GUID_ZERO;
+		bool first = s->n == 0;
+
+		s->n = s->at = 0;
+		int err = s->b->ops->each_message(s->b, first ? NULL : &after, keep_guid, s);
+		if (err < 0)
+			return err;
+		s->last = s->n < PAGE;
+	}
+	*ret = s->at < s->n ? &s->page[s->at] : NULL;
 	return 0;
 }
 
-int gather_add_all(struct gather *g)
+static bool same_message(const struct guid *key, const struct message *a, const struct message *b)
 {
-	for (int i = 0; i < 2; i++) {
-		int err = g->b[i]->ops->each_message(g->b[i], add_one, g);
-		if (err < 0)
-			return err;
+	bool same = a->n == b->n && guid_equal(&a->guid, key) && guid_equal(&b->guid, key);
+
+	for (size_t i = 0; same && i < a->n; i++) {
+		const struct copy *c = message_find(b, a->copies[i].id);
+		same = c && copy_equal(&a->copies[i], c);
 	}
-	return 0;
+	return same;
 }
+
+static int compare_message(struct gather *g, const struct guid *key)
+{
+	struct message m[2] = {0};
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++)
+		err = g->b[i]->ops->message(g->b[i], key, &m[i]);
+	if (err == -ENOENT || (err >= 0 && !same_message(key, &m[0], &m[1]))) {
+		gather_add(g, key);
+		err = 0;
+	}
+	message_release(&m[0]);
+	message_release(&m[1]);
+	return err < 0 ? err : 0;
+}
+
+/* The lower of both, or the one that both have: compared, or on one side only. */
+static int step(struct gather *g, struct guid_stream s[2], const struct guid *const next[2])
+{
+	int order = !next[0] ? 1 : !next[1] ? -1 : guid_compare(next[0], next[1]);
+	int err = 0;
+
+	if (order == 0)
+		err = compare_message(g, next[0]);
+	else
+		gather_add(g, next[order > 0]);
+	s[0].at += order <= 0;
+	s[1].at += order >= 0;
+	return err;
+}
+
+int gather_add_differences(struct gather *g)
+{
+	struct guid_stream s[2] = {{.b = g->b[0]}, {.b = g->b[1]}};
+	const struct guid *next[2];
+	int err = 0;
+
+	for (int i = 0; i < 2; i++)
+		s[i].page = mb_xcalloc(PAGE, sizeof(struct guid));
+	do {
+		for (int i = 0; i < 2 && err >= 0; i++)
+			err = stream_peek(&s[i], &next[i]);
+		if (err >= 0 && (next[0] || next[1]))
+			err = step(g, s, next);
+	} while (err >= 0 && (next[0] || next[1]));
+	free(s[0].page);
+	free(s[1].page);
+	return err;
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
 
 static void add_alias(struct gather *g, int side, const struct guid *from, const struct guid *to)
 {
@@ -170,7 +254,7 @@ int gather_read(struct gather *g)
 		struct guid key = g->order[k];
 		for (int i = 0; err >= 0 && i < 2; i++) {
 			err = read_message(g, i, &key);
-			if (err >= 0 && !g->full)
+			if (err >= 0)
 				err = add_neighbours(g, i, &key);
 		}
 	}

@@ -1,8 +1,9 @@
 /*
  * gather.h - what a merge has to know, read from both sides.
  *
- * The keys are the messages with news on either side (all messages in a full comparison), and, so
- * that clashes are seen, those that hold the same UIDs on the other side.
+ * The keys are the messages with news on either side (in a full comparison, those that are not the
+ * same on both), and, so that clashes are seen, those that hold the same UIDs on the other side.
+ * What is the same on both sides, and in nobody's way, changes nothing in a merge.
  */
 #ifndef MB_SYNC_GATHER_H
 #define MB_SYNC_GATHER_H
@@ -23,7 +24,6 @@ struct gather_alias {
 struct gather {
 	struct backend *b[2]; /* borrowed */
 	struct backend_info info[2];
-	bool full;
 	struct gather_key *keys; /* owned: a hash table, and in order: */
 	struct guid *order;	 /* owned */
 	size_t n_order, cap_order;
@@ -39,8 +39,11 @@ void gather_release(struct gather *g);
 void gather_add(struct gather *g, const struct guid *key);
 /* Adds the news of one side. */
 void gather_add_news(struct gather *g, const struct change_set *news);
-/* Adds every message of both sides. */
-int gather_add_all(struct gather *g);
+/*
+ * Adds every message whose state is not the same on both sides: both are walked by GUID, side by
+ * side.  Memory follows what differs, not what there is; each message of each side is read once.
+ */
+int gather_add_differences(struct gather *g);
 /* Reads the trees and the states of all keys and their UID neighbours on both sides. */
 int gather_read(struct gather *g);
 /*

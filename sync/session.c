@@ -340,14 +340,13 @@ static int gather(struct session *s)
 
 	if (err < 0)
 		return err;
-	g->full = s->full;
 	g->in.agreed = s->known ? s->agreed : 0;
 	for (int i = 0; i < 2; i++) {
 		g->b[i] = s->b[i];
 		g->info[i] = s->info[i];
 		gather_add_news(g, &s->news[i]);
 	}
-	err = s->full ? gather_add_all(g) : 0;
+	err = s->full ? gather_add_differences(g) : 0;
 	if (err >= 0)
 		err = gather_read(g);
 	if (err >= 0)

@@ -10,7 +10,7 @@
  *  - When there is no news on either side nothing is written anywhere.
  *  - Positions are remembered only after both sides committed without an error, and never past news
  *    that was not merged: a session may be cut at any point, the next one does the rest.
- *  - Memory follows the number of changed messages; a full comparison needs all states.
+ *  - Memory follows the number of messages that changed, or, in a full comparison, differ.
  */
 #ifndef MB_SYNC_SESSION_H
 #define MB_SYNC_SESSION_H

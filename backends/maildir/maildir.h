@@ -228,7 +228,8 @@ int md_tree(struct backend *b, struct tree *ret);
 int md_message_verb(struct backend *b, const struct guid *guid, struct message *ret);
 int md_changes(struct backend *b, const struct position *since, uint64_t except,
 	       struct change_set *ret);
-int md_each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg);
+int md_each_message(struct backend *b, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg);
 
 /* keywords.c */
 void md_letters_read(struct maildir *m, struct md_box *box);

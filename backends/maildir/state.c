@@ -186,16 +186,27 @@ int md_changes(struct backend *b, const struct position *since, uint64_t except,
 	return 0;
 }
 
-int md_each_message(struct backend *b, int (*fn)(const struct guid *g, void *arg), void *arg)
+static int guid_order(const void *a, const void *b)
+{
+	return guid_compare(a, b);
+}
+
+int md_each_message(struct backend *b, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg)
 {
 	struct maildir *m = maildir_of(b);
 	struct md_message *msg, *next;
+	struct guid *guids MB_AUTO_FREE = mb_xcalloc(HASH_COUNT(m->messages), sizeof(*guids));
+	size_t n = 0;
+	int err = 0;
 
 	HASH_ITER (hh, m->messages, msg, next) {
-		int err = fn(&msg->guid, arg);
-
-		if (err)
-			return err;
+		if (!after || guid_compare(&msg->guid, after) > 0)
+			guids[n++] = msg->guid;
 	}
-	return 0;
+	if (n)
+		qsort(guids, n, sizeof(*guids), guid_order);
+	for (size_t i = 0; !err && i < n; i++)
+		err = fn(&guids[i], arg);
+	return err;
 }

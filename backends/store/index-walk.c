@@ -200,6 +200,46 @@ int index_each(struct index_txn *tx, index_entry_fn *fn, void *arg)
 	return table_walk(tx, T_COPY, NULL, 0, NULL, 0, get_and_call, &w);
 }
 
+struct guid_walk {
+	int (*fn)(const struct guid *g, void *arg);
+	void *arg;
+	struct guid last;
+	bool any;
+};
+
+static int call_with_guid(struct index_txn *tx, const uint8_t *key, size_t len, void *arg)
+{
+	struct guid_walk *w = arg;
+	struct guid g;
+	uint64_t id;
+
+	(void)tx;
+	if (len != COPY_KEY_LEN)
+		return MB_E_CHECKSUM;
+	copy_key_read(key, &g, &id);
+	if (w->any && guid_equal(&g, &w->last))
+		return 0;
+	w->any = true;
+	w->last = g;
+	return w->fn(&g, w->arg);
+}
+
+int index_each_guid(struct index_txn *tx, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg)
+{
+	struct guid_walk w = {.fn = fn, .arg = arg};
+	uint8_t from[COPY_KEY_LEN];
+
+	if (after) { /* the greatest key of that message, which `last` passes over */
+		memcpy(from, after->b, sizeof(after->b));
+		memset(from + sizeof(after->b), 0xff, sizeof(from) - sizeof(after->b));
+		w.last = *after;
+		w.any = true;
+	}
+	return table_walk(tx, T_COPY, NULL, 0, after ? from : NULL, sizeof(from), call_with_guid,
+			  &w);
+}
+
 /* Keeps the first live entry, or, with any_state, else the first. */
 struct pick {
 	struct entry *ret;

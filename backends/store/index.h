@@ -138,6 +138,9 @@ int index_each_in(struct index_txn *tx, const struct guid *mb, uint32_t from_uid
 		  index_entry_fn *fn, void *arg); /* live ones, by UID */
 int index_each(struct index_txn *tx, index_entry_fn *fn,
 	       void *arg); /* all, dead ones too, by GUID */
+/* The GUIDs of all, dead ones too, each once, in order; those after `after`, or all.  Reads no entry. */
+int index_each_guid(struct index_txn *tx, const struct guid *after,
+		    int (*fn)(const struct guid *g, void *arg), void *arg);
 
 /* Aliases: the GUID that `g` became, following chains; g itself when it is none. */
 struct guid index_resolve(struct index_txn *tx, struct guid g);

@@ -130,7 +130,7 @@ static void add_changes(struct link *l, int side, struct keys *keys)
 	int r = l->full || !l->known ? MB_E_POSITION
 				     : b->ops->changes(b, &l->since[side], other.replica, &set);
 	if (r == MB_E_POSITION)
-		r = b->ops->each_message(b, add_key, keys);
+		r = b->ops->each_message(b, NULL, add_key, keys);
 	keep_error(l, r);
 	for (size_t i = 0; i < set.n_messages; i++)
 		key_add(keys, &set.messages[i]);
@@ -486,7 +486,7 @@ const char *link_compare(struct backend *a, struct backend *b)
 	struct comparison c = {.with = b, .of = a};
 	size_t n = 0;
 	c.wrong = compare_trees(a, b);
-	a->ops->each_message(a, compare_one, &c);
-	b->ops->each_message(b, count_one, &n);
+	a->ops->each_message(a, NULL, compare_one, &c);
+	b->ops->each_message(b, NULL, count_one, &n);
 	return !c.wrong && c.n != n ? "one side knows more messages" : c.wrong;
 }

@@ -56,7 +56,7 @@ static void two_messages(struct peered *p, struct guid g[2])
 {
 	struct guid *next = g;
 
-	assert_int_equal(p->b->ops->each_message(p->b, keep_guid, &next), 0);
+	assert_int_equal(p->b->ops->each_message(p->b, NULL, keep_guid, &next), 0);
 	assert_ptr_equal(next, g + 2);
 }
 

@@ -40,8 +40,10 @@ PASS(changes, (struct backend * b, const struct position *s, uint64_t e, struct 
      s, e, r)
 PASS(tree, (struct backend * b, struct tree *r), in, r)
 PASS(message, (struct backend * b, const struct guid *g, struct message *r), in, g, r)
-PASS(each_message, (struct backend * b, int (*fn)(const struct guid *g, void *arg), void *arg), in,
-     fn, arg)
+PASS(each_message,
+     (struct backend * b, const struct guid *after, int (*fn)(const struct guid *g, void *arg),
+      void *arg),
+     in, after, fn, arg)
 PASS(by_uid, (struct backend * b, const struct guid *m, uint32_t u, struct guid *r), in, m, u, r)
 PASS(digest, (struct backend * b, const struct guid *g, uint64_t id, struct digest *r), in, g, id,
      r)

@@ -9,7 +9,9 @@
 #include "backends/memory.h"
 #include "sync/gather.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct fixture {
 	struct backend *b[2];
@@ -58,7 +60,6 @@ static void each_key_comes_once_and_sorted(void **state)
 		gather_add(g, &key);
 		gather_add(g, &key);
 	}
-	g->full = true;
 	assert_int_equal(gather_read(g), 0);
 	assert_int_equal(g->in.side[0].n_messages, 20);
 	assert_int_equal(g->in.side[1].n_messages, 0);
@@ -97,8 +98,7 @@ static void digests_only_where_two_may_be_one(void **state)
 
 	assert_int_equal(memory_create(f->b[1], &GUID_ZERO, "box", &box), 0);
 	assert_int_equal(memory_deliver(f->b[1], &box, "of another size", 15, 0, &elsewhere), 0);
-	f->g.full = true;
-	assert_int_equal(gather_add_all(&f->g), 0);
+	assert_int_equal(gather_add_differences(&f->g), 0);
 	assert_int_equal(gather_read(&f->g), 0);
 	for (int i = 0; i < 2; i++) { /* as if nobody had looked yet */
 		for (size_t k = 0; k < f->g.in.side[i].n_messages; k++)
@@ -112,13 +112,67 @@ static void digests_only_where_two_may_be_one(void **state)
 	assert_false(known(f, 1, &elsewhere));
 }
 
+/* The peer gets the state that side 0 has. */
+static void give(struct fixture *f, const struct guid *g, const char *text)
+{
+	struct record r = {.type = REC_COPY_STATE, .origin.replica = 11};
+	char path[] = "/tmp/mailbraid-gather-XXXXXX";
+	struct message m = {0};
+	int fd = mkstemp(path);
+
+	unlink(path);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(f->b[0]->ops->message(f->b[0], g, &m), 0);
+	copy_clone(&r.copy, &m.copies[0]);
+	assert_int_equal(f->b[1]->ops->begin(f->b[1], 11, false), 0);
+	assert_int_equal(f->b[1]->ops->put(f->b[1], &r, fd), 1);
+	assert_int_equal(f->b[1]->ops->commit(f->b[1]), 0);
+	record_release(&r);
+	message_release(&m);
+	close(fd);
+}
+
+static void only_what_differs_is_a_key(void **state)
+{
+	struct fixture *f = *state;
+	struct guid same[30], mine, theirs, flagged;
+
+	for (int i = 0; i < 30; i++) {
+		same[i] = deliver(f->b[0], "same");
+		give(f, &same[i], "same");
+	}
+	flagged = same[17];
+	assert_int_equal(memory_flags(f->b[1], &flagged, 0, FLAG_MASK(FLAG_SEEN), 0), 0);
+	mine = deliver(f->b[0], "mine");
+	theirs = deliver(f->b[1], "theirs");
+	assert_int_equal(gather_add_differences(&f->g), 0);
+	assert_int_equal(f->g.n_order, 3);
+	assert_int_equal(gather_read(&f->g), 0);
+	for (int i = 0; i < 2; i++)
+		assert_non_null(gather_find(&f->g.in.side[i], &flagged));
+	assert_non_null(gather_find(&f->g.in.side[0], &mine));
+	assert_non_null(gather_find(&f->g.in.side[1], &theirs));
+	assert_null(gather_find(&f->g.in.side[0], &same[0]));
+}
+
+static void more_messages_than_a_page(void **state)
+{
+	struct fixture *f = *state;
+	enum { MANY = 33000 }; /* two pages and a bit */
+
+	for (int i = 0; i < MANY; i++)
+		deliver(f->b[i % 3 == 0], "x");
+	assert_int_equal(gather_add_differences(&f->g), 0);
+	assert_int_equal(f->g.n_order, MANY);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(each_key_comes_once_and_sorted),
-		T(who_has_the_same_uid_comes_along),
-		T(digests_only_where_two_may_be_one),
+		T(each_key_comes_once_and_sorted),    T(who_has_the_same_uid_comes_along),
+		T(digests_only_where_two_may_be_one), T(only_what_differs_is_a_key),
+		T(more_messages_than_a_page),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ static void read_side(struct backend *b, struct merge_side *ret)
 	b->ops->tree(b, &ret->tree);
 	ret->caps = info.caps;
 	ret->replica = info.replica;
-	b->ops->each_message(b, read_one, &r);
+	b->ops->each_message(b, NULL, read_one, &r);
 }
 
 /* A merge of what both have now. */

@@ -64,6 +64,53 @@ static void test_many_batches(void **state)
 	}
 }
 
+struct guids {
+	struct guid first, last;
+	size_t n, stop_after;
+};
+
+static int count_guid(const struct guid *g, void *arg)
+{
+	struct guids *s = arg;
+
+	if (s->n++ == 0)
+		s->first = *g;
+	else
+		assert_true(guid_compare(&s->last, g) < 0);
+	s->last = *g;
+	return s->n == s->stop_after ? 7 : 0;
+}
+
+static void test_each_guid_once(void **state)
+{
+	struct index_txn *tx = index_dir_begin(*state, true);
+	struct guids all = {0}, rest = {0}, some = {.stop_after = 3};
+
+	for (uint32_t i = 1; i <= 600; i++) {
+		struct entry e;
+
+		num_entry(&e, 1000 + i, 1, i);
+		for (uint64_t id = 0; id < 1 + i % 2; id++) { /* every other one has two copies */
+			e.copy.id = id ? UINT64_MAX : 0;
+			e.copy.place.uid = i + 1000 * (uint32_t)id;
+			assert_int_equal(index_put_entry(tx, &e), 0);
+		}
+		entry_release(&e);
+	}
+	assert_int_equal(index_each_guid(tx, NULL, count_guid, &all), 0);
+	assert_int_equal(all.n, 600);
+	assert_int_equal(index_each_guid(tx, NULL, count_guid, &some), 7);
+	assert_int_equal(some.n, 3);
+	assert_int_equal(index_each_guid(tx, &some.last, count_guid, &rest), 0);
+	assert_int_equal(rest.n, 597);
+	assert_true(guid_compare(&some.last, &rest.first) < 0);
+	assert_true(guid_equal(&all.last, &rest.last));
+	rest = (struct guids){0};
+	assert_int_equal(index_each_guid(tx, &all.last, count_guid, &rest), 0);
+	assert_int_equal(rest.n, 0);
+	index_abort(tx);
+}
+
 struct hand {
 	struct index_txn *tx;
 	uint32_t calls;
@@ -251,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_by_uid_order),
 		TEST(test_many_batches),
+		TEST(test_each_guid_once),
 		TEST(test_what_is_taken_out_is_not_met),
 		TEST(test_writing_while_walking),
 		TEST(test_by_name),
