@@ -425,6 +425,13 @@ static void judge_missing(struct maildir *m, struct missing *l)
 	}
 }
 
+/* A delete of ours that was cut.  Mail that came meanwhile makes it a mailbox again. */
+static void finish_delete(struct maildir *m, struct md_box *box)
+{
+	if (!md_box_at(m, box->dir) && md_box_clear(m, box->dir) == MB_E_STALE)
+		md_box_make(m, box->dir);
+}
+
 static void judge_gone_box(struct maildir *m, struct md_box *box, const struct tree *local)
 {
 	const struct mailbox *there = tree_find(local, &box->guid);
@@ -435,7 +442,7 @@ static void judge_gone_box(struct maildir *m, struct md_box *box, const struct t
 	if (box->held)
 		return;
 	if (there && !mailbox_alive(there) && !box->files) {
-		md_box_clear(m, box->dir); /* a delete of ours that was cut */
+		finish_delete(m, box);
 		md_box_drop(m, box);
 		return;
 	}

@@ -45,6 +45,7 @@ static void verb_close(struct backend *b)
 	free(m->ops);
 	free(m->fresh);
 	free(m->gone);
+	free(m->lines);
 	free(m->path);
 	free(m->destination);
 	free(m);

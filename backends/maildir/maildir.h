@@ -17,7 +17,8 @@
  *
  * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, list.c at
  * their files; judge.c tells moves, arrivals and absence apart; confirm.c asks what the local side has
- * of it; state.c answers with states; put.c, ops.c and box.c change the Maildir.
+ * of it; state.c answers with states; put.c and ops.c change messages; box.c takes mailboxes that are put,
+ * settle.c plans and makes their directories (dir.c), intent.c remembers that plan.
  * One thread.
  */
 #ifndef MB_MAILDIR_MAILDIR_H
@@ -118,6 +119,10 @@ struct md_box {
 	bool compare;	/* its files are to be listed */
 	bool named;	/* names of its files are known */
 	bool misplaced; /* its directory has a name that only we gave, for a while */
+	bool wanted;	/* its directory is to be where its node says */
+	bool stuck;	/* its directory cannot be moved or made, for now */
+	bool unmade;	/* its directory is still to be made */
+	bool moved;	/* by the plan that settle.c makes */
 	bool dirty;
 	bool touched; /* changed by us since the last commit */
 	bool tmp_cleaned;
@@ -164,6 +169,10 @@ struct maildir {
 	bool allow, guarded; /* guarded: the whole root is doubtful */
 	bool many, unsynced;
 	bool unsettled; /* some directory is not where its node says */
+	bool astray;	/* and perhaps will not be, at the end of this session */
+	int broken;	/* nobody can tell what is where: nothing is put until the next refresh */
+	struct peer_entry *lines; /* owned; the intent of directory renames (intent.h) */
+	size_t n_lines, cap_lines;
 	int deferred;	/* first error of an op that was answered already */
 	uint64_t token; /* of this backend, in names under tmp/ */
 	int inotify;
@@ -184,7 +193,11 @@ void md_unload(struct maildir *m);
 int md_write(struct maildir *m); /* everything that is dirty; nothing to do: nothing is written */
 /* Writes the entries of `files` as intents out, durable when it returns. */
 int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n);
-int md_write_box_intent(struct maildir *m, const struct md_box *box, const char *dir);
+/* One batch of entries to the local store: begin, entries, end with the first error. */
+int md_batch_begin(struct maildir *m);
+int md_batch_entry(struct maildir *m, struct peer_entry *e);
+int md_batch_boxes(struct maildir *m); /* those that are dirty */
+int md_batch_end(struct maildir *m, int err);
 
 struct md_box *md_box_find(struct maildir *m, const struct guid *g);
 struct md_box *md_box_at(struct maildir *m, const char *dir); /* a live one */
@@ -246,9 +259,25 @@ int md_commit(struct maildir *m);
 
 /* box.c */
 int md_put_mailbox(struct maildir *m, const struct record *want);
-int md_settle(struct maildir *m, bool force);	     /* directories follow the tree */
-int md_box_make(struct maildir *m, const char *dir); /* cur, new, tmp */
+
+/* settle.c */
+/* Directories follow the tree; `force`: who is in the way gives way. An error: see m->broken.  What
+ * went wrong with one mailbox is in m->deferred. */
+int md_settle(struct maildir *m, bool force);
+/* The directory that its node gives a mailbox; the error of a name that has none. */
+int md_wanted_dir(struct maildir *m, const struct md_box *box, struct buf *out);
+/* It, or a parent, was to be moved and is not where it is wanted: its path is not its name. */
+bool md_box_waits(struct maildir *m, const struct md_box *box);
+void md_mark_waiting(struct maildir *m); /* those are to be written so */
+bool md_is_aside(const char *dir);	 /* a name that move_aside() gave */
+
+/* dir.c */
+bool md_dir_is_mailbox(struct maildir *m, const char *dir); /* it has cur */
+int md_box_make(struct maildir *m, const char *dir);	    /* cur, new, tmp */
 /* The reverse, and the directory when nothing else is in it.  MB_E_STALE: there is mail. */
 int md_box_clear(struct maildir *m, const char *dir);
+/* Never replaces anything; makes the parent of `to`.  Durable after md_dir_renamed(). */
+int md_dir_rename(struct maildir *m, const char *from, const char *to);
+int md_dir_renamed(struct maildir *m, const char *from, const char *to);
 
 #endif

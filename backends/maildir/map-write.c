@@ -13,7 +13,7 @@ static uint64_t letters_pack(const struct letters *l)
 	return l->flags | (uint64_t)l->keywords << 8;
 }
 
-static int put_entry(struct maildir *m, struct peer_entry *e)
+int md_batch_entry(struct maildir *m, struct peer_entry *e)
 {
 	struct record r = {.type = REC_PEER_ENTRY, .origin = {.replica = m->local_replica}};
 	int ret;
@@ -42,39 +42,41 @@ static int register_peer(struct maildir *m)
 	return 0;
 }
 
-static int begin(struct maildir *m)
+int md_batch_begin(struct maildir *m)
 {
 	int err = m->local->ops->begin(m->local, m->local_replica, m->many);
 
 	return err < 0 ? err : register_peer(m);
 }
 
-static int end(struct maildir *m, int err)
+int md_batch_end(struct maildir *m, int err)
 {
 	int err2 = m->local->ops->commit(m->local);
 
 	return err < 0 ? err : err2 < 0 ? err2 : 0;
 }
 
+/* A directory that is not where the mailbox was put tells nobody its name. */
 static int put_box(struct maildir *m, struct md_box *box)
 {
+	bool misplaced = box->misplaced || md_box_waits(m, box);
 	struct peer_entry e = {.mailbox = box->guid,
 			       .path = box->dir,
 			       .ino = box->ino,
-			       .placed_at = box->misplaced ? STAMP_NONE : box->named_at,
+			       .placed_at = misplaced ? STAMP_NONE : box->named_at,
 			       .state = PEER_ENTRY_AGREED};
 
 	if (!box->dir)
 		return 0;
 	if (box->structural)
 		e.flags |= BOX_STRUCTURAL;
-	if (!box->agreed || box->misplaced) {
+	if (!box->agreed || misplaced || box->unmade) {
 		e.state = PEER_ENTRY_INTENT;
-		e.flags |= box->misplaced ? 0 : BOX_IN;
+		e.flags |= misplaced || box->unmade ? 0 : BOX_IN;
 	} else {
 		memcpy(e.mtimes, box->times, sizeof(e.mtimes));
 	}
-	return put_entry(m, &e);
+	return md_batch_entry(m, &e);
 }
 
 static void fill_entry(const struct md_file *f, struct peer_entry *e)
@@ -110,7 +112,7 @@ static int put_file(struct maildir *m, struct md_file *f)
 		e.mtimes[2] = (int64_t)f->changed_at.time;
 		e.mtimes[3] = (int64_t)f->changed_at.replica;
 	}
-	return put_entry(m, &e);
+	return md_batch_entry(m, &e);
 }
 
 /* A missing one is left as it was, to be judged again; but for one whose name another file has: the
@@ -136,7 +138,7 @@ static int put_dirty_files(struct maildir *m)
 	return 0;
 }
 
-static int put_dirty_boxes(struct maildir *m)
+int md_batch_boxes(struct maildir *m)
 {
 	struct md_box *box, *next;
 
@@ -170,7 +172,7 @@ static int put_gone(struct maildir *m)
 
 		e->state = PEER_ENTRY_GONE;
 		if (!is_used(m, e))
-			err = put_entry(m, e);
+			err = md_batch_entry(m, e);
 		if (err)
 			return err;
 	}
@@ -205,15 +207,15 @@ int md_write(struct maildir *m)
 
 	if (!anything_dirty(m))
 		return 0;
-	err = begin(m);
+	err = md_batch_begin(m);
 	if (err < 0)
 		return err;
-	err = put_dirty_boxes(m);
+	err = md_batch_boxes(m);
 	if (!err)
 		err = put_dirty_files(m);
 	if (!err)
 		err = put_gone(m);
-	err = end(m, err);
+	err = md_batch_end(m, err);
 	if (!err)
 		m->must_write = false;
 	return err;
@@ -235,7 +237,7 @@ static int put_intent(struct maildir *m, const struct md_op *op)
 	e.keywords = n.keywords;
 	e.placed_at = op->placed_at;
 	as_intent(&e, fresh ? KIND_FRESH : 0, &f->now);
-	return put_entry(m, &e);
+	return md_batch_entry(m, &e);
 }
 
 /* A file whose own news is still under way keeps its intent in: that one must not be forgotten. */
@@ -254,31 +256,12 @@ int md_write_intents(struct maildir *m, const struct md_op *ops, size_t n)
 		any = any || needs_intent(&ops[i]);
 	if (!any)
 		return 0;
-	err = begin(m);
+	err = md_batch_begin(m);
 	if (err < 0)
 		return err;
-	err = put_dirty_boxes(m); /* an entry of a message needs that of its mailbox */
+	err = md_batch_boxes(m); /* an entry of a message needs that of its mailbox */
 	for (size_t i = 0; !err && i < n; i++)
 		if (needs_intent(&ops[i]))
 			err = put_intent(m, &ops[i]);
-	return end(m, err);
-}
-
-int md_write_box_intent(struct maildir *m, const struct md_box *box, const char *dir)
-{
-	struct peer_entry e = {.mailbox = box->guid,
-			       .path = mb_xstrdup(dir),
-			       .ino = box->ino,
-			       .placed_at = box->named_at,
-			       .state = PEER_ENTRY_INTENT};
-	int err;
-
-	e.flags = box->structural ? BOX_STRUCTURAL : 0;
-	err = begin(m);
-	if (err >= 0) {
-		err = put_entry(m, &e);
-		err = end(m, err);
-	}
-	free(e.path);
-	return err;
+	return md_batch_end(m, err);
 }

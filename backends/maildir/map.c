@@ -7,7 +7,7 @@
  */
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
-#include "backends/maildir/maildir.h"
+#include "backends/maildir/intent.h"
 #include <errno.h>
 #include <string.h>
 
@@ -326,7 +326,9 @@ static int load_entry(struct peer_entry *e, void *arg)
 
 	if (!e->path)
 		return 0;
-	if (guid_is_zero(&e->guid))
+	if (md_intent_is_line(e))
+		md_intent_load(m, e);
+	else if (guid_is_zero(&e->guid))
 		load_box(m, e);
 	else
 		load_file(m, e);
@@ -369,7 +371,9 @@ void md_unload(struct maildir *m)
 	tree_release(&m->tree);
 	m->tree = (struct tree){0};
 	m->n_gone = m->n_fresh = 0;
-	m->must_write = false;
+	m->must_write = m->unsettled = m->astray = false;
+	m->broken = 0;
+	md_intent_release(m);
 	if (m->local_asked)
 		change_set_release(&m->local_news);
 	m->local_asked = m->local_told = false;

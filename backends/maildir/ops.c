@@ -354,7 +354,7 @@ static void undo(struct maildir *m, struct md_op *op)
 int md_flush(struct maildir *m)
 {
 	size_t n = m->n_ops;
-	int err = n ? md_write_intents(m, m->ops, n) : 0;
+	int err = m->broken ? m->broken : n ? md_write_intents(m, m->ops, n) : 0;
 
 	if (!err && m->unsynced && syncfs(m->root) < 0)
 		err = -errno;
@@ -393,14 +393,16 @@ static int sync_box(struct maildir *m, struct md_box *box)
 int md_commit(struct maildir *m)
 {
 	struct md_box *box, *next;
-	int err = md_flush(m), deferred = m->deferred;
+	int err = md_flush(m), deferred;
 
 	if (!err)
 		err = md_settle(m, true);
+	deferred = m->deferred;
 	HASH_ITER (hh, m->boxes, box, next) {
 		if (!err)
 			err = sync_box(m, box);
 	}
+	md_mark_waiting(m);
 	if (!err)
 		err = md_write(m);
 	m->deferred = 0;

@@ -235,8 +235,8 @@ int md_put_copy(struct maildir *m, const struct record *want, int body)
 	struct md_box *to;
 	int err = 0;
 
-	if (m->guarded)
-		return MB_E_GUARD;
+	if (m->guarded || m->broken)
+		return m->guarded ? MB_E_GUARD : m->broken;
 	if (f && f->queued)
 		err = md_flush(m);
 	if (err)

@@ -11,6 +11,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "backends/maildir/intent.h"
 #include "backends/maildir/list.h"
 #include "backends/maildir/maildir.h"
 #include <dirent.h>
@@ -45,14 +46,6 @@ char *md_sub_path(const struct md_box *box, const char *sub, const char *name)
 
 /* ---- Directories ------------------------------------------------------------------------------ */
 
-static bool has_cur(struct maildir *m, const char *dir)
-{
-	MB_AUTO_FREE char *cur = mb_xasprintf("%s%scur", dir, *dir ? "/" : "");
-	struct stat st;
-
-	return at_stat(m->root, cur, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 static bool is_mailbox_name(struct maildir *m, const char *dir)
 {
 	char **parts = NULL;
@@ -83,7 +76,7 @@ static int dir_entry(const char *name, unsigned char type, uint64_t ino, void *a
 	path = mb_xasprintf("%s%s%s", d->parent, *d->parent ? "/" : "", name);
 	if (!at_path_ok(path) || !is_mailbox_name(d->m, path))
 		return 0;
-	if (has_cur(d->m, path))
+	if (md_dir_is_mailbox(d->m, path))
 		add_dir(d, path, ino);
 	return d->m->layout == LAYOUT_FS ? list_dir(d, path) : 0;
 }
@@ -127,22 +120,13 @@ static void dirs_release(struct dirs *d)
 
 /* ---- Matching --------------------------------------------------------------------------------- */
 
-static bool is_temporary(const char *dir)
-{
-	const char *name = strrchr(dir, '/');
-
-	name = name ? name + 1 : dir;
-	name += *name == '.';
-	return strncmp(name, MD_ASIDE, strlen(MD_ASIDE)) == 0;
-}
-
 static void match(struct found_dir *f, struct md_box *box)
 {
 	bool elsewhere = !box->dir || strcmp(box->dir, f->dir) != 0;
 
 	f->box = box;
 	/* An intent of ours: it happened when the directory is where it was to be. */
-	box->misplaced = is_temporary(f->dir) || stamp_is_none(&box->named_at) ||
+	box->misplaced = md_is_aside(f->dir) || stamp_is_none(&box->named_at) ||
 			 (box->intent && box->agreed && elsewhere);
 	if (elsewhere) {
 		free(box->dir);
@@ -443,7 +427,7 @@ int md_open_root(struct maildir *m, bool *ret_empty)
 		close(m->root);
 	m->root = fd;
 	*ret_empty = false;
-	if (has_cur(m, ""))
+	if (md_dir_is_mailbox(m, ""))
 		return 0;
 	*ret_empty = at_list(fd, count_entry, NULL) == 0;
 	return *ret_empty ? 0 : MB_E_NOT_MAILDIR;
@@ -457,7 +441,6 @@ static void guard_root(struct maildir *m)
 		for (struct md_file *f = msg->files; f; f = f->next)
 			m->held++;
 	}
-	m->guarded = true;
 	mb_msg(MB_NOTICE,
 	       "the Maildir is empty where it was not: nothing is expunged, nothing is put; "
 	       "path=%s",
@@ -483,13 +466,18 @@ int md_scan(struct maildir *m, bool full)
 
 	if (!err)
 		err = md_load(m);
+	if (err)
+		return err;
+	m->held = m->listed = 0;
+	m->guarded = empty && m->messages && !m->allow;
+	m->scan_error = false;
+	if (!m->guarded)
+		err = md_intent_replay(m);
 	if (!err)
 		err = md_confirm_all(m); /* what was told before, as it was told */
 	if (err)
 		return err;
-	m->held = m->listed = 0;
-	m->guarded = m->scan_error = false;
-	if (empty && m->messages && !m->allow) {
+	if (m->guarded) {
 		guard_root(m);
 		return name_from_map(m);
 	}
