@@ -130,6 +130,9 @@ int file_open(const struct log *l, const struct log_header *h, int flags);
 struct position position_at(const struct log_header *h, uint64_t offset, uint64_t check);
 /* Goes on from l->end of the newest file as far as the frames are right. */
 int log_look(struct log *l);
+/* Finds the file in the table in which what comes after p begins, and the offset there.
+ * MB_E_POSITION. */
+int log_locate(struct log *l, const struct position *p, size_t *ret_i, uint64_t *ret_from);
 int log_rotate_locked(struct log *l);
 
 /* --- checkpoints: ckpt.c ------------------------------------------------------------------- */

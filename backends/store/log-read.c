@@ -146,7 +146,7 @@ static int locate(const struct log *l, const struct position *p, size_t *ret_i, 
 	return r;
 }
 
-static int check_locked(struct log *l, const struct position *p, size_t *ret_i, uint64_t *ret_from)
+int log_locate(struct log *l, const struct position *p, size_t *ret_i, uint64_t *ret_from)
 {
 	int r;
 
@@ -163,7 +163,7 @@ int log_check(struct log *l, const struct position *p)
 	int r;
 
 	pthread_mutex_lock(&l->lock);
-	r = check_locked(l, p, &i, &from);
+	r = log_locate(l, p, &i, &from);
 	pthread_mutex_unlock(&l->lock);
 	return r;
 }
@@ -300,7 +300,7 @@ static int walk_init(struct log *l, const struct position *since, struct walk *w
 	int r;
 
 	pthread_mutex_lock(&l->lock);
-	r = check_locked(l, since, &i, &w->from);
+	r = log_locate(l, since, &i, &w->from);
 	if (!r)
 		r = end_of(l, l->n - 1, l->fd, &w->limit);
 	if (!r) {

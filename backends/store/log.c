@@ -385,6 +385,7 @@ static uint32_t next_indexid(struct log *l)
 static int collect_behind(struct log *l, int fd, const struct log_header *h, uint64_t from,
 			  struct buf *out)
 {
+	uint64_t bad, bytes = 0;
 	struct frame f;
 	struct stat st;
 	struct scan s;
@@ -394,9 +395,12 @@ static int collect_behind(struct log *l, int fd, const struct log_header *h, uin
 		return -errno;
 	scan_init(&s, fd, &h->id, from, (uint64_t)st.st_size);
 	for (;;) {
+		bad = s.off;
 		r = scan_next(&s, &f);
-		if (r == MB_E_CHECKSUM)
+		if (r == MB_E_CHECKSUM) {
 			r = scan_resync(&s, &f);
+			bytes += r == 1 ? f.offset - bad : 0;
+		}
 		if (r != 1)
 			break;
 		buf_put(out, f.payload - FRAME_HEAD, f.len + FRAME_EXTRA);
@@ -404,8 +408,10 @@ static int collect_behind(struct log *l, int fd, const struct log_header *h, uin
 	scan_release(&s);
 	if (out->len)
 		mb_msg(MB_WARNING,
-		       "log has a bad place, records behind it are kept: sequence=%u offset=%llu",
-		       h->sequence, (unsigned long long)from);
+		       "log: %llu bytes are damaged and passed over, the records behind them are "
+		       "kept; the next sync compares everything with each peer sequence=%u "
+		       "offset=%llu",
+		       (unsigned long long)bytes, h->sequence, (unsigned long long)from);
 	return r;
 }
 
@@ -416,7 +422,7 @@ static int begin_after(struct log *l, int fd)
 	struct log_header prev = *files_newest(l);
 	char name[LOG_NAME_MAX];
 	uint64_t end;
-	bool hole = l->hole > prev.sequence;
+	bool hole = l->hole > prev.sequence, broken;
 	int r;
 
 	r = io_fdatasync(fd); /* the next header speaks of these bytes */
@@ -425,8 +431,10 @@ static int begin_after(struct log *l, int fd)
 	end = l->end;
 	if (!r)
 		r = collect_behind(l, fd, &prev, end, &behind);
+	broken = hole ||
+		 behind.len; /* what was lost may be known elsewhere: no position before holds */
 	if (!r)
-		r = begin_file(l, hole ? NULL : &prev, end, next_indexid(l));
+		r = begin_file(l, broken ? NULL : &prev, end, next_indexid(l));
 	if (r)
 		return r;
 	if (hole)

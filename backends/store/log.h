@@ -68,6 +68,19 @@ typedef int log_fn(const struct record *r, const struct position *end, uint64_t 
 int log_read(struct log *l, const struct position *since, log_fn *fn, void *arg,
 	     struct position *ret_good);
 
+/*
+ * The same for an index that is built anew: goes on behind what is damaged or gone, and tells each such
+ * place to `lost`.  NULL, or a position that the log does not hold: from the oldest file on.  Never
+ * MB_E_CHECKSUM or MB_E_POSITION of its own; an error of fn ends it and is returned.
+ */
+struct log_loss {
+	uint32_t sequence;
+	uint64_t offset, bytes; /* 0 and 0: the header of this file, or all files before it */
+};
+typedef void log_loss_fn(const struct log_loss *loss, void *arg);
+int log_salvage(struct log *l, const struct position *since, log_fn *fn, void *arg,
+		log_loss_fn *lost, void *lost_arg);
+
 /* Ends the current file (flushed) and begins the next.  After a failed flush the file ends where the
  * last good flush was, and the records since then are appended to the next file, durable: they have
  * other positions there, and their old ones are MB_E_POSITION. */

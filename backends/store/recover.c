@@ -24,8 +24,10 @@ struct replay {
 	struct index_txn *tx;
 	uint32_t in_batch;
 	uint64_t ckpt_modseq; /* modseq of the checkpoint's lines */
-	struct position last;
-	int failed; /* what replay_one() gave: not the log's fault */
+	/* What the log has lost. */
+	uint64_t bytes;
+	unsigned places;
+	struct log_loss first;
 };
 
 static int next_batch(struct replay *r)
@@ -61,8 +63,17 @@ static int replay_one(const struct record *rec, const struct position *end, uint
 	if (err >= 0 && modseq)
 		err = index_write_applied(r->tx, end);
 	r->in_batch++;
-	r->failed = err < 0 ? err : 0;
-	return r->failed;
+	return err < 0 ? err : 0;
+}
+
+/* A log that could not be read from the checkpoint on is read from its start: what is older says
+ * nothing that the checkpoint does not know better. */
+static int replay_newer(const struct record *rec, const struct position *end, uint64_t modseq,
+			void *arg)
+{
+	struct replay *r = arg;
+
+	return modseq && modseq <= r->ckpt_modseq ? 0 : replay_one(rec, end, modseq, arg);
 }
 
 /* Directories of mailboxes that a checkpoint's line carries in new_name ("=DIR"). */
@@ -74,8 +85,7 @@ static int replay_ckpt(const struct record *rec, const struct position *end, uin
 
 	if (err >= 0 && rec->type == REC_MAILBOX_STATE && rec->new_name && rec->new_name[0] == '=')
 		err = mailbox_set_dir(r->s, r->tx, &rec->mailbox.guid, rec->new_name + 1);
-	r->failed = err < 0 ? err : 0;
-	return r->failed;
+	return err < 0 ? err : 0;
 }
 
 static int ckpt_nothing(const struct record *rec, const struct position *end, uint64_t modseq,
@@ -84,8 +94,59 @@ static int ckpt_nothing(const struct record *rec, const struct position *end, ui
 	return 0;
 }
 
+/* ---- a log that has lost something ---- */
+
+static void note_loss(const struct log_loss *loss, void *arg)
+{
+	struct replay *r = arg;
+
+	if (!r->places++)
+		r->first = *loss;
+	r->bytes += loss->bytes;
+}
+
+static int forget_positions(struct peer_state *p, void *arg)
+{
+	struct replay *r = arg;
+
+	p->local = p->remote = (struct position){0};
+	return index_put_peer(r->tx, p);
+}
+
+/* Known from later records only, and none of them names its file: the scan looks for it. */
+static int look_for_file(struct entry *e, void *arg)
+{
+	struct replay *r = arg;
+
+	if (e->file || !copy_alive(&e->copy) || !e->copy.place.base ||
+	    !fname_is_message(e->copy.place.base))
+		return 0;
+	e->state = ENTRY_LOST;
+	e->file = mb_xstrdup(e->copy.place.base);
+	return index_put_entry(r->tx, e);
+}
+
+/* What the lost records said may be known to a peer, so each is compared with in full. */
+static int replay_loss(struct replay *r)
+{
+	int err = next_batch(r);
+
+	mb_msg(MB_WARNING,
+	       "log: %llu bytes in %u places are damaged or gone and were passed over; what they "
+	       "held is taken from the files and, by a full comparison at the next sync, from each "
+	       "peer; look whether the disk is failing first=%08u.log offset=%llu",
+	       (unsigned long long)r->bytes, r->places, r->first.sequence,
+	       (unsigned long long)r->first.offset);
+	r->s->log_lost = true;
+	if (err >= 0)
+		err = index_each_peer(r->tx, forget_positions, r);
+	return err < 0 ? err : index_each(r->tx, look_for_file, r);
+}
+
 static int replay_end(struct replay *r, int err)
 {
+	if (err >= 0 && r->places)
+		err = replay_loss(r);
 	if (!r->tx)
 		return err;
 	if (err < 0) {
@@ -98,15 +159,8 @@ static int replay_end(struct replay *r, int err)
 static int replay_log(struct store *s, const struct position *since)
 {
 	struct replay r = {.s = s};
-	int err = log_read(s->log, since, replay_one, &r, &r.last);
 
-	if (err == MB_E_CHECKSUM && !r.failed) {
-		mb_msg(MB_WARNING,
-		       "log: damaged records were passed over; a full comparison with each "
-		       "peer repairs what they held");
-		err = 0;
-	}
-	return replay_end(&r, err);
+	return replay_end(&r, log_salvage(s->log, since, replay_one, &r, note_loss, &r));
 }
 
 static int catch_up(struct store *s)
@@ -123,6 +177,8 @@ static int catch_up(struct store *s)
 		err = log_start(s->log, &at);
 	if (err == -ENOENT)
 		return 0; /* an empty log */
+	if (err >= 0)
+		err = log_check(s->log, &at);
 	if (err >= 0)
 		err = replay_log(s, &at);
 	if (err >= 0)
@@ -162,20 +218,6 @@ static int open_index(struct store *s)
 	return index_open(path, true, &s->index);
 }
 
-/* The log starts in the middle and no checkpoint covers what was before: files are all we have. */
-static int rebuild_from_log(struct store *s, struct replay *r, const struct position *ckpt)
-{
-	struct position start;
-	int err;
-
-	if (ckpt)
-		return log_read(s->log, ckpt, replay_one, r, &r->last);
-	err = log_start(s->log, &start);
-	if (err < 0)
-		return err == -ENOENT ? 0 : err;
-	return log_read(s->log, &start, replay_one, r, &r->last);
-}
-
 static int rebuild(struct store *s)
 {
 	struct replay r = {.s = s};
@@ -195,13 +237,7 @@ static int rebuild(struct store *s)
 		err = 0;
 	}
 	if (err >= 0)
-		err = rebuild_from_log(s, &r, ckpt);
-	if (!r.failed && (err == MB_E_CHECKSUM || err == MB_E_POSITION)) {
-		mb_msg(MB_WARNING,
-		       "log: part of it is damaged or gone; what it held is taken from the "
-		       "files and, at the next sync, from each peer");
-		err = 0;
-	}
+		err = log_salvage(s->log, ckpt, replay_newer, &r, note_loss, &r);
 	return replay_end(&r, err);
 }
 

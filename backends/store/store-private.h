@@ -86,6 +86,7 @@ struct store {
 	bool tree_touched; /* files were renamed or unlinked since the last flush */
 	bool behind;	   /* the log has records that the index does not have */
 	uint64_t appended; /* records so far: tells whether a change got into the log */
+	bool log_lost;	   /* part of the log was damaged when it was last read */
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
 	bool dirty;	   /* state file says so; index and log may be written */
 	bool allow_mass_expunge;

@@ -357,7 +357,15 @@ static int look_at_files(struct store *s, bool clean)
 		err = recover_staging(s);
 	if (err >= 0)
 		err = mailboxes_finish(s);
-	return err < 0 ? err : store_scan(s, false, &s->opening);
+	if (err >= 0)
+		err = store_scan(s, false, &s->opening);
+	if (err >= 0 && s->log_lost && s->opening.arrived)
+		mb_msg(MB_WARNING,
+		       "%llu messages of which only the lost part of the log told are new ones "
+		       "now; "
+		       "mailbraid log names them store=%s",
+		       (unsigned long long)s->opening.arrived, s->dir);
+	return err;
 }
 
 static bool writes_in_order(const struct store *s)

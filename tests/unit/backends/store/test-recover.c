@@ -272,6 +272,152 @@ static void a_newer_record_is_refused(void **state)
 	assert_int_equal(store_open(d->dir, STORE_WRITE, &s), MB_E_VERSION);
 }
 
+/* ---- a log with a hole ---- */
+
+static struct position here(struct store_dir *d)
+{
+	struct position p;
+
+	assert_int_equal(log_end(store_log(d->s), &p), 0);
+	return p;
+}
+
+/* Zeroes these bytes of the first log file, and the index goes: what is left is read from the log. */
+static void hole(struct store_dir *d, struct position from, struct position to)
+{
+	static const uint8_t zeros[4096];
+	int fd;
+
+	assert_int_equal(from.sequence, to.sequence);
+	store_dir_close(d);
+	fd = openat(d->fd, "store/log/00000001.log", O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_true(to.offset - from.offset <= sizeof(zeros));
+	assert_int_equal(pwrite(fd, zeros, to.offset - from.offset, from.offset),
+			 to.offset - from.offset);
+	close(fd);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+}
+
+static void a_hole_costs_only_what_it_held(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid before[30];
+	struct position from = {0}, to = {0};
+	char name[16];
+
+	store_make_box(d, ".A");
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "m%02d.x", i);
+		if (i == 10)
+			from = here(d);
+		if (i == 12)
+			to = here(d);
+		store_deliver(d, "", name, name);
+		before[i] = store_guid(d, name);
+	}
+	assert_int_equal(store_move(d, "new/m20.x", ".A/cur/m20.x:2,S"), 0);
+	assert_int_equal(store_unlink(d->s, "new/m21.x", &d->me), 0);
+	hole(d, from, to);
+	store_consistent(d);
+	for (int i = 0; i < 30; i++) {
+		struct guid now;
+
+		snprintf(name, sizeof(name), i == 20 ? "m20.x:2,S" : "m%02d.x", i);
+		if (i == 21)
+			continue;
+		now = store_guid(d, name);
+		assert_int_equal(guid_equal(&now, &before[i]), i != 10 && i != 11);
+	}
+	assert_false(tree_has(d, "new/m21.x"));
+	assert_int_equal(store_opening_scan(d->s)->arrived, 2);
+	assert_int_equal(store_opening_scan(d->s)->expunged, 0);
+}
+
+/* A later record has the registers, but no file name. */
+static void a_message_of_which_only_the_digest_is_known_finds_its_file(void **state)
+{
+	struct store_dir *d = *state;
+	struct position from = here(d), to;
+	struct digest digest;
+	struct guid g, now;
+
+	store_deliver(d, "", "1.x", "body");
+	to = here(d);
+	g = store_guid(d, "1.x");
+	assert_int_equal(store_digest(d->s, &g, 0, &digest), 0);
+	assert_int_equal(store_move(d, "new/1.x", "cur/1.x:2,S"), 0);
+	store_deliver(d, "", "2.x", "other");
+	assert_int_equal(store_digest(d->s, &g, 0, &digest), 0);
+	hole(d, from, to);
+	assert_list(d, "INBOX/cur/1.x:2,S | INBOX/new/2.x");
+	now = store_guid(d, "1.x:2,S");
+	assert_true(guid_equal(&g, &now));
+	store_consistent(d);
+}
+
+static void a_message_known_by_its_digest_alone(void **state)
+{
+	struct store_dir *d = *state;
+	struct position from = here(d), to;
+	struct digest digest;
+	struct guid g, now;
+
+	store_deliver(d, "", "1.x", "body");
+	to = here(d);
+	g = store_guid(d, "1.x");
+	assert_int_equal(store_digest(d->s, &g, 0, &digest), 0);
+	hole(d, from, to);
+	assert_list(d, "INBOX/new/1.x");
+	now = store_guid(d, "1.x");
+	assert_true(guid_equal(&g, &now));
+	store_consistent(d);
+}
+
+/* Its expunge was in the hole; its body is in deleted/. */
+static void an_expunge_in_the_hole_stays_one(void **state)
+{
+	struct store_dir *d = *state;
+	struct position from, to;
+
+	store_deliver(d, "", "1.x", "body");
+	store_deliver(d, "", "2.x", "body 2");
+	from = here(d);
+	assert_int_equal(store_unlink(d->s, "new/1.x", &d->me), 0);
+	to = here(d);
+	store_deliver(d, "", "3.x", "body 3");
+	hole(d, from, to);
+	assert_list(d, "INBOX/new/2.x | INBOX/new/3.x");
+	store_consistent(d);
+}
+
+static void peers_are_compared_with_in_full_after_a_hole(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = {.type = REC_PEER};
+	struct position from = here(d), to;
+	struct peer_state peer = {0};
+	struct index_txn *tx;
+
+	store_deliver(d, "", "1.x", "body");
+	to = here(d);
+	r.peer.replica = 42;
+	r.peer.destination = mb_xstrdup("store:/elsewhere");
+	r.peer.local = to;
+	r.peer.remote = to;
+	assert_int_equal(store_put(d->s, &r, NULL), 1);
+	hole(d, from, to);
+	assert_int_equal(index_begin(store_index(d->s), false, &tx), 0);
+	assert_int_equal(index_get_peer(tx, 42, &peer), 0);
+	assert_string_equal(peer.destination, "store:/elsewhere");
+	assert_true(position_is_none(&peer.local));
+	assert_true(position_is_none(&peer.remote));
+	index_abort(tx);
+	peer_state_release(&peer);
+	record_release(&r);
+}
+
 static void a_killed_rebuild_is_done_again(void **state)
 {
 	struct store_dir *d = *state;
@@ -320,6 +466,11 @@ int main(void)
 		TEST(a_damaged_state_file_is_an_unclean_stop),
 		TEST(a_newer_config_is_refused),
 		TEST(a_newer_record_is_refused),
+		TEST(a_hole_costs_only_what_it_held),
+		TEST(a_message_of_which_only_the_digest_is_known_finds_its_file),
+		TEST(a_message_known_by_its_digest_alone),
+		TEST(an_expunge_in_the_hole_stays_one),
+		TEST(peers_are_compared_with_in_full_after_a_hole),
 		TEST(a_killed_rebuild_is_done_again),
 		TEST(many_kills_in_a_row),
 	};
