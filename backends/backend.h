@@ -26,6 +26,9 @@ enum backend_caps {
 	CAP_KEYWORDS = 1 << 3, /* stores any keyword (else only some, see put) */
 	CAP_GUIDS = 1 << 4,    /* keeps message and mailbox GUIDs itself */
 	CAP_SUBSCRIBE = 1 << 5,
+	CAP_FOLDS =
+		1 << 6, /* its file system takes names that differ in case, or in how an accent is
+			       written, for one */
 };
 
 struct backend_info {

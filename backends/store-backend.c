@@ -148,7 +148,8 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 	*ret = (struct backend_info){
 		.replica = store_replica(b->store),
 		.store = store_id(b->store),
-		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE,
+		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE |
+			(at_folds_case(store_mail_fd(b->store), "cur") ? CAP_FOLDS : 0),
 		.missing = count_missing(b),
 		.destination = b->destination,
 	};

@@ -241,6 +241,7 @@ static int read_trees(struct gather *g)
 			return err;
 		s->caps = g->info[i].caps;
 		s->replica = g->info[i].replica;
+		s->case_insensitive = s->caps & CAP_FOLDS;
 	}
 	return 0;
 }

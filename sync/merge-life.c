@@ -72,18 +72,10 @@ static struct mailbox *live_twin(const struct tree *t, const struct mailbox *box
 	return NULL;
 }
 
-static void set_selectable(struct mailbox *box, bool selectable, struct stamp than)
-{
-	if (box->selectable == selectable)
-		return;
-	box->selectable = selectable;
-	box->selectable_at = stamp_after(stamp_max(box->selectable_at, than));
-}
-
 static void revive(struct mailbox *box, struct stamp at, bool selectable)
 {
 	box->revived = stamp_max(at, stamp_after(box->dead));
-	set_selectable(box, selectable, box->dead);
+	mailbox_set_selectable(box, selectable, box->dead);
 }
 
 static bool both_know(const struct merging *m, const struct mailbox *box)
@@ -156,7 +148,7 @@ static bool rule_unseen_mail(struct merging *m)
 			continue;
 		changed = true;
 		if (mailbox_alive(box))
-			set_selectable(box, true, latest[i]);
+			mailbox_set_selectable(box, true, latest[i]);
 		else
 			keep_for_mail(m, box, latest[i]);
 	}

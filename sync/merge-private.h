@@ -68,6 +68,8 @@ void tree_join_sides(struct merging *m); /* joined, those made apart united */
 void tree_settle_names(struct merging *m);
 /* `loser` becomes part of `winner`; registers that are shared go over. */
 void mailbox_merge_into(struct mailbox *loser, struct mailbox *winner);
+/* With a stamp that is later than `than` and than that of what it was. */
+void mailbox_set_selectable(struct mailbox *box, bool selectable, struct stamp than);
 void mailbox_give_suffix(struct merging *m, struct mailbox *box);
 bool rule_made_apart(struct merging *m); /* true when it changed something */
 bool rule_cycles(struct merging *m);

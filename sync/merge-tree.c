@@ -130,9 +130,27 @@ static void join_merged(struct mailbox *winner, const struct mailbox *loser)
 	mailbox_join(winner, &as_winner);
 }
 
+void mailbox_set_selectable(struct mailbox *box, bool selectable, struct stamp than)
+{
+	if (box->selectable == selectable)
+		return;
+	box->selectable = selectable;
+	box->selectable_at = stamp_after(stamp_max(box->selectable_at, than));
+}
+
+static bool is_open(const struct mailbox *box)
+{
+	return mailbox_alive(box) && box->selectable;
+}
+
+/* One that was only a name above others and one that holds mail are one that holds mail, whichever
+ * was made later. */
 void mailbox_merge_into(struct mailbox *loser, struct mailbox *winner)
 {
+	bool open = is_open(loser) || is_open(winner);
 	join_merged(winner, loser);
+	if (open)
+		mailbox_set_selectable(winner, true, STAMP_NONE);
 	loser->merged_into = winner->guid;
 }
 

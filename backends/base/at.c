@@ -192,6 +192,18 @@ int at_stat(int root, const char *path, struct stat *ret)
 	return fstatat(root, path, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+bool at_folds_case(int root, const char *name)
+{
+	MB_AUTO_FREE char *upper = mb_xstrdup(name);
+	struct stat a, b;
+
+	for (char *c = upper; *c; c++)
+		if (*c >= 'a' && *c <= 'z')
+			*c = (char)(*c - 'a' + 'A');
+	return strcmp(upper, name) != 0 && at_stat(root, name, &a) == 0 &&
+	       at_stat(root, upper, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
 int at_identity(int root, const char *path, uint64_t *ret)
 {
 	MB_AUTO_CLOSE int fd = at_open(root, path, O_PATH, 0);

@@ -25,6 +25,10 @@ int at_open_parent(int root, const char *path, const char **ret_name);
 /* lstat beneath root. */
 int at_stat(int root, const char *path, struct stat *ret);
 
+/* Does the directory `root`, in which `name` (lower case) is, find it under its upper-case name too?
+ * Where it does, normalisation may not count either.  Two calls. */
+bool at_folds_case(int root, const char *name);
+
 /* What tells one file or directory beneath root from every other, removed ones included: its inode
  * and, where the file system has it, its birth (inodes are given again at once). */
 int at_identity(int root, const char *path, uint64_t *ret);

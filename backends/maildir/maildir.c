@@ -55,7 +55,11 @@ static int verb_info(struct backend *b, struct backend_info *ret)
 {
 	struct maildir *m = maildir_of(b);
 
-	*ret = (struct backend_info){.replica = m->replica, .destination = m->destination};
+	*ret = (struct backend_info){
+		.replica = m->replica,
+		.caps = at_folds_case(m->root, "cur") ? CAP_FOLDS : 0,
+		.destination = m->destination,
+	};
 	return 0;
 }
 

@@ -98,14 +98,25 @@ static void step_set(struct store_step *op, int what, char *from, char *to)
 	op->to = to;
 }
 
-/* From `dir` to `wanted`, making room first when another mailbox is there. */
-static void rename_op(struct mailbox_put *p, const char *dir, const char *wanted,
-		      struct store_step *op)
+/* Where case does not count, Foo is found under foo: a rename of one to the other does nothing. */
+static bool is_same_dir(struct store *s, const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return at_stat(s->mail_fd, b, &y) == 0 && at_stat(s->mail_fd, a, &x) == 0 &&
+	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+/* From `dir` of mailbox g to `wanted`, making room first when another mailbox is there. */
+static void rename_op(struct mailbox_put *p, const struct guid *g, const char *dir,
+		      const char *wanted, struct store_step *op)
 {
 	struct guid other;
 
 	if (index_mailbox_by_dir(p->tx, wanted, &other) == 0)
 		step_set(op, STEP_RENAME, mb_xstrdup(wanted), swap_dir(&other));
+	else if (is_same_dir(p->s, dir, wanted))
+		step_set(op, STEP_RENAME, mb_xstrdup(dir), swap_dir(g));
 	else
 		step_set(op, STEP_RENAME, mb_xstrdup(dir), mb_xstrdup(wanted));
 }
@@ -147,7 +158,7 @@ static int descendant_op(struct mailbox_put *p, struct store_step *op)
 			continue;
 		if (mailbox_wanted_dir(p->s, &p->tree, &m->guid, &wanted) == 0 &&
 		    !same_name(p->s, dir, wanted))
-			rename_op(p, dir, wanted, op);
+			rename_op(p, &m->guid, dir, wanted, op);
 	}
 	return 0;
 }
@@ -174,7 +185,7 @@ static int next_op(struct mailbox_put *p, struct store_step *op)
 	else if (!dir)
 		step_set(op, STEP_MKDIR, mb_xstrdup(wanted), NULL);
 	else if (!same_name(p->s, dir, wanted))
-		rename_op(p, dir, wanted, op);
+		rename_op(p, &m->guid, dir, wanted, op);
 	return op->op == STEP_NONE ? descendant_op(p, op) : 0;
 }
 

@@ -9,6 +9,7 @@
 #include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/mail/layout.h"
 #include "backends/store/scan-private.h"
 #include <errno.h>
 #include <string.h>
@@ -26,6 +27,26 @@ static int by_ino(const void *a, const void *b)
 	const struct seen_dir *x = a, *y = b;
 
 	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+/* Of two names of one directory the new one first: its old one still finds it where case does not
+ * count. */
+static int by_ino_and_news(const void *a, const void *b)
+{
+	const struct seen_dir *x = a, *y = b;
+	int order = by_ino(a, b);
+
+	return order ? order : !x->new - !y->new;
+}
+
+static struct seen_dir *first_with(struct seen_dir *seen, size_t n, uint64_t ino)
+{
+	struct seen_dir key = {.ino = ino}, *at;
+
+	at = n ? bsearch(&key, seen, n, sizeof(key), by_ino) : NULL;
+	while (at && at > seen && at[-1].ino == ino)
+		at--;
+	return at;
 }
 
 static uint64_t dir_ino(struct scan *sc, const char *dir)
@@ -53,9 +74,20 @@ static struct seen_dir *seen_dirs(struct scan *sc, size_t *ret_n)
 		if (ino)
 			seen[n++] = (struct seen_dir){ino, b->dir, NULL};
 	}
-	qsort(seen, n, sizeof(*seen), by_ino);
+	qsort(seen, n, sizeof(*seen), by_ino_and_news);
 	*ret_n = n;
 	return seen;
+}
+
+static bool is_there(struct scan *sc, const struct scan_box *b)
+{
+	return !b->gone && dir_ino(sc, b->dir) == b->ino;
+}
+
+/* Renamed from Foo to foo where case does not count: it is found under both names. */
+static bool is_respelled(const struct seen_dir *at, const struct scan_box *b)
+{
+	return at->new &&mailbox_part_same(at->dir, b->dir, true);
 }
 
 /* Where the directory of each mailbox is now, when it is elsewhere: owned strings by box. */
@@ -67,12 +99,10 @@ static bool find_moved(struct scan *sc, char **now)
 
 	for (size_t i = 0; i < sc->n_boxes && n; i++) {
 		struct scan_box *b = &sc->boxes[i];
-		struct seen_dir key = {.ino = b->ino}, *at;
+		struct seen_dir *at = *b->dir && b->ino ? first_with(seen, n, b->ino) : NULL;
 
-		if (!*b->dir || !b->ino || (!b->gone && !b->changed))
-			continue;
-		at = bsearch(&key, seen, n, sizeof(key), by_ino);
-		if (!at || strcmp(at->dir, b->dir) == 0 || (at->new && at->new->taken))
+		if (!at || strcmp(at->dir, b->dir) == 0 || (at->new && at->new->taken) ||
+		    (is_there(sc, b) && !is_respelled(at, b)))
 			continue;
 		now[i] = mb_xstrdup(at->dir);
 		if (at->new)
