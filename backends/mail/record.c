@@ -33,6 +33,7 @@ enum record_tag {
 	REC_TAG_ORDINAL,
 	REC_TAG_REPLICA_ID,
 	REC_TAG_STORE_ID,
+	REC_TAG_FORGOTTEN,
 };
 
 enum peer_tag {
@@ -286,6 +287,7 @@ void record_encode(const struct record *r, struct buf *out)
 	tlv_put_varint(out, REC_TAG_ORDINAL, r->ordinal);
 	tlv_put_le64(out, REC_TAG_REPLICA_ID, r->replica_id);
 	tlv_put_guid(out, REC_TAG_STORE_ID, &r->store_id);
+	tlv_put_le64(out, REC_TAG_FORGOTTEN, r->forgotten);
 }
 
 static struct position tlv_position(struct tlv *t)
@@ -450,6 +452,9 @@ static void decode_rest(struct tlv *t, struct record *r)
 		break;
 	case REC_TAG_STORE_ID:
 		r->store_id = tlv_guid(t);
+		break;
+	case REC_TAG_FORGOTTEN:
+		r->forgotten = tlv_le64(t);
 		break;
 	}
 }

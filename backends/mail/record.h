@@ -127,6 +127,8 @@ struct record {
 	uint64_t ordinal;     /* of a copy: its st_ino in the mount */
 	uint64_t replica_id;  /* REC_REPLICA */
 	struct guid store_id; /* REC_REPLICA */
+	uint64_t
+		forgotten; /* REC_REPLICA: tombstones of expunges up to this clock time may be gone */
 };
 
 #define RECORD_MAX (1u << 20) /* bytes of one encoded record */

@@ -1,9 +1,9 @@
 /*
  * checkpoint.c - writes the state of the index as a checkpoint, and lets old files go.
  *
- * A log file may go when a durable checkpoint covers it, every registered peer has passed it, and it
- * is older than `keep`.  A peer that did not come for PEER_PIN_NS pins no more: it is compared in full when
- * it comes back.  Kept bodies go with `keep` as well.
+ * What may go is told by retain.c.  Tombstones leave the index in the transaction in which the
+ * checkpoint is written, which is without them; should it not come to that, the checkpoint before has
+ * them still, which does no harm.  Kept bodies go with `keep`, as history does.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
@@ -15,16 +15,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define PEER_PIN_NS (90ll * 24 * 3600 * 1000000000)
-
 struct ckpt_state {
 	struct store *s;
 	struct index_txn *tx;
 	struct ckpt_writer *w;
 	struct stamp at;
-	uint32_t keep_from;
-	int64_t keep_before_ns;
-	uint64_t peer;
 };
 
 static int add(struct ckpt_state *c, struct record *r)
@@ -37,8 +32,11 @@ static int add(struct ckpt_state *c, struct record *r)
 static int add_identity(struct ckpt_state *c)
 {
 	struct record r = {.type = REC_REPLICA, .replica_id = c->s->replica, .store_id = c->s->id};
+	uint8_t le[8] = {0};
+	int err = index_meta_get(c->tx, "forgotten", le, sizeof(le));
 
-	return add(c, &r);
+	r.forgotten = get_le64(le);
+	return err < 0 && err != -ENOENT ? err : add(c, &r);
 }
 
 static int add_mailboxes(struct ckpt_state *c)
@@ -99,25 +97,9 @@ static int add_peer(struct peer_state *p, void *arg)
 {
 	struct ckpt_state *c = arg;
 	struct record r = {.type = REC_PEER, .peer = *p};
-	bool pins = clock_wall_ns() - p->synced_ns < PEER_PIN_NS;
 	int err = add(c, &r);
 
-	if (pins && !position_is_none(&p->local) && p->local.sequence < c->keep_from)
-		c->keep_from = p->local.sequence;
 	return err < 0 ? err : index_each_peer_entry(c->tx, p->replica, NULL, add_entry, c);
-}
-
-static int old_enough(uint32_t sequence, int64_t created_ns, uint64_t size, void *arg)
-{
-	struct ckpt_state *c = arg;
-
-	(void)size;
-	/* a file is as young as the one after it is old: keep the one that spans the limit */
-	if (created_ns >= c->keep_before_ns && sequence > 1 && sequence - 1 < c->keep_from)
-		c->keep_from = sequence - 1;
-	if (created_ns >= c->keep_before_ns && sequence == 1)
-		c->keep_from = 1;
-	return 0;
 }
 
 static int write_checkpoint(struct ckpt_state *c)
@@ -183,23 +165,25 @@ static int expire_dir(const char *name, unsigned char type, uint64_t ino, void *
 
 static int checkpoint_locked(struct store *s, int64_t keep_ns)
 {
-	struct ckpt_state c = {.s = s, .keep_before_ns = clock_wall_ns() - keep_ns};
-	struct expire x = {.dir = s->deleted_fd, .before_ns = c.keep_before_ns};
+	struct ckpt_state c = {.s = s};
+	struct retention r = {.keep_before_ns = clock_wall_ns() - keep_ns};
+	struct expire x = {.dir = s->deleted_fd, .before_ns = r.keep_before_ns};
 	int err = change_begin(s, &c.tx); /* nothing else is written meanwhile */
 
 	if (err < 0)
 		return err;
-	err = log_flush(s->log);
-	c.keep_from = log_sequence(s->log) + 1;
+	err = retain_peers(s, c.tx, &r);
+	if (err >= 0)
+		err = retain_tombstones(s, c.tx, &r);
+	if (err >= 0)
+		err = log_flush(s->log);
 	if (err >= 0)
 		err = write_checkpoint(&c);
 	err = change_end(s, c.tx, err);
 	if (err >= 0)
 		err = log_rotate(s->log);
 	if (err >= 0)
-		err = log_files(s->log, old_enough, &c);
-	if (err >= 0)
-		err = log_remove_before(s->log, c.keep_from);
+		err = retain_log(s, &r);
 	if (err >= 0)
 		err = at_list(s->deleted_fd, expire_dir, &x);
 	return err < 0 ? err : 0;

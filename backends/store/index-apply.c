@@ -196,7 +196,13 @@ static int apply_replica(struct index_txn *tx, const struct record *rec)
 	int r = index_meta_put(tx, "replica", le, sizeof(le));
 	if (r >= 0)
 		r = index_meta_put(tx, "store", rec->store_id.b, sizeof(rec->store_id.b));
-	return r;
+	uint64_t forgotten;
+	if (r >= 0)
+		r = load_mark(tx, "forgotten", &forgotten);
+	if (r < 0 || rec->forgotten <= forgotten)
+		return r;
+	put_le64(le, rec->forgotten);
+	return index_meta_put(tx, "forgotten", le, sizeof(le));
 }
 
 static int apply_type(struct index_txn *tx, const struct record *rec, uint64_t modseq)

@@ -171,8 +171,8 @@ int index_each_peer_entry(struct index_txn *tx, uint64_t replica, const struct g
  * A copy's new_name is "new/NAME" or "cur/NAME" and sets file, in_new and copy.recent; anything else
  * leaves the file as it is.  A new file name clears ctime_ns, a file that came back ino and mtime_ns
  * as well.  Peers' records are not joined: the last one counts.
- * Keeps meta "clock" (u64: greatest record.at.time), "ordinal" (u64: greatest), "replica" (u64) and
- * "store" (16 bytes), all little endian.
+ * Keeps meta "clock" (u64: greatest record.at.time), "ordinal" (u64: greatest), "replica" (u64),
+ * "store" (16 bytes) and "forgotten" (u64: greatest), all little endian.
  * MB_E_VERSION: a type that this program does not know.  MB_E_FORMAT: a copy or mailbox without GUID.
  * Both leave the transaction as good as it was.
  */

@@ -90,6 +90,7 @@ struct store {
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
 	bool dirty;	   /* state file says so; index and log may be written */
 	bool allow_mass_expunge;
+	struct store_limits limits;
 	struct scan_report opening; /* what the scan at opening found */
 	bool watched;
 	bool (*watch_pending)(void *arg);
@@ -277,6 +278,20 @@ void flusher_want(struct store_flusher *f); /* the store's lock is held; NULL do
 /* checkpoint.c: the daily one, at a stop or by the flusher; the lock is held.  What fails is tried again
  * a day later. */
 int checkpoint_if_due(struct store *s);
+
+/* retain.c: what of log and tombstones must stay; the lock is held. */
+struct retention {
+	int64_t keep_before_ns; /* history from then on stays in any case */
+	/* found by retain_peers() */
+	uint32_t peers_from; /* the oldest log file that a peer needs */
+	uint64_t acked;	     /* modseq up to which every peer that can has seen the log */
+};
+int retain_peers(struct store *s, struct index_txn *tx, struct retention *r);
+/* Drops the tombstones that are old enough and that everybody has seen from the index, and logs up
+ * to which time some are gone.  The checkpoint that follows is without them. */
+int retain_tombstones(struct store *s, struct index_txn *tx, const struct retention *r);
+/* Removes log files that nobody needs. */
+int retain_log(struct store *s, const struct retention *r);
 
 /* subscribe.c: Dovecot's file `subscriptions` */
 int subscriptions_read(struct store *s, struct index_txn *tx, const struct origin *origin);

@@ -420,6 +420,9 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 	if (!s->dir)
 		s->dir = mb_xstrdup(dir);
 	s->mode = mode;
+	s->limits = (struct store_limits){.peer_pin_ns = STORE_PEER_PIN_NS,
+					  .peer_pin_bytes = STORE_PEER_PIN_BYTES,
+					  .tombstones_ns = STORE_TOMBSTONES_NS};
 	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd =
 		s->intent_fd = -1;
 	s->events_tail = &s->events;

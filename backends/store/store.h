@@ -68,6 +68,8 @@ int store_mail_fd(
 int store_staging_fd(const struct store *s); /* borrowed */
 enum layout store_layout(const struct store *s);
 uint64_t store_replica(const struct store *s);
+/* Clock time (stamp.time) up to which tombstones of expunges may have been dropped: 0 = none were. */
+uint64_t store_forgotten(struct store *s);
 struct guid store_id(const struct store *s);
 struct index *store_index(struct store *s);
 struct log *store_log(struct store *s);
@@ -111,6 +113,14 @@ int store_applied(struct store *s, struct position *ret);
 #define STORE_PEER_PIN_BYTES (1ull << 30)
 /* How long expunges are remembered at least, so that no peer brings the mail back. */
 #define STORE_TOMBSTONES_NS (400ll * 24 * 3600 * 1000000000)
+
+/* Other limits, for tests. */
+struct store_limits {
+	int64_t peer_pin_ns;
+	uint64_t peer_pin_bytes;
+	int64_t tombstones_ns;
+};
+void store_set_limits(struct store *s, const struct store_limits *l);
 
 /* Writes a checkpoint, starts a new log file, drops log files and deleted bodies older than
  * `keep_ns` that no registered peer needs. */

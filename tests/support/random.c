@@ -181,6 +181,7 @@ void random_record(struct prng *p, struct record *r)
 	r->ordinal = prng_below(p, 3);
 	r->replica_id = prng_below(p, 3);
 	r->store_id = random_guid(p);
+	r->forgotten = prng_below(p, 3);
 }
 
 void for_each_damage(const void *data, size_t len, void (*fn)(const void *data, size_t len))

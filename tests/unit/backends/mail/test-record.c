@@ -57,6 +57,7 @@ static void same_record(const struct record *a, const struct record *b)
 	same_text(a->new_name, b->new_name);
 	assert_true(a->ordinal == b->ordinal && a->replica_id == b->replica_id);
 	assert_true(guid_equal(&a->store_id, &b->store_id));
+	assert_true(a->forgotten == b->forgotten);
 }
 
 static void encoded_and_back(void **state)
