@@ -43,8 +43,10 @@ void attr_set_mtime(struct node *dir, const struct timespec *mtime)
 	int64_t ns = ns_of(mtime);
 
 	/* in a mailbox a time in the past would hide mail from programs that compare */
-	if (!kind_is_maildir(dir->dir->kind) || ns > dir->dir->mtime_ns)
-		dir->dir->mtime_ns = ns;
+	if (kind_is_maildir(dir->dir->kind) && ns <= dir->dir->mtime_ns)
+		return;
+	dir->dir->mtime_ns = ns;
+	dir->dir->changed = false; /* what was changed before is told by this time */
 }
 
 static void show_dir(struct node *n, struct stat *st)

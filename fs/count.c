@@ -33,6 +33,7 @@ static const char *const names[COUNT_N] = {
 	[COUNT_READDIRPLUS] = "readdirplus",
 	[COUNT_RELEASEDIR] = "releasedir",
 	[COUNT_FSYNCDIR] = "fsyncdir",
+	[COUNT_ACCESS] = "access",
 	[COUNT_STATFS] = "statfs",
 	[COUNT_GETXATTR] = "getxattr",
 	[COUNT_SETXATTR] = "setxattr",
@@ -43,6 +44,18 @@ static const char *const names[COUNT_N] = {
 	[COUNT_COPY] = "copy_file_range",
 	[COUNT_NOTIFY] = "notify",
 };
+
+void count_tell(struct buf *out)
+{
+	for (int i = 0; i < COUNT_N; i++) {
+		unsigned long long n = atomic_load_explicit(&count_of[i], memory_order_relaxed);
+
+		if (!n)
+			continue;
+		buf_put_str(out, names[i]);
+		buf_put_u64(out, n);
+	}
+}
 
 void count_print(int fd)
 {

@@ -47,7 +47,8 @@ struct inval;
 struct settle;
 
 struct fs_options {
-	const char *mountpoint; /* absolute */
+	const char *mountpoint;	 /* absolute */
+	bool kernel_permissions; /* -o default_permissions; always with allow_other */
 	bool allow_other, noxattr, read_only, nonempty;
 	int threads;
 	int ready_fd; /* told "1" once the mount answers, or an error line; -1: nobody */
@@ -210,6 +211,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		struct fuse_file_info *fi);
 void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
@@ -253,6 +255,7 @@ enum count {
 	COUNT_READDIRPLUS,
 	COUNT_RELEASEDIR,
 	COUNT_FSYNCDIR,
+	COUNT_ACCESS,
 	COUNT_STATFS,
 	COUNT_GETXATTR,
 	COUNT_SETXATTR,
@@ -269,6 +272,8 @@ static inline void count(enum count c)
 {
 	atomic_fetch_add_explicit(&count_of[c], 1, memory_order_relaxed);
 }
+/* Appends str name, u64 number for each kind that there was. */
+void count_tell(struct buf *out);
 void count_print(int fd); /* one line "fuse: lookup=3 …" */
 
 #endif

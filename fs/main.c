@@ -27,7 +27,7 @@
 
 static const char usage_text[] =
 	"usage: mailbraid-fs --store DIR [--mount DIR] [-o OPTION,...] [--ready-fd N]\n"
-	"  options: allow_other noxattr ro nonempty threads=N\n";
+	"  options: allow_other default_permissions noxattr ro nonempty threads=N\n";
 
 struct daemon {
 	struct mailfs fs;
@@ -163,7 +163,7 @@ static int start_threads(struct daemon *d)
 		err = store_watch_start(d->store, &d->watch);
 	}
 	if (err >= 0)
-		err = store_server_start(d->store, d->mountpoint, &d->server);
+		err = store_server_start(d->store, d->mountpoint, count_tell, &d->server);
 	return err < 0 ? mb_fail(err, "the daemon could not start") : 0;
 }
 

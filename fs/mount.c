@@ -31,11 +31,9 @@ static const char no_device[] =
 /* What mount(8), fstab and systemd add, and means nothing here. */
 static bool is_ignored(const char *opt)
 {
-	static const char *const names[] = {
-		"rw",	  "nosuid",   "nodev",	 "user",     "users",
-		"nouser", "auto",     "noauto",	 "nofail",   "_netdev",
-		"exec",	  "defaults", "noatime", "relatime", "default_permissions",
-		"async"};
+	static const char *const names[] = {"rw",     "nosuid",	  "nodev",   "user",	 "users",
+					    "nouser", "auto",	  "noauto",  "nofail",	 "_netdev",
+					    "exec",   "defaults", "noatime", "relatime", "async"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(opt, names[i]) == 0)
@@ -47,6 +45,8 @@ static bool parse_option(const char *text, struct fs_options *opt)
 {
 	if (strcmp(text, "allow_other") == 0)
 		opt->allow_other = true;
+	else if (strcmp(text, "default_permissions") == 0)
+		opt->kernel_permissions = true;
 	else if (strcmp(text, "noxattr") == 0)
 		opt->noxattr = true;
 	else if (strcmp(text, "xattr") == 0)
@@ -354,9 +354,13 @@ static int make_session(struct mailfs *fs)
 
 	fuse_opt_add_arg(&args, "mailbraid-fs");
 	add_source(&args, store_dir(fs->store));
-	fuse_opt_add_arg(&args, "-osubtype=mailbraid,default_permissions");
+	fuse_opt_add_arg(&args, "-osubtype=mailbraid");
+	/* For one user the files' own permissions decide, at our system calls, which are that user's.
+	 * With others the kernel has to decide; then it asks for a directory's mode after each change. */
 	if (o->allow_other)
 		fuse_opt_add_arg(&args, "-oallow_other");
+	if (o->allow_other || o->kernel_permissions)
+		fuse_opt_add_arg(&args, "-odefault_permissions");
 	if (o->read_only)
 		fuse_opt_add_arg(&args, "-oro");
 	fs->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), fs);

@@ -1,5 +1,5 @@
 /*
- * ops-attr.c - GETATTR, SETATTR, READLINK, STATFS.
+ * ops-attr.c - GETATTR, SETATTR, READLINK, ACCESS, STATFS.
  *
  * Requests name a node; no lock is held while its file is looked for (path.c).
  */
@@ -172,6 +172,28 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, target);
 	}
 	close(fd);
+}
+
+/* access(2) and chdir(2), in a mount for one user: the backing file decides. */
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct mailfs *fs = fs_of(req);
+	struct node *n = fs_node(fs, ino);
+	int fd;
+
+	count(COUNT_ACCESS);
+	if (n->token || mask == F_OK) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	fd = fs_open_node(fs, n, O_PATH | O_CLOEXEC);
+	if (fd < 0) {
+		fuse_reply_err(req, mb_err_errno(fd));
+		return;
+	}
+	int err = faccessat(fd, "", mask, AT_EMPTY_PATH | AT_EACCESS) < 0 ? errno : 0;
+	close(fd);
+	fuse_reply_err(req, err);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino)

@@ -26,7 +26,8 @@ struct status {
 	struct position end;
 	uint64_t modseq, log_files, log_bytes;
 	pid_t supervisor;
-	bool writer; /* somebody listens at the socket */
+	bool writer;  /* somebody listens at the socket */
+	json_t *fuse; /* owned; with --fuse: requests by kind, as the mount counted them */
 	struct peers peers;
 };
 
@@ -36,6 +37,7 @@ static void status_release(struct status *st)
 	free(st->mail);
 	free(st->mount);
 	peers_release(&st->peers);
+	json_decref(st->fuse);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -99,6 +101,11 @@ static int read_log(struct store *s, struct status *st)
 	return err < 0 ? err : log_files(store_log(s), add_log_file, st);
 }
 
+static void keep_counter(const char *name, uint64_t n, void *arg)
+{
+	json_object_set_new(arg, name, json_integer((json_int_t)n));
+}
+
 static void read_writer(struct status *st)
 {
 	struct store_client *c;
@@ -109,6 +116,8 @@ static void read_writer(struct status *st)
 		return;
 	st->writer = true;
 	st->mount = mb_xstrdup(store_client_mount(c));
+	if (st->fuse)
+		store_client_counters(c, keep_counter, st->fuse);
 	store_client_close(c);
 }
 
@@ -174,6 +183,18 @@ static void tell_trouble(const struct status *st)
 		       st->damaged);
 }
 
+/* Requests since the mount began; what is not named was never asked for. */
+static void tell_fuse(const struct status *st)
+{
+	const char *name;
+	json_t *n;
+
+	json_object_foreach(st->fuse, name, n)
+		printf("fuse        %-16s %" JSON_INTEGER_FORMAT "\n", name, json_integer_value(n));
+	if (!json_object_size(st->fuse))
+		printf("fuse        no requests: nothing is mounted\n");
+}
+
 static void tell(const struct status *st)
 {
 	printf("store       %s\n", st->dir);
@@ -187,6 +208,8 @@ static void tell(const struct status *st)
 	tell_writer(st);
 	tell_peers(st);
 	tell_trouble(st);
+	if (st->fuse)
+		tell_fuse(st);
 }
 
 static json_t *position_json(const struct position *p)
@@ -241,12 +264,15 @@ static void tell_json(const struct status *st)
 	json_object_set_new(o, "supervisor",
 			    st->supervisor ? json_integer(st->supervisor) : json_null());
 	json_object_set_new(o, "peers", peers_json(&st->peers));
+	if (st->fuse)
+		json_object_set(o, "fuse", st->fuse);
 	cli_json(o);
 }
 
 static int run(const struct cli *cli, const struct verb *v, int argc, char **argv)
 {
-	static const struct option names[] = {{"json", no_argument, NULL, 'j'}, {0}};
+	static const struct option names[] = {
+		{"json", no_argument, NULL, 'j'}, {"fuse", no_argument, NULL, 'F'}, {0}};
 	struct status st = {0};
 	char *dir MB_AUTO_FREE = NULL;
 	bool json = false;
@@ -255,7 +281,9 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 	while ((c = cli_getopt(v, argc, argv, ":", names)) != -1) {
 		if (c == '?')
 			return CLI_USAGE;
-		json = true;
+		json = json || c == 'j';
+		if (c == 'F' && !st.fuse)
+			st.fuse = json_object();
 	}
 	if (optind < argc)
 		return cli_usage(v, "%s: too many arguments", argv[optind]);
@@ -275,8 +303,9 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 
 const struct verb verb_status = {
 	.name = "status",
-	.args = "[--json]",
+	.args = "[--json] [--fuse]",
 	.what = "Tell what the store holds, its peers, and what needs attention",
-	.help = "  --json  as JSON\n",
+	.help = "  --json  as JSON\n"
+		"  --fuse  the requests that the mount got from the kernel, by kind\n",
 	.run = run,
 };

@@ -100,7 +100,7 @@ static int serve(const char *dir)
 	if (err >= 0)
 		err = store_scan(store, false, &report);
 	if (err >= 0)
-		err = store_server_start(store, NULL, &server);
+		err = store_server_start(store, NULL, NULL, &server);
 	if (err >= 0)
 		wait_for_end();
 	else

@@ -435,3 +435,24 @@ int store_client_allow_mass_expunge(struct store_client *c, bool allow)
 	buf_put_u8(request(c, VERB_ALLOW), allow);
 	return ask_plain(c);
 }
+
+int store_client_counters(struct store_client *c,
+			  void (*fn)(const char *name, uint64_t n, void *arg), void *arg)
+{
+	struct reader r;
+	int result;
+
+	request(c, VERB_COUNTERS);
+	result = ask(c, &r);
+	if (result < 0)
+		return result;
+	while (reader_left(&r)) {
+		MB_AUTO_FREE char *name = reader_get_str(&r, COUNTER_NAME_MAX);
+		uint64_t n = reader_get_u64(&r);
+
+		if (r.failed || !name)
+			return MB_E_PROTOCOL;
+		fn(name, n, arg);
+	}
+	return 0;
+}

@@ -157,6 +157,13 @@ static int serve_allow(struct serve *v, struct reader *r)
 	return 0;
 }
 
+static int serve_counters(struct serve *v, struct buf *out)
+{
+	if (v->counters)
+		v->counters(out);
+	return 0;
+}
+
 int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, struct buf *out)
 {
 	struct reader r = reader_of(request, len);
@@ -180,6 +187,8 @@ int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, 
 		return serve_now(v, &r, out);
 	case VERB_ALLOW:
 		return serve_allow(v, &r);
+	case VERB_COUNTERS:
+		return serve_counters(v, out);
 	default:
 		return MB_E_PROTOCOL;
 	}

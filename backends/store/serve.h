@@ -9,9 +9,10 @@
 #include "backends/store/store.h"
 
 struct serve {
-	struct store *store; /* borrowed, open as writer */
-	const char *mount;   /* borrowed; "" = none */
-	struct hlc clock;    /* has seen every stamp that VERB_NOW brought */
+	struct store *store;		   /* borrowed, open as writer */
+	const char *mount;		   /* borrowed; "" = none */
+	void (*counters)(struct buf *out); /* appends str name, u64 number, …; or NULL */
+	struct hlc clock;		   /* has seen every stamp that VERB_NOW brought */
 };
 
 /*

@@ -260,14 +260,15 @@ static void server_free(struct store_server *v)
 	free(v);
 }
 
-int store_server_start(struct store *s, const char *mount, struct store_server **ret)
+int store_server_start(struct store *s, const char *mount, void (*counters)(struct buf *out),
+		       struct store_server **ret)
 {
 	struct store_server *v = mb_xcalloc(1, sizeof(*v));
 	int err = 0;
 
 	v->listener = -1;
 	v->mount = mb_xstrdup(mount ? mount : "");
-	v->serve = (struct serve){.store = s, .mount = v->mount};
+	v->serve = (struct serve){.store = s, .mount = v->mount, .counters = counters};
 	v->dir = open(store_dir(s), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	v->stop = eventfd(0, EFD_CLOEXEC);
 	if (v->dir < 0 || v->stop < 0)

@@ -9,11 +9,14 @@
 #ifndef MB_STORE_SERVER_H
 #define MB_STORE_SERVER_H
 
+#include "backends/base/buf.h"
 #include "backends/store/store.h"
 
-/* Server: a thread of the writer.  `mount` is where the tree is mounted, or NULL for none. */
+/* Server: a thread of the writer.  `mount` is where the tree is mounted, or NULL for none; `counters`
+ * (or NULL) appends what the mount counted, as str name, u64 number, …; called in the server's thread. */
 struct store_server;
-int store_server_start(struct store *s, const char *mount, struct store_server **ret);
+int store_server_start(struct store *s, const char *mount, void (*counters)(struct buf *out),
+		       struct store_server **ret);
 void store_server_stop(struct store_server *v);
 
 /* Client. */
@@ -35,6 +38,9 @@ int store_client_digest(struct store_client *c, const struct guid *guid, uint64_
 			struct digest *ret);
 int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret);
 int store_client_allow_mass_expunge(struct store_client *c, bool allow);
+/* Calls fn for each counter of the mount (name borrowed); none without a mount. */
+int store_client_counters(struct store_client *c,
+			  void (*fn)(const char *name, uint64_t n, void *arg), void *arg);
 
 /* Backing watch: a thread with inotify on every cur and new of the tree (and the tree's own
  * directories), so that changes made behind our back are scanned within milliseconds. */

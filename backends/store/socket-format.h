@@ -19,6 +19,7 @@
  *   VERB_DIGEST       16 GUID, u64 copy id                32 digest
  *   VERB_NOW          u64 time, u64 replica (seen)        u64 time, u64 replica
  *   VERB_ALLOW        u8 allow
+ *   VERB_COUNTERS                                         str name, u64 number, …: requests by kind
  */
 #ifndef MB_STORE_SOCKET_FORMAT_H
 #define MB_STORE_SOCKET_FORMAT_H
@@ -26,6 +27,7 @@
 #define SOCKET_NAME "socket"
 #define SOCKET_VERSION 1
 #define FRAME_MAX (2u << 20)
+#define COUNTER_NAME_MAX 64 /* bytes */
 
 enum socket_verb {
 	VERB_HELLO = 1,
@@ -37,6 +39,7 @@ enum socket_verb {
 	VERB_DIGEST,
 	VERB_NOW,
 	VERB_ALLOW,
+	VERB_COUNTERS,
 };
 
 #endif

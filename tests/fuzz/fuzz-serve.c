@@ -104,7 +104,7 @@ static void put_request(struct buf *out, struct prng *p, unsigned n)
 {
 	BUF_AUTO struct buf b = BUF_INIT;
 	struct record r = {0};
-	uint8_t verb = n % 2 ? (uint8_t)(1 + prng_below(p, VERB_ALLOW)) : VERB_PUT;
+	uint8_t verb = n % 2 ? (uint8_t)(1 + prng_below(p, VERB_COUNTERS)) : VERB_PUT;
 
 	buf_put_u8(&b, verb);
 	if (verb == VERB_PUT) {

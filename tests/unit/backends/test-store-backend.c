@@ -130,7 +130,7 @@ static void serve(struct store_dir *d, struct writer *w)
 	struct store *s = NULL;
 	char c = 1;
 
-	if (store_open(d->dir, STORE_WRITE, &s) || store_server_start(s, NULL, &v))
+	if (store_open(d->dir, STORE_WRITE, &s) || store_server_start(s, NULL, NULL, &v))
 		_exit(1);
 	if (write(w->up[1], &c, 1) != 1 || read(w->down[0], &c, 1) < 0)
 		_exit(1);

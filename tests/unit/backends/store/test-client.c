@@ -19,6 +19,15 @@ struct pair {
 	struct store_client *c;
 };
 
+/* What a mount would have counted. */
+static void count_two(struct buf *out)
+{
+	buf_put_str(out, "lookup");
+	buf_put_u64(out, 3);
+	buf_put_str(out, "read");
+	buf_put_u64(out, 5000000000);
+}
+
 static int setup(void **state)
 {
 	struct pair *p = mb_xcalloc(1, sizeof(*p));
@@ -28,7 +37,8 @@ static int setup(void **state)
 		return -1;
 	p->d = d;
 	*state = p;
-	return store_server_start(p->d->s, NULL, &p->v) || store_client_connect(p->d->dir, &p->c);
+	return store_server_start(p->d->s, NULL, count_two, &p->v) ||
+	       store_client_connect(p->d->dir, &p->c);
 }
 
 static int teardown(void **state)
@@ -151,13 +161,28 @@ static void a_step_stays_in_the_mount(void **state)
 	assert_true(step(p, STEP_MKDIR, NULL, "out/escaped") < 0);
 }
 
+static void add_counter(const char *name, uint64_t n, void *arg)
+{
+	buf_printf(arg, "%s=%llu ", name, (unsigned long long)n);
+}
+
+static void the_mount_s_counters(void **state)
+{
+	BUF_AUTO struct buf said = BUF_INIT;
+	struct pair *p = *state;
+
+	assert_int_equal(store_client_counters(p->c, add_counter, &said), 0);
+	assert_string_equal(buf_cstr(&said), "lookup=3 read=5000000000 ");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(an_arrival_is_put),	      T(a_scan_tells_what_it_found),
 		T(the_rest_of_the_verbs),     T(a_writer_that_went_away_is_noticed),
-		T(a_step_is_one_system_call), T(a_step_stays_in_the_mount),
+		T(the_mount_s_counters),      T(a_step_is_one_system_call),
+		T(a_step_stays_in_the_mount),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

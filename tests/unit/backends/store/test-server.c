@@ -44,7 +44,7 @@ static void the_socket_is_private_and_goes_at_the_end(void **state)
 	struct stat st;
 	MB_AUTO_FREE char *path = mb_xasprintf("%s/" SOCKET_NAME, d->dir);
 
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	assert_int_equal(lstat(path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
 	assert_int_equal(st.st_mode & 0777, 0600);
@@ -62,7 +62,7 @@ static void a_dead_ones_socket_is_replaced(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(store_client_connect(d->dir, &c), -ECONNREFUSED);
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	assert_int_equal(store_client_connect(d->dir, &c), 0);
 	store_client_close(c);
 	store_server_stop(v);
@@ -77,7 +77,7 @@ static void nonsense_is_answered_once(void **state)
 	char rest;
 
 	put_le32(huge, FRAME_MAX + 1);
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	MB_AUTO_CLOSE int a = connect_raw(d);
 	assert_int_equal(send(a, huge, sizeof(huge), 0), sizeof(huge));
 	assert_int_equal(answer_of(a), MB_E_PROTOCOL);
@@ -97,7 +97,7 @@ static void pipelined_requests_are_all_answered(void **state)
 	uint8_t flush[5] = {1, 0, 0, 0, VERB_FLUSH};
 	enum { N = 3000 };
 
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	MB_AUTO_CLOSE int fd = connect_raw(d);
 	for (int i = 0; i < N; i++)
 		assert_int_equal(send(fd, flush, sizeof(flush), 0), sizeof(flush));
@@ -115,7 +115,7 @@ static void a_request_may_come_byte_by_byte(void **state)
 	struct store_server *v = NULL;
 	uint8_t hello[9] = {5, 0, 0, 0, VERB_HELLO, SOCKET_VERSION, 0, 0, 0};
 
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	MB_AUTO_CLOSE int fd = connect_raw(d);
 	for (size_t i = 0; i < sizeof(hello); i++)
 		assert_int_equal(send(fd, hello + i, 1, 0), 1);
@@ -142,7 +142,7 @@ static void several_at_once(void **state)
 	struct store_server *v = NULL;
 	pthread_t t[8];
 
-	assert_int_equal(store_server_start(d->s, NULL, &v), 0);
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, hammer, d), 0);
 	for (int i = 0; i < 8; i++) {
