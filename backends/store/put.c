@@ -473,7 +473,7 @@ static bool makes_sense(const struct record *want)
 	case REC_MAILBOX_SUBSCRIBE:
 	case REC_MAILBOX_MERGE:
 	case REC_MAILBOX_STATE:
-		return !guid_is_zero(&want->mailbox.guid);
+		return !guid_is_zero(&want->mailbox.guid) && want->mailbox.part;
 	case REC_ALIAS:
 		return !guid_is_zero(&want->copy.guid) && !guid_is_zero(&want->old_guid);
 	case REC_PEER:
