@@ -141,12 +141,15 @@ static void plan_mailbox(struct planner *p, const struct mailbox *now, uint32_t 
 		add_visible(p, &item);
 }
 
+/* A digest that a side has not made yet is no news to it: it can make it of its own file. */
 static bool copy_differs(const struct pair *pair, int side)
 {
 	if (!pair->was[side])
 		return true;
-	struct copy was = seen_copy(pair->was[side]);
-	return !copy_equal(&was, &pair->now);
+	struct copy was = seen_copy(pair->was[side]), now = pair->now;
+	if (!digest_known(&was.digest))
+		now.digest = was.digest;
+	return !copy_equal(&was, &now);
 }
 
 static void plan_copy(struct planner *p, const struct pair *pair)

@@ -36,6 +36,7 @@ struct session {
 	bool full;
 	uint64_t agreed; /* clock time of that agreement, 0 = none */
 	bool known;	 /* both sides have a sync state that agrees with `since` */
+	bool met;	 /* both have a sync state of each other, whatever a state string says */
 	char *home;	 /* owned: the destination by which the peer goes to us, if it does */
 	struct gather gather;
 	struct merge_result merged;
@@ -154,7 +155,7 @@ static int ask_peer(struct session *s)
 		return 0;
 	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, NULL, &theirs);
 	if (err == -ENOENT || (err >= 0 && theirs.replica != s->info[0].replica)) {
-		s->known = false;
+		s->known = s->met = false;
 		err = 0;
 	} else if (err >= 0 && s->known && !position_equal(&theirs.remote, &s->since[0])) {
 		s->known = position_good(s, 0, &theirs.remote);
@@ -191,7 +192,7 @@ static int agree(struct session *s)
 	if (err < 0)
 		return err;
 	err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);
-	s->known = err >= 0 && mine.replica == s->info[1].replica;
+	s->known = s->met = err >= 0 && mine.replica == s->info[1].replica;
 	if (s->known) {
 		s->since[0] = mine.local;
 		s->since[1] = mine.remote;
@@ -475,12 +476,25 @@ static int put_state(struct session *s, int side)
 				    .synced_ns = clock_wall_ns()}};
 
 	if (!has_log(s, side))
-		return 0; /* its map is its memory */
+		return 0; /* see confirm() */
 	/* Who comes to it does not become a destination of the peer. */
 	const char *destination = side ? s->home : peer->destination;
 	char *own MB_AUTO_FREE = mb_xstrdup(destination ? destination : "");
 	r.peer.destination = own;
 	return put_one(s, side, &r);
+}
+
+/* The map of a side without a log is told that the other has its news. */
+static int confirm(struct session *s)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++) {
+		struct record r = {.type = REC_PEER, .peer = {.replica = s->info[1 - i].replica}};
+		if (!has_log(s, i))
+			err = put_one(s, i, &r);
+	}
+	return err;
 }
 
 static int remember(struct session *s)
@@ -527,12 +541,15 @@ static int finish(struct session *s, bool changed_before)
 		tell_state(s, s->since);
 		return 0;
 	}
-	int err = s->ret->changed ? move_past_echo(s) : 0;
-	bool moved = !s->known || news || changed_before || s->ret->changed || worth_moving(s);
+	bool lost = s->opt->state ? !s->met : !s->known;
+	bool moved = lost || news || changed_before || s->ret->changed || worth_moving(s);
+	int err = moved || s->full ? confirm(s) : 0;
+	if (err >= 0 && s->ret->changed)
+		err = move_past_echo(s);
 	if (err >= 0 && moved)
 		err = remember(s);
 	if (err >= 0)
-		tell_state(s, moved ? s->end : s->since);
+		tell_state(s, moved || s->full ? s->end : s->since);
 	return err;
 }
 

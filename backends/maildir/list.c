@@ -317,7 +317,7 @@ static int look_at_box(struct maildir *m, struct md_box *box, bool full)
 		return 0;
 	forget_young(t);
 	if (memcmp(t, box->times, sizeof(t)) != 0)
-		box->dirty = true;
+		box->stale_times = true;
 	memcpy(box->times, t, sizeof(t));
 	return 0;
 }

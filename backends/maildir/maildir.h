@@ -124,7 +124,8 @@ struct md_box {
 	bool unmade;	/* its directory is still to be made */
 	bool moved;	/* by the plan that settle.c makes */
 	bool dirty;
-	bool touched; /* changed by us since the last commit */
+	bool stale_times; /* nor the times: they are written along with something else */
+	bool touched;	  /* changed by us since the last commit */
 	bool tmp_cleaned;
 	bool letters_read;
 	char *letters[LETTERS]; /* owned: keyword of each letter, from dovecot-keywords */

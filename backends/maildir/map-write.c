@@ -143,11 +143,11 @@ int md_batch_boxes(struct maildir *m)
 	struct md_box *box, *next;
 
 	HASH_ITER (hh, m->boxes, box, next) {
-		int err = box->dirty ? put_box(m, box) : 0;
+		int err = box->dirty || box->stale_times ? put_box(m, box) : 0;
 
 		if (err)
 			return err;
-		box->dirty = false;
+		box->dirty = box->stale_times = false;
 	}
 	return 0;
 }

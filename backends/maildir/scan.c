@@ -196,6 +196,12 @@ struct naming {
 	bool changed;
 };
 
+static bool ask_local(struct naming *c)
+{
+	c->asked = c->asked || c->m->local->ops->tree(c->m->local, &c->local) >= 0;
+	return c->asked;
+}
+
 /* The live local mailbox with these parts, unless the map has it under another name. */
 static bool local_guid(struct naming *c, char **parts, size_t n, struct guid *ret,
 		       struct stamp *ret_at)
@@ -203,9 +209,8 @@ static bool local_guid(struct naming *c, char **parts, size_t n, struct guid *re
 	const struct mailbox *node = NULL;
 	struct guid parent = GUID_ZERO;
 
-	if (!c->asked && c->m->local->ops->tree(c->m->local, &c->local) < 0)
+	if (!ask_local(c))
 		return false;
-	c->asked = true;
 	for (size_t i = 0; i < n; i++) {
 		node = tree_child(&c->local, &parent, parts[i]);
 		if (!node)
@@ -319,11 +324,21 @@ static int name_box(struct naming *c, struct md_box *box)
 	return err;
 }
 
-static void fill_node(struct maildir *m, struct md_box *box)
+/* The map has one stamp for the name and for a revival: of one that was revived, the name is older. */
+static struct stamp name_stamp(struct naming *c, const struct md_box *box)
 {
+	const struct mailbox *there = ask_local(c) ? tree_find(&c->local, &box->guid) : NULL;
+	struct stamp seen = there ? mailbox_seen(there) : STAMP_NONE;
+
+	return there && stamp_compare(&seen, &box->named_at) == 0 ? there->named_at : box->named_at;
+}
+
+static void fill_node(struct naming *c, struct md_box *box)
+{
+	struct maildir *m = c->m;
 	struct mailbox *node = md_node(m, box);
 
-	node->named_at = box->misplaced ? STAMP_NONE : box->named_at;
+	node->named_at = box->misplaced ? STAMP_NONE : name_stamp(c, box);
 	/* Without a name of its own it still lives. */
 	if (box->misplaced)
 		node->revived = MD_BIRTH(m);
@@ -403,7 +418,7 @@ static int scan_dirs(struct maildir *m)
 		err = name_all(&names);
 	}
 	HASH_ITER (hh, m->boxes, box, next)
-		fill_node(m, box);
+		fill_node(&names, box);
 	tree_release(&names.local);
 	dirs_release(&d);
 	return err;
@@ -454,7 +469,7 @@ static int name_from_map(struct maildir *m)
 	int err = name_all(&names);
 
 	HASH_ITER (hh, m->boxes, box, next)
-		fill_node(m, box);
+		fill_node(&names, box);
 	tree_release(&names.local);
 	return err;
 }

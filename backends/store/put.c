@@ -209,6 +209,20 @@ static int expunge_missing(struct copy_put *c)
 	return MB_E_STALE;
 }
 
+/* Its file was written to behind our back: that is looked at first, for an edit is a new message and
+ * is not expunged with the old one. */
+static int expunge_written(struct copy_put *c)
+{
+	struct stat st;
+
+	if (!c->old.ino || at_stat(c->s->mail_fd, c->old_path, &st) < 0 ||
+	    ((uint64_t)st.st_size == c->old.copy.size &&
+	     (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == c->old.mtime_ns))
+		return 0;
+	c->s->rescan = c->s->recheck = true;
+	return MB_E_STALE;
+}
+
 static int change_files(struct copy_put *c, enum record_type type)
 {
 	int err;
@@ -217,7 +231,9 @@ static int change_files(struct copy_put *c, enum record_type type)
 	case REC_EXPUNGE:
 		if (!c->present || !c->old_path)
 			return 0;
-		err = file_to_deleted(c->s, c->old_path, &c->old, false, &c->kept);
+		err = expunge_written(c);
+		if (err >= 0)
+			err = file_to_deleted(c->s, c->old_path, &c->old, false, &c->kept);
 		if (err == -ENOENT)
 			return expunge_missing(c);
 		if (err >= 0 && !c->quiet)

@@ -136,7 +136,7 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	err = scan_tree(&sc);
 	sc.subscriptions = subscriptions_changed(s, sc.tx);
 	index_abort(MB_TAKE(sc.tx));
-	sc.full = full;
+	sc.full = full || s->recheck;
 	sc.steady = true;
 	if (err >= 0 && anything_to_do(&sc)) {
 		err = change_begin(s, &sc.tx);
@@ -144,7 +144,7 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 			err = change_end(s, sc.tx, scan_changed(&sc));
 	}
 	if (err >= 0 && ret->errors == 0 && sc.steady) {
-		s->rescan = false;
+		s->rescan = s->recheck = false;
 		s->was_clean = true; /* what the stop left has been judged */
 	}
 	scan_release(&sc);

@@ -96,6 +96,7 @@ struct store {
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;
 	bool rescan;		 /* something came in whose files were not looked at */
+	bool recheck;		 /* at the next scan, contents as well: one was written to */
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;
 	struct expected *expected;

@@ -238,6 +238,17 @@ static void aliases(struct world *w)
 	merged_release(&m);
 }
 
+/* One that was made for pairing and is known to one side only is no reason to write. */
+static void digests_are_no_news(struct world *w)
+{
+	base(w);
+	memset(&find_copy(w->a, w->m, 0)->digest, 0, sizeof(struct digest));
+	struct merged m = merge_now(w);
+	assert_int_equal(m.r.plan[0].n, 0);
+	assert_int_equal(m.r.plan[1].n, 0);
+	merged_release(&m);
+}
+
 static void nothing_at_all(struct world *w)
 {
 	struct merge_input in = {0};
@@ -258,6 +269,7 @@ static struct row rows[] = {
 	{"a side without UIDs and subscriptions", without_uids},
 	{"what a side without UIDs delivers gets one", gets_uids},
 	{"an alias, and no arrival", aliases},
+	{"a digest that one side has not made yet", digests_are_no_news},
 	{"two empty sides", nothing_at_all},
 };
 

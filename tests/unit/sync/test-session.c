@@ -243,6 +243,29 @@ static void a_state_string_replaces_what_is_remembered(void **state)
 	session_result_release(&r3);
 }
 
+/* A script that never has a state yet: everything is compared, and nothing written. */
+static void no_state_string_of_a_known_pair_writes_nothing(void **state)
+{
+	struct pair *p = *state;
+	struct session_options o = {.state = "", .want_state = true};
+
+	deliver(p->a, "one");
+	sync_changed(p);
+	struct position a = position_of(p->a), b = position_of(p->b);
+	struct session_result r = run_with(p, &o, 0);
+	assert_true(r.full);
+	assert_false(r.changed);
+	struct position a2 = position_of(p->a), b2 = position_of(p->b);
+	assert_true(position_equal(&a, &a2));
+	assert_true(position_equal(&b, &b2));
+	o.state = r.state;
+	struct session_result next = run_with(p, &o, 0);
+	assert_false(next.full);
+	assert_false(next.state_refused);
+	session_result_release(&r);
+	session_result_release(&next);
+}
+
 static void a_bad_or_foreign_state_string_means_full(void **state)
 {
 	struct pair *p = *state;
@@ -286,6 +309,7 @@ int main(void)
 		T(a_dry_run_changes_nothing),
 		T(a_store_is_not_its_own_peer),
 		T(a_state_string_replaces_what_is_remembered),
+		T(no_state_string_of_a_known_pair_writes_nothing),
 		T(a_bad_or_foreign_state_string_means_full),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

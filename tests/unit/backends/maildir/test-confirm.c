@@ -27,11 +27,29 @@ static void told_again_is_told_the_same(void **state)
 	assert_string_equal(letters, "");
 }
 
+/* What the sync brought over is agreed when it ends: a full comparison then has nothing to write. */
+static void told_and_taken_is_agreed_at_once(void **state)
+{
+	struct foreign *f = *state;
+	struct position before, after;
+
+	foreign_write(f, "new/1.a.host", "one\n");
+	foreign_sync(f);
+	foreign_rename(f, "new/1.a.host", "cur/1.a.host:2,S");
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->local->ops->position(f->local, &before), 0);
+	f->full = true;
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->local->ops->position(f->local, &after), 0);
+	assert_true(position_equal(&before, &after));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
 		T(told_again_is_told_the_same),
+		T(told_and_taken_is_agreed_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

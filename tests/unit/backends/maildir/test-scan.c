@@ -76,6 +76,27 @@ static void an_empty_directory_is_filled(void **state)
 }
 
 /* Copied back from a backup: every inode is another, and nothing else. */
+/* Its stamp is that of the revival; the name is as old as it was. */
+static void a_revived_mailbox_was_not_renamed(void **state)
+{
+	struct foreign *f = *state;
+	struct position before, after;
+
+	foreign_mkdir(f, ".F");
+	foreign_write(f, ".F/cur/1.a.host:2,", "one\n");
+	foreign_sync(f);
+	struct guid box = local_box(f, "F");
+	foreign_rmdir(f, ".F");
+	local_deliver(f, box, "late\n");
+	foreign_sync(f);
+	assert_true(foreign_exists(f, ".F/cur"));
+	assert_int_equal(f->local->ops->position(f->local, &before), 0);
+	f->full = true;
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->local->ops->position(f->local, &after), 0);
+	assert_true(position_equal(&before, &after));
+}
+
 static void another_inode_is_no_change(void **state)
 {
 	struct foreign *f = *state;
@@ -96,11 +117,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(an_empty_root_stops_everything),
-		T(links_and_dotfiles_are_no_mail),
-		T(a_folder_without_new_and_tmp_is_repaired),
-		T(an_empty_directory_is_filled),
-		T(another_inode_is_no_change),
+		T(an_empty_root_stops_everything),	     T(links_and_dotfiles_are_no_mail),
+		T(a_folder_without_new_and_tmp_is_repaired), T(an_empty_directory_is_filled),
+		T(a_revived_mailbox_was_not_renamed),	     T(another_inode_is_no_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

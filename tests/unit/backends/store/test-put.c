@@ -325,6 +325,43 @@ static void an_expunge_does_not_take_an_edit_away(void **state)
 	store_consistent(d);
 }
 
+/* Row 29: no scan looks at contents each time, but before an expunge the file is looked at. */
+static void a_file_written_in_place_is_looked_at_before_it_goes(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+	struct guid g;
+
+	store_deliver(d, "", "1.x", "before");
+	g = store_guid(d, "1.x");
+	store_dir_rescan(d, &r);
+	outside_write(d, "new/1.x", "before and after");
+	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
+	assert_text(d, "new/1.x", "before and after");
+	store_dir_rescan(d, &r);
+	assert_int_equal(r.edited, 1);
+	peer_change(d, &g, expunge); /* the old one, once more */
+	assert_text(d, "new/1.x", "before and after");
+	store_consistent(d);
+}
+
+static void a_touched_file_goes_after_a_look(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+	struct guid g;
+
+	store_deliver(d, "", "1.x", "body");
+	g = store_guid(d, "1.x");
+	outside_write(d, "new/1.x", "body");
+	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
+	store_dir_rescan(d, &r);
+	assert_int_equal(r.edited, 0);
+	assert_int_equal(peer_change(d, &g, expunge), 1);
+	assert_list(d, "");
+	store_consistent(d);
+}
+
 static void a_lost_body_comes_back(void **state)
 {
 	struct store_dir *d = *state;
@@ -570,6 +607,8 @@ int main(void)
 		TEST(a_file_that_is_elsewhere_is_stale),
 		TEST(an_expunge_of_what_is_gone_is_logged),
 		TEST(an_expunge_does_not_take_an_edit_away),
+		TEST(a_file_written_in_place_is_looked_at_before_it_goes),
+		TEST(a_touched_file_goes_after_a_look),
 		TEST(a_lost_body_comes_back),
 		TEST(two_guids_become_one_message),
 		TEST(states_of_peers),
