@@ -231,27 +231,42 @@ class Replica:
 
 
 class World:
-    """Replicas A and B, and who starts."""
+    """Replicas A and B, who starts, and how deep the syncs look."""
 
-    def __init__(self, path, starter="a", plain="", layout="maildir++"):
+    def __init__(self, path, starter="a", plain="", layout="maildir++", depth="changed"):
         os.makedirs(path, exist_ok=True)
         self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layout)
         self.b = Replica(os.path.join(path, "b"), plain="b" in plain, layout=layout)
         self.local, self.remote = (self.a, self.b) if starter == "a" else (self.b, self.a)
         self.answer = {}
+        self.depth = depth
+        self.states = {}  # of stateful syncs: what the last one printed, for each starter
+        self.excepted = False
 
     @property
     def stores(self):
         return [r for r in (self.a, self.b) if not r.plain]
 
-    def sync(self, *options, code=0):
-        self.answer = self.local.sync(self.remote, *options, code=code)
-        return self.answer
+    def other(self, r):
+        return self.b if r is self.a else self.a
+
+    def sync(self, *options, code=0, by=None, **kw):
+        """One sync of the world's depth, started by `by` or the side that always starts."""
+        r = by or self.local
+        if self.depth == "full":
+            options = ("-f", *options)
+        elif self.depth == "stateful":
+            options = ("-s", self.states.get(r.path, ""), *options)
+        answer = r.sync(self.other(r), *options, code=code, **kw)
+        self.states[r.path] = answer.get("state") or self.states.get(r.path, "")
+        if r is self.local:
+            self.answer = answer
+        return answer
 
     def notice(self):
         """Both stores look at their files now: what follows is later than what was before."""
         for r in self.stores:
-            result = r.command("sync", "--dry-run", (self.b if r is self.a else self.a).destination)
+            result = r.command("sync", "--dry-run", self.other(r).destination)
             assert result.code == 0, result
 
     def said(self, part):
@@ -268,8 +283,8 @@ class World:
     def check_idle(self, *options):
         """Another sync, from either side, does nothing."""
         before = [r.log_bytes() for r in self.stores], self.a.tree(), self.b.tree()
-        for r in self.stores:
-            answer = r.sync(self.b if r is self.a else self.a, *options)
+        for r in sorted(self.stores, key=lambda r: r is not self.local):
+            answer = self.sync(*options, by=r)
             assert not any(answer["sent"].values()) and not any(answer["got"].values()), answer
             assert answer["notices"] == [], answer
         after = [r.log_bytes() for r in self.stores], self.a.tree(), self.b.tree()
