@@ -215,9 +215,12 @@ static int expunge_written(struct copy_put *c)
 {
 	struct stat st;
 
-	if (!c->old.ino || at_stat(c->s->mail_fd, c->old_path, &st) < 0 ||
-	    ((uint64_t)st.st_size == c->old.copy.size &&
-	     (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == c->old.mtime_ns))
+	if (!c->old.ino || at_stat(c->s->mail_fd, c->old_path, &st) < 0)
+		return 0;
+	/* of a damaged file only the time is known */
+	bool same_size = c->old.state == ENTRY_DAMAGED || (uint64_t)st.st_size == c->old.copy.size;
+	if (same_size &&
+	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == c->old.mtime_ns)
 		return 0;
 	c->s->rescan = c->s->recheck = true;
 	return MB_E_STALE;
