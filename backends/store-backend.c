@@ -216,12 +216,17 @@ static int sb_begin(struct backend *backend, uint64_t from, bool many)
 	b->from = from;
 	b->many = many;
 	b->bodies = 0;
-	return take_role(b);
+	int err = take_role(b);
+
+	if (!err && b->writer)
+		store_batch_begin(b->store);
+	return err;
 }
 
 /* ---- Bodies ----------------------------------------------------------------------------------- */
 
 #define STAGED_NAME_MAX 40
+#define BODIES_MAX 20000 /* of one batch that wait to be flushed, and their records with them */
 #define ALONE_MAX 8 /* bodies of one batch that are flushed by themselves; more go by one syncfs */
 
 static bool as_wanted(const struct copy *c, int fd, uint64_t size)
@@ -252,7 +257,7 @@ static int set_received(int fd, int64_t received_ns)
 /* Copies a body into the staged file `fd`, whole and durable (or flushed by commit). */
 static int fill_staged(struct store_backend *b, const struct copy *c, int body, int fd)
 {
-	bool alone = !b->many && (b->client || b->bodies++ < ALONE_MAX);
+	bool alone = b->bodies++ < ALONE_MAX || b->client;
 	uint64_t size = 0;
 	int err = io_copy(body, fd, &size);
 
@@ -260,9 +265,9 @@ static int fill_staged(struct store_backend *b, const struct copy *c, int body, 
 		err = MB_E_DAMAGED;
 	if (!err)
 		err = set_received(fd, c->received_ns);
-	if (!err && alone)
+	if (!err && alone && !b->many)
 		err = io_fsync(fd);
-	if (!err && !alone)
+	else
 		b->unsynced = true;
 	return err;
 }
@@ -313,6 +318,16 @@ static int put_body(struct store_backend *b, const struct record *want, int body
 	return ret;
 }
 
+/* What was put so far becomes durable: bodies before records. */
+static int settle(struct store_backend *b)
+{
+	if (b->unsynced && syncfs(store_staging_fd(b->store)) < 0)
+		return -errno;
+	b->unsynced = false;
+	b->bodies = ALONE_MAX;
+	return store_backend_flush(b);
+}
+
 static int sb_put(struct backend *backend, const struct record *want, int body)
 {
 	struct store_backend *b = store_backend_of(backend);
@@ -324,6 +339,10 @@ static int sb_put(struct backend *backend, const struct record *want, int body)
 	/* What the caller did not say comes from the peer of this batch. */
 	if (!r.origin.replica)
 		r.origin.replica = b->from;
+	int err = b->bodies >= BODIES_MAX ? settle(b) : 0;
+
+	if (err)
+		return err;
 	return body >= 0 ? put_body(b, &r, body) : submit(b, &r, NULL);
 }
 
@@ -332,11 +351,9 @@ static int sb_commit(struct backend *backend)
 	struct store_backend *b = store_backend_of(backend);
 	int err = 0, err2;
 
-	if (b->unsynced && syncfs(store_staging_fd(b->store)) < 0)
-		err = -errno;
-	b->unsynced = false;
-	if (!err)
-		err = store_backend_flush(b);
+	err = settle(b);
+	if (!err && b->writer)
+		err = store_batch_end(b->store);
 	err2 = b->ending || b->watch ? give_up_role(b) : 0;
 	b->ending = false;
 	store_backend_watch_update(b);

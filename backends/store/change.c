@@ -1,7 +1,7 @@
 /*
  * change.c - the one way to write the log and the index, and the queue of events.
  *
- * A change is: files (by the caller), then change_record() for each record, then change_commit().
+ * A change is: files (by the caller), then change_record() for each record, then change_end().
  * The index remembers up to which log position it has everything; what a stop leaves between the
  * log and the index is replayed at the next start (recover.c).
  */
@@ -95,16 +95,94 @@ int store_mark_dirty(struct store *s)
 	return 0;
 }
 
+/* ---- batches ---- */
+
+#define BATCH_MAX 256 /* changes in one transaction of the index */
+
+void store_batch_begin(struct store *s)
+{
+	s->batching = s->mode == STORE_WRITE && !s->flusher;
+}
+
+/* Commits what is open. */
+static int batch_settle(struct store *s)
+{
+	struct index_txn *tx = MB_TAKE(s->batch.tx);
+	int err;
+
+	if (!tx)
+		return 0;
+	index_share(s->index, NULL);
+	err = index_commit(tx);
+	if (err >= 0)
+		s->behind = false;
+	return err;
+}
+
+/* What was open is given up: the log has it. */
+static void batch_drop(struct store *s)
+{
+	index_share(s->index, NULL);
+	index_abort(MB_TAKE(s->batch.tx));
+}
+
+int store_batch_end(struct store *s)
+{
+	int err = batch_settle(s);
+
+	s->batching = false;
+	if (err < 0) {
+		s->rescan = true;
+		err = index_catch_up(s);
+	}
+	return err;
+}
+
+/* Ends one change of a batch.  true: all is well with the batch and the change. */
+static bool batch_end_change(struct store *s, int err, int *ret_failed)
+{
+	if (err < 0 && index_writes(s->batch.tx) == s->batch.writes &&
+	    s->appended == s->batch.appended)
+		return true; /* it left no trace */
+	if (err < 0)
+		batch_drop(s);
+	else if (++s->batch.n >= BATCH_MAX)
+		*ret_failed = batch_settle(s);
+	return err >= 0 && *ret_failed >= 0;
+}
+
+static int batch_open(struct store *s, struct index_txn **ret)
+{
+	if (!s->batch.tx) {
+		int err = index_begin(s->index, true, &s->batch.tx);
+
+		if (err < 0)
+			return err;
+		s->batch.n = 0;
+	}
+	index_share(s->index, s->batch.tx);
+	s->batch.writes = index_writes(s->batch.tx);
+	s->batch.appended = s->appended;
+	*ret = s->batch.tx;
+	return 0;
+}
+
+/* ---- changes ---- */
+
 int change_begin(struct store *s, struct index_txn **ret)
 {
 	int err;
 
 	if (s->mode != STORE_WRITE)
 		return -EROFS;
+	if (s->batch.tx)
+		return batch_open(s, ret);
 	err = store_mark_dirty(s);
 	if (err == 0 && s->behind)
 		err = index_catch_up(s);
-	return err < 0 ? err : index_begin(s->index, true, ret);
+	if (err < 0)
+		return err;
+	return s->batching ? batch_open(s, ret) : index_begin(s->index, true, ret);
 }
 
 int change_record(struct store *s, struct index_txn *tx, struct record *r)
@@ -140,7 +218,7 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 	return err < 0 ? err : index_write_applied(tx, &end);
 }
 
-int change_commit(struct store *s, struct index_txn *tx)
+static int commit(struct store *s, struct index_txn *tx)
 {
 	int err = index_commit(tx);
 
@@ -153,10 +231,14 @@ int change_end(struct store *s, struct index_txn *tx, int err)
 {
 	int failed = 0;
 
-	if (err >= 0)
-		failed = change_commit(s, tx);
-	else
+	if (tx == s->batch.tx) {
+		if (batch_end_change(s, err, &failed))
+			return err;
+	} else if (err >= 0) {
+		failed = commit(s, tx);
+	} else {
 		index_abort(tx);
+	}
 	if (s->behind) {
 		s->rescan = true; /* what only the index knew is looked at again */
 		if (index_catch_up(s) >= 0)

@@ -159,6 +159,8 @@ static uint32_t letters_for(struct store *s, const char *dir, const struct copy 
 	char *names[26];
 	uint32_t letters = same_mailbox ? old_letters : 0;
 
+	if (!letters && !c->flags.n_keywords)
+		return 0;
 	if (mailbox_keyword_letters(s, dir, names) == 0)
 		for (int i = 0; i < 26; i++) {
 			enum flag_bit bit;

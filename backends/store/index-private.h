@@ -42,8 +42,9 @@ struct index {
 	MDB_env *env;
 	MDB_dbi dbi[T_COUNT];
 	bool writable;
-	pthread_mutex_t lock; /* n_txns; held while the map changes its size */
-	unsigned n_txns;      /* transactions that are open or about to be */
+	pthread_mutex_t lock;	  /* n_txns; held while the map changes its size */
+	unsigned n_txns;	  /* transactions that are open or about to be */
+	struct index_txn *shared; /* borrowed, or NULL: see index_share() */
 };
 
 /* Of records applied in this transaction; goes to meta at commit. */
@@ -56,6 +57,7 @@ struct index_txn {
 	struct index *ix;
 	MDB_txn *txn;
 	bool write;
+	bool borrowed;	    /* txn is that of the shared write transaction */
 	int failed;	    /* first error of a write: the commit gives it */
 	uint64_t writes;    /* tells a walk that its keys may be out of date */
 	struct buf scratch; /* value being made by table_put() */

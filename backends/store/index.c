@@ -289,6 +289,12 @@ int index_begin(struct index *ix, bool write, struct index_txn **ret)
 
 	if (write && !ix->writable)
 		return -EACCES;
+	if (!write && ix->shared) {
+		*ret = mb_xcalloc(1, sizeof(**ret));
+		**ret = (struct index_txn){.ix = ix, .txn = ix->shared->txn, .borrowed = true};
+		index_marks_flush(ix->shared); /* an error is kept for its commit */
+		return 0;
+	}
 	count_txn(ix, 1);
 	r = mdb_txn_begin(ix->env, NULL, write ? 0 : MDB_RDONLY, &txn);
 	if (r == MDB_MAP_RESIZED) {
@@ -305,9 +311,20 @@ int index_begin(struct index *ix, bool write, struct index_txn **ret)
 	return 0;
 }
 
+void index_share(struct index *ix, struct index_txn *tx)
+{
+	ix->shared = tx;
+}
+
+uint64_t index_writes(const struct index_txn *tx)
+{
+	return tx->writes;
+}
+
 static void txn_free(struct index_txn *tx)
 {
-	count_txn(tx->ix, -1U);
+	if (!tx->borrowed)
+		count_txn(tx->ix, -1U);
 	buf_release(&tx->scratch);
 	buf_release(&tx->value);
 	free(tx);
@@ -330,7 +347,8 @@ void index_abort(struct index_txn *tx)
 {
 	if (!tx)
 		return;
-	mdb_txn_abort(tx->txn);
+	if (!tx->borrowed)
+		mdb_txn_abort(tx->txn);
 	txn_free(tx);
 }
 

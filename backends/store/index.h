@@ -88,6 +88,14 @@ int index_sync(struct index *ix); /* flush to disk: at a clean stop */
 int index_begin(struct index *ix, bool write, struct index_txn **ret);
 int index_commit(struct index_txn *tx);
 void index_abort(struct index_txn *tx); /* also ends a read transaction; NULL does nothing */
+/*
+ * From now on read transactions of this process see what the open write transaction `tx` has; NULL:
+ * what was committed, as before.  For a process in which one thread alone uses the index: such a read
+ * may not be open across a write, or across the end of tx, which ends the sharing first.
+ */
+void index_share(struct index *ix, struct index_txn *tx);
+/* Has anything been put or dropped, or was it tried, since this gave the same number? */
+uint64_t index_writes(const struct index_txn *tx);
 
 /* meta.  get: -ENOENT when it is not there, -EINVAL when it is not `len` bytes long. */
 int index_meta_get(struct index_txn *tx, const char *name, void *dst, size_t len);

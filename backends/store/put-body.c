@@ -107,6 +107,11 @@ static int place_known_body(struct copy_put *c, int dir, const char *name)
 	return err < 0 ? err : l.result;
 }
 
+static int64_t stat_mtime_ns(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 static void set_received(int dir, const char *name, int64_t received_ns)
 {
 	struct timespec t[2] = {
@@ -135,7 +140,8 @@ int put_place_body(struct copy_put *c)
 		c->new.size = (uint64_t)st.st_size; /* a peer that did not know */
 	if ((uint64_t)st.st_size != c->new.size)
 		return MB_E_DAMAGED; /* cut off on its way */
-	set_received(c->s->staging_fd, c->staged, c->new.received_ns);
+	if (stat_mtime_ns(&st) != c->new.received_ns)
+		set_received(c->s->staging_fd, c->staged, c->new.received_ns);
 	int err = file_give(c->s, c->s->staging_fd, c->staged);
 
 	if (err >= 0)

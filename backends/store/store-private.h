@@ -85,6 +85,13 @@ struct store {
 	bool in_order;	   /* the file system writes renames no later than a flush of the log */
 	bool tree_touched; /* files were renamed or unlinked since the last flush */
 	bool behind;	   /* the log has records that the index does not have */
+	bool batching;	   /* changes share a transaction of the index: store_batch_begin() */
+	struct {
+		struct index_txn *tx; /* open, or NULL */
+		unsigned n;	      /* changes in it */
+		uint64_t writes;      /* index_writes() when the last of them began, */
+		uint64_t appended;    /* and `appended` */
+	} batch;
 	uint64_t appended; /* records so far: tells whether a change got into the log */
 	bool log_lost;	   /* part of the log was damaged when it was last read */
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
@@ -144,7 +151,6 @@ void store_unlock(struct store *s); /* and delivers queued events */
 int change_begin(struct store *s, struct index_txn **ret);
 /* Appends and applies.  r->at is set when it has no stamp, origin.replica when it is 0. */
 int change_record(struct store *s, struct index_txn *tx, struct record *r);
-int change_commit(struct store *s, struct index_txn *tx); /* ends tx in any case */
 /* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns err. */
 int change_end(struct store *s, struct index_txn *tx, int err);
 int index_catch_up(struct store *s); /* replays the log from where the index stands */

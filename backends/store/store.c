@@ -529,7 +529,9 @@ void store_close(struct store *s)
 		return;
 	if (s->mode == STORE_WRITE) {
 		store_lock(s);
-		err = stop_cleanly(s);
+		err = store_batch_end(s);
+		if (err >= 0)
+			err = stop_cleanly(s);
 		store_unlock(s);
 	}
 	if (err < 0)

@@ -188,6 +188,15 @@ struct store_step {
 	char *from, *to; /* owned; relative to the mount */
 };
 int store_put(struct store *s, const struct record *want, const char *staged);
+/*
+ * Until store_batch_end() the index is written once for hundreds of changes, not for each.  Nothing
+ * else changes: files and log are written change by change, and what a stop leaves out of the index is
+ * taken from the log, as after any stop.  For a writer that is alone in its process; with a thread at
+ * the store it does nothing.  Begin twice is begin once.  end gives the error of the last write of the
+ * index when the log could not mend it; closing the store ends it too.
+ */
+void store_batch_begin(struct store *s);
+int store_batch_end(struct store *s);
 
 /*
  * The same, to be made through the mount by process `pid` so that inotify sees it: gives the system

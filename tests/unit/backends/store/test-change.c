@@ -210,6 +210,106 @@ static void the_index_remembers_how_far_it_is(void **state)
 	assert_true(position_equal(&end, &applied));
 }
 
+/* ---- batches ---- */
+
+static int put_arrivals(struct store_dir *d, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct guid g = guid_new();
+		struct record r;
+
+		peer_copy(&r, &g, &GUID_INBOX, "hello");
+		peer_stage(d, "body", "hello");
+		int err = store_put(d->s, &r, "body");
+		record_release(&r);
+		if (err != 1)
+			return err < 0 ? err : -EINVAL;
+	}
+	return 0;
+}
+
+static uint32_t uid_next(struct store_dir *d)
+{
+	struct mailbox m;
+
+	store_get_box(d, "INBOX", &m);
+	uint32_t next = m.uid_next;
+	mailbox_release(&m);
+	return next;
+}
+
+static void a_batch_is_seen_by_its_own_process(void **state)
+{
+	struct store_dir *d = *state;
+	struct index_txn *tx;
+	struct position in_index, end;
+
+	store_batch_begin(d->s);
+	store_batch_begin(d->s);
+	assert_int_equal(put_arrivals(d, 600), 0); /* more than two transactions hold */
+	assert_int_equal(uid_next(d), 601);
+	assert_int_equal(index_begin(d->s->index, false, &tx), 0);
+	assert_int_equal(index_read_applied(tx, &in_index), 0);
+	index_abort(tx);
+	assert_int_equal(log_end(d->s->log, &end), 0);
+	assert_true(position_equal(&in_index, &end));
+	assert_int_equal(store_batch_end(d->s), 0);
+	assert_int_equal(store_batch_end(d->s), 0);
+	store_consistent(d);
+	store_dir_reopen(d);
+	assert_int_equal(uid_next(d), 601);
+	store_consistent(d);
+}
+
+static int die_in_a_batch(struct store_dir *d)
+{
+	store_batch_begin(d->s);
+	return put_arrivals(d, 300);
+}
+
+/* The index lacks what was not committed; the log has it, and nothing is taken for new. */
+static void a_batch_that_is_cut_is_in_the_log(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_dir_kill(d, die_in_a_batch);
+	store_dir_open(d);
+	assert_int_equal(uid_next(d), 301);
+	uint64_t records = log_records(d);
+	store_consistent(d);
+	store_dir_reopen(d);
+	assert_int_equal(log_records(d), records);
+	assert_int_equal(uid_next(d), 301);
+}
+
+static void what_fails_in_a_batch_fails_alone(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = subscribe(d), missing;
+	struct guid g = guid_new();
+	struct index_txn *tx;
+
+	peer_copy(&missing, &g, &GUID_INBOX, "hello");
+	store_batch_begin(d->s);
+	assert_int_equal(put_arrivals(d, 3), 0);
+	assert_int_equal(store_put(d->s, &missing, NULL), -ENOENT); /* before it wrote anything */
+	assert_non_null(d->s->batch.tx);
+	assert_int_equal(put_arrivals(d, 3), 0);
+	assert_int_equal(change_begin(d->s, &tx), 0); /* after it was logged */
+	assert_int_equal(change_record(d->s, tx, &r), 0);
+	assert_int_equal(change_end(d->s, tx, -EIO), -EIO);
+	assert_null(d->s->batch.tx);
+	assert_true(is_subscribed(d));
+	assert_int_equal(put_arrivals(d, 3), 0);
+	assert_int_equal(uid_next(d), 10);
+	store_dir_reopen(d); /* closing it ends the batch */
+	assert_int_equal(uid_next(d), 10);
+	assert_true(is_subscribed(d));
+	store_consistent(d);
+	record_release(&missing);
+	record_release(&r);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -222,6 +322,9 @@ int main(void)
 		TEST(a_put_is_told_and_a_programs_call_is_not),
 		TEST(calls_may_come_from_any_thread),
 		TEST(the_index_remembers_how_far_it_is),
+		TEST(a_batch_is_seen_by_its_own_process),
+		TEST(a_batch_that_is_cut_is_in_the_log),
+		TEST(what_fails_in_a_batch_fails_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
