@@ -135,6 +135,7 @@ static int give_up_dirs(struct scan *sc, char **now)
 	return err;
 }
 
+/* `now` holds where they were, then. */
 static int take_dirs(struct scan *sc, char **now)
 {
 	int err = give_up_dirs(sc, now);
@@ -145,13 +146,30 @@ static int take_dirs(struct scan *sc, char **now)
 		if (!now[i])
 			continue;
 		change_event(sc->s, EVENT_RENAMED, now[i], b->dir, false);
-		free(b->dir);
-		b->dir = mb_xstrdup(now[i]);
+		char *was = b->dir;
+		b->dir = now[i];
+		now[i] = was;
 		b->gone = false;
 		b->changed = true;
 		err = mailbox_set_dir(sc->s, sc->tx, &b->guid, b->dir);
 	}
 	return err;
+}
+
+/* A directory that was made where a mailbox was before it was renamed; the walk took it for that
+ * mailbox's. */
+static void find_successors(struct scan *sc, char **was)
+{
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		MB_AUTO_FREE char *cur = was[i] ? path_join(was[i], "cur", NULL) : NULL;
+		struct dir_stamp st;
+		struct guid g;
+		int err;
+
+		if (cur && index_mailbox_by_dir(sc->tx, was[i], &g) == -ENOENT &&
+		    scan_stat_dir(sc->s->mail_fd, cur, &st, &err))
+			scan_add_dir(sc, was[i]);
+	}
 }
 
 int scan_moved_dirs(struct scan *sc)
@@ -161,6 +179,8 @@ int scan_moved_dirs(struct scan *sc)
 
 	if (find_moved(sc, now)) {
 		err = take_dirs(sc, now);
+		if (err >= 0)
+			find_successors(sc, now);
 		if (err >= 0)
 			err = mailboxes_follow_dirs(sc->s, sc->tx, &sc->origin,
 						    &sc->report->records);

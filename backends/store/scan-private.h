@@ -83,7 +83,8 @@ struct scan {
 };
 
 int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */
-int scan_moved_dirs(struct scan *sc); /* renames, swaps, rotations; names follow */
+void scan_add_dir(struct scan *sc, const char *dir); /* one that no mailbox has */
+int scan_moved_dirs(struct scan *sc);		     /* renames, swaps, rotations; names follow */
 int scan_judge_boxes(struct scan *sc);
 int scan_stat_box(struct scan *sc, struct scan_box *b);
 /* stat of a file that was listed in cur or new of b. */

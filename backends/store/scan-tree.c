@@ -162,7 +162,7 @@ static bool is_above_inbox_children(const struct scan *sc, const char *dir)
 	return sc->s->layout == LAYOUT_FS && ascii_casecmp(dir, "INBOX") == 0;
 }
 
-static void add_dir(struct scan *sc, const char *dir)
+void scan_add_dir(struct scan *sc, const char *dir)
 {
 	uint64_t ino = 0;
 
@@ -261,7 +261,7 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 		else
 			w->pending = true;
 	} else if (!known_dir(w->sc, path)) {
-		add_dir(w->sc, path);
+		scan_add_dir(w->sc, path);
 	}
 	if (w->sc->s->layout == LAYOUT_FS && w->depth < MAILBOX_DEPTH_MAX)
 		return walk_dir(w->sc, path, w->depth + 1, &w->pending);

@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -262,3 +263,28 @@ def test_trees(rounds):
             h.sync(starter, acted)
     finally:
         shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("layout", ["maildir++", "fs"])
+@pytest.mark.parametrize("how", ["renamed", "swapped and made again"])
+def test_made_where_another_was(tmp_path, layout, how):
+    """The new folder is seen at once, with its mail, and is not the old one."""
+    a, b = Side(tmp_path / "a", layout), Side(tmp_path / "b", layout)
+    for folder in (("F",), ("G",)):
+        a.make(folder)
+        a.store.deliver("old" + folder[0], folder=folder[0])
+    a.store.sync(b.store)
+    if how == "renamed":
+        a.move_tree(("F",), ("K",))
+        want = {(): [], ("F",): [body("new")], ("G",): [body("oldG")], ("K",): [body("oldF")]}
+    else:
+        a.move_tree(("F",), ("aside",))
+        a.move_tree(("G",), ("F",))
+        a.move_tree(("aside",), ("G",))
+        a.remove(("F",))
+        want = {(): [], ("F",): [body("new")], ("G",): [body("oldF")]}
+    a.make(("F",))
+    a.store.deliver("new", folder="F")
+    answer = a.store.sync(b.store)
+    assert a.tree() == b.tree() == want
+    assert answer["sent"]["new"] == 1, answer
