@@ -323,6 +323,8 @@ int recover_anew(struct store *s); /* sets the index aside and builds it from ch
  * directories that the index has are older than the names. */
 int recover_dirs(struct store *s, bool anew);
 int recover_staging(struct store *s);
+/* Links in deleted/ of messages that live go: a stop left them. */
+int recover_deleted(struct store *s);
 /* Files that the mount's programs are still writing: a scan leaves them alone. */
 bool unsettled_has(const struct store *s, const char *path);
 void unsettled_forget(struct store *s, const char *path);

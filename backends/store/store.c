@@ -353,6 +353,8 @@ static int look_at_files(struct store *s, bool clean)
 		err = intent_undo(s);
 	if (err >= 0 && !clean)
 		err = recover_dirs(s, false);
+	if (err >= 0 && !clean)
+		err = recover_deleted(s);
 	if (err >= 0)
 		err = recover_staging(s);
 	if (err >= 0)
