@@ -350,6 +350,7 @@ static int do_op(struct mailbox_put *p, const struct store_step *op, bool quiet)
 		return err;
 	case STEP_RENAME:
 		err = op_rename(p, op->from, op->to);
+		p->s->swapped |= strncmp(op->to, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0;
 		if (err >= 0 && !quiet)
 			change_event(p->s, EVENT_RENAMED, op->to, op->from, false);
 		return err;
@@ -528,8 +529,8 @@ int put_mailbox(struct store *s, const struct record *want)
 	m = tree_find(&p.tree, &p.guid);
 	renamed = err > 0 && m && p.known && what_happened(&p, m) == REC_MAILBOX_RENAME;
 	mailbox_put_release(&p);
-	if (renamed && mailboxes_finish(s) < 0) /* one that waited for this name to be free */
-		return MB_E_STALE;
+	if ((renamed || (err > 0 && s->swapped)) && mailboxes_finish(s) < 0)
+		return MB_E_STALE; /* one that waited for this name to be free */
 	return err;
 }
 
@@ -572,6 +573,8 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 	step_release(&op);
 	err = change_end(s, p.tx, err);
 	mailbox_put_release(&p);
+	if (err >= 0 && s->swapped && step->op == STEP_RMDIR) /* who waited for that name */
+		err = mailboxes_finish(s);
 	return err < 0 ? err : 1;
 }
 
@@ -596,6 +599,7 @@ int mailboxes_finish(struct store *s)
 	if (err < 0)
 		return err;
 	err = index_tree(tx, &t);
+	s->swapped = false;
 	for (size_t i = 0; i < t.n && err >= 0; i++) {
 		MB_AUTO_FREE char *dir = NULL, *wanted = NULL;
 		struct record want = {.type = REC_MAILBOX_STATE};
@@ -606,7 +610,11 @@ int mailboxes_finish(struct store *s)
 			continue;
 		unfinished =
 			mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && !same_name(s, dir, wanted);
-		if (!unfinished || name_is_taken(s, tx, &t, wanted))
+		if (unfinished && name_is_taken(s, tx, &t, wanted)) {
+			s->swapped = true;
+			continue;
+		}
+		if (!unfinished)
 			continue;
 		index_abort(tx);
 		mailbox_clone(&want.mailbox, &t.nodes[i]);

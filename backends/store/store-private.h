@@ -84,6 +84,7 @@ struct store {
 	bool was_clean;	   /* the stop before this start was clean, or the same boot goes on */
 	bool in_order;	   /* the file system writes renames no later than a flush of the log */
 	bool tree_touched; /* files were renamed or unlinked since the last flush */
+	bool swapped;	   /* a mailbox waits in .mbswap-GUID for its name to be free */
 	bool behind;	   /* the log has records that the index does not have */
 	bool batching;	   /* changes share a transaction of the index: store_batch_begin() */
 	struct {

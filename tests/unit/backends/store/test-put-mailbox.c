@@ -167,6 +167,47 @@ static void half_a_swap_loses_nothing(void **state)
 	free(list);
 }
 
+/* Two of one name, until the peer says what becomes of them: the one that waits comes home when the
+ * other has gone, whether it was deleted, merged or renamed. */
+static void who_waits_for_a_name_comes_home(void **state)
+{
+	struct store_dir *d = *state;
+
+	for (int how = 0; how < 3; how++) {
+		struct guid a = guid_new(), b = guid_new();
+		struct record ra, rb;
+		char *name = mb_xasprintf("Box%d", how), *mail = mb_xasprintf(".Box%d/cur", how);
+		char *first = mb_xasprintf(".Box%d", how);
+
+		peer_mailbox(&ra, &a, name);
+		assert_int_equal(store_put(d->s, &ra, NULL), 1);
+		store_deliver(d, first, "1.x", "of the first");
+		peer_mailbox(&rb, &b, name);
+		assert_int_equal(store_put(d->s, &rb, NULL), 1);
+		assert_true(d->s->swapped);
+		if (how == 0) {
+			rb.mailbox.dead = rb.mailbox.born;
+			rb.mailbox.dead_at = peer_stamp(5);
+		} else if (how == 1) {
+			rb.mailbox.merged_into = a;
+		} else {
+			name_it(&rb, "Elsewhere", 5);
+		}
+		assert_int_equal(store_put(d->s, &rb, NULL), 1);
+		assert_true(tree_has(d, mail));
+		assert_false(d->s->swapped);
+		char *in_it = mb_xasprintf(".Box%d/new/1.x", how);
+		assert_text(d, in_it, "of the first");
+		free(in_it);
+		store_consistent(d);
+		free(name);
+		free(mail);
+		free(first);
+		record_release(&ra);
+		record_release(&rb);
+	}
+}
+
 static void a_mailbox_with_mail_is_not_removed(void **state)
 {
 	struct store_dir *d = *state;
@@ -421,6 +462,7 @@ int main(void)
 		TEST(names_that_were_swapped),
 		TEST(names_that_went_round),
 		TEST(half_a_swap_loses_nothing),
+		TEST(who_waits_for_a_name_comes_home),
 		TEST(a_mailbox_with_mail_is_not_removed),
 		TEST(inbox_stays_inbox),
 		TEST(names_that_cannot_be_stored_are_refused),
