@@ -384,6 +384,8 @@ static void plan_side(struct planner *p, const struct node_order *order)
 	p->uid_next = side_uid_next(p->m, p->side);
 	bool *grows = raise_uid_next(p, work, n, before);
 
+	if (n)
+		MB_GROW(p->plan->items, p->plan->cap, n + nodes);
 	plan_merged_mailboxes(p, order, MERGED_FIRST);
 	plan_live_mailboxes(p, order, grows, before);
 	plan_merged_mailboxes(p, order, MERGED_AFTER_LIVE);

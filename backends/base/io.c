@@ -247,11 +247,19 @@ int io_create_at(int dir, const char *name, int flags, mode_t mode)
 	return err ? err : result(RETRY(openat(dir, name, flags, mode)));
 }
 
-/* true when the kernel copied everything from *offset on; else *offset is where it stopped, and
- * reading goes on there.  A file system may answer 0 though there is more to read. */
-static int copy_in_kernel(int from, int to, off_t *offset)
+/* -1 when the file system does not know it beforehand. */
+static off_t size_of(int fd)
 {
-	for (;;) {
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 ? st.st_size : -1;
+}
+
+/* *offset is where the kernel stopped: at `whole`, or reading goes on there.  A file system may answer 0
+ * though there is more to read. */
+static int copy_in_kernel(int from, int to, off_t whole, off_t *offset)
+{
+	while (*offset != whole) {
 		ssize_t n = RETRY(copy_file_range(from, offset, to, NULL, COPY_CHUNK, 0));
 
 		if (n > 0)
@@ -261,6 +269,7 @@ static int copy_in_kernel(int from, int to, off_t *offset)
 			return 0;
 		return -errno;
 	}
+	return 0;
 }
 
 static int copy_by_hand(int from, int to, off_t *offset)
@@ -284,11 +293,12 @@ static int copy_by_hand(int from, int to, off_t *offset)
 int io_copy(int from, int to, uint64_t *ret_size)
 {
 	off_t offset = 0;
+	off_t whole = size_of(from);
 	int err = step("copy");
 
 	if (!err)
-		err = copy_in_kernel(from, to, &offset);
-	if (!err)
+		err = copy_in_kernel(from, to, whole, &offset);
+	if (!err && offset != whole)
 		err = copy_by_hand(from, to, &offset);
 	if (!err && ret_size)
 		*ret_size = (uint64_t)offset;

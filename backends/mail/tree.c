@@ -31,7 +31,10 @@ struct copy *message_add(struct message *m, uint64_t id)
 {
 	struct copy *c;
 
-	MB_GROW(m->copies, m->cap, m->n + 1);
+	if (m->n == m->cap) { /* nearly all have one, and there may be a million of them */
+		m->cap = m->cap ? 2 * m->cap : 1;
+		m->copies = mb_xreallocarray(m->copies, m->cap, sizeof(*m->copies));
+	}
 	c = &m->copies[m->n++];
 	*c = (struct copy){.guid = m->guid, .id = id};
 	return c;

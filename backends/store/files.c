@@ -192,17 +192,23 @@ static int other_has_name(struct entry *e, void *arg)
 static bool base_free(struct store *s, struct index_txn *tx, const struct copy *c, const char *dir,
 		      const char *name)
 {
-	struct stat st;
+	MB_AUTO_CLOSE int box = -1;
 
 	if (index_by_name(tx, &c->place.mailbox, name, other_has_name, (void *)(uintptr_t)c) != 0)
 		return false;
-	for (int in_new = 0; in_new < 2; in_new++) {
-		MB_AUTO_FREE char *path = path_join(dir, in_new ? "new" : "cur", name);
+	box = at_open(s->mail_fd, dir, O_PATH | O_DIRECTORY, 0);
+	for (int in_new = 0; in_new < 2 && box >= 0; in_new++) {
+		MB_AUTO_FREE char *path = path_join(in_new ? "new" : "cur", NULL, name);
 		struct entry e = {0};
+		struct stat st;
+
+		/* Whatever it is that is there, and wherever a link leads: the name is taken. */
+		if (fstatat(box, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
 		bool ours = entry_at(tx, &c->place.mailbox, name, in_new, &e) == 0;
 
 		entry_release(&e);
-		if (!ours && at_stat(s->mail_fd, path, &st) == 0)
+		if (!ours)
 			return false;
 	}
 	return true;

@@ -146,6 +146,9 @@ int put_place_body(struct copy_put *c)
 
 	if (err >= 0)
 		err = intent_rename(c->s, NULL, c->new_path, st.st_ino);
-	return err < 0 ? err
-		       : io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
+	if (err >= 0)
+		err = io_renameat2(c->s->staging_fd, c->staged, dir, name, RENAME_NOREPLACE);
+	if (err >= 0 && fstatat(dir, name, &c->placed, AT_SYMLINK_NOFOLLOW) < 0)
+		c->placed.st_ino = 0;
+	return err;
 }

@@ -6,6 +6,7 @@
 #define MB_STORE_PUT_COPY_H
 
 #include "backends/store/store-private.h"
+#include <sys/stat.h>
 
 /* One put of a copy while it is being worked out. */
 struct copy_put {
@@ -22,6 +23,7 @@ struct copy_put {
 	char *target;	     /* "cur/NAME" or "new/NAME" wanted, when it lives */
 	char *new_path;	     /* of it in the tree */
 	char *kept;	     /* in deleted/, when this put expunged it */
+	struct stat placed;  /* of a staged body in its place; st_ino 0: not known */
 	bool mended;	     /* this put gave a damaged file its body back */
 	bool edited;	     /* a program is writing it: an expunge has to wait for that edit */
 };

@@ -294,8 +294,8 @@ static void undo_files(struct copy_put *c, enum record_type type)
 static int note_file(struct copy_put *c)
 {
 	struct entry e = {0};
-	struct stat st;
-	int err = at_stat(c->s->mail_fd, c->new_path, &st);
+	struct stat st = c->placed;
+	int err = st.st_ino ? 0 : at_stat(c->s->mail_fd, c->new_path, &st);
 
 	if (err >= 0)
 		err = index_get_entry(c->tx, &c->new.guid, c->new.id, &e);
