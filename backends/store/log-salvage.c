@@ -48,12 +48,14 @@ static int give(struct salvage *v, const struct log_header *h, const struct fram
 	struct record rec = {0};
 	int r = record_decode(f->payload, f->len, &rec);
 
-	if (r == MB_E_FORMAT)
+	if (r == MB_E_FORMAT) {
 		tell(v, h, f->offset, f->end - f->offset);
-	else if (!r)
+		return 0;
+	}
+	if (!r)
 		r = v->fn(&rec, &end, log_modseq_of(h, f->end), v->arg);
 	record_release(&rec);
-	return r == MB_E_FORMAT ? 0 : r;
+	return r;
 }
 
 /* The next right frame, wherever it is.  1, 0 at the end, or -errno. */

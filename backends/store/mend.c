@@ -253,6 +253,8 @@ int mend_copy(struct store *s, struct index_txn *tx, const struct entry *e, cons
 
 	if (err >= 0)
 		err = check_body(s, m.staged, &e->copy);
+	if (err == MB_E_DAMAGED && own)
+		err = -ENOENT; /* ours is no better: the caller may have one */
 	if (err >= 0 && path)
 		err = m.dir = at_open_parent(s->mail_fd, path, &m.name);
 	if (err >= 0)

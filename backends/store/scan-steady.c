@@ -16,6 +16,7 @@
 
 #define TICK_NS 20000000ll /* twice the longest tick (HZ=100) */
 #define TRIES 6
+#define ANY_SIZE UINT64_MAX /* of a damaged file: not what the entry says */
 
 static void forget_missing(struct scan *sc, size_t box)
 {
@@ -181,10 +182,11 @@ static int add_known(struct entry *e, void *arg)
 {
 	struct scan *sc = arg;
 
-	if (e->state != ENTRY_PRESENT || !e->ino)
+	if (!entry_has_file(e) || !e->ino)
 		return 0;
 	MB_GROW(sc->known, sc->cap_known, sc->n_known + 1);
-	sc->known[sc->n_known++] = (struct scan_known){e->ino, e->copy.size, e->mtime_ns};
+	sc->known[sc->n_known++] = (struct scan_known){
+		e->ino, e->state == ENTRY_DAMAGED ? ANY_SIZE : e->copy.size, e->mtime_ns};
 	return 0;
 }
 
@@ -205,6 +207,7 @@ int scan_may_arrive(struct scan *sc, const struct stat *st)
 	const struct scan_known key = {st->st_ino, (uint64_t)st->st_size,
 				       (int64_t)st->st_mtim.tv_sec * 1000000000 +
 					       st->st_mtim.tv_nsec};
+	const struct scan_known damaged = {key.ino, ANY_SIZE, key.mtime_ns};
 	int err = 0;
 
 	if (sc->steady)
@@ -216,5 +219,6 @@ int scan_may_arrive(struct scan *sc, const struct stat *st)
 	}
 	if (err < 0 || !sc->n_known)
 		return err < 0 ? err : 1;
-	return !bsearch(&key, sc->known, sc->n_known, sizeof(*sc->known), compare_known);
+	return !bsearch(&key, sc->known, sc->n_known, sizeof(*sc->known), compare_known) &&
+	       !bsearch(&damaged, sc->known, sc->n_known, sizeof(*sc->known), compare_known);
 }

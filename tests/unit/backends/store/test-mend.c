@@ -193,6 +193,26 @@ static void a_good_copy_of_ours_will_do(void **state)
 	record_release(&r);
 }
 
+/* One that is damaged itself, and nobody has noticed: the peer is asked. */
+static void a_bad_copy_of_ours_will_not_do(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = damage(d);
+	struct digest digest;
+
+	store_deliver(d, "", "2.x", BODY);
+	struct guid g = store_guid(d, "2.x");
+	assert_int_equal(store_digest(d->s, &g, 0, &digest), 0);
+	outside_write(d, "new/2.x", "the other body");
+	assert_int_equal(store_put(d->s, &r, NULL), -ENOENT);
+	assert_int_equal(staging_count(d), 0);
+	assert_text(d, "new/1.x", "the whole");
+	peer_stage(d, "body", BODY);
+	assert_int_equal(store_put(d->s, &r, "body"), 1);
+	assert_text(d, "new/1.x", BODY);
+	record_release(&r);
+}
+
 static void all_links_of_it_are_mended(void **state)
 {
 	struct store_dir *d = *state;
@@ -287,6 +307,7 @@ int main(void)
 		TEST(an_edit_in_the_mount_is_not_taken_away),
 		TEST(an_expunge_takes_it_away),
 		TEST(a_good_copy_of_ours_will_do),
+		TEST(a_bad_copy_of_ours_will_not_do),
 		TEST(all_links_of_it_are_mended),
 		TEST(killed_at_each_step),
 		TEST(failed_at_each_step),
