@@ -109,6 +109,10 @@ static int give_up_role(struct store_backend *b)
 
 int store_backend_flush(struct store_backend *b)
 {
+	int err = b->writer ? store_settle_uids(b->store) : 0;
+
+	if (err < 0)
+		return err;
 	if (b->writer)
 		return store_flush(b->store);
 	return b->client ? store_client_flush(b->client) : 0;
@@ -168,8 +172,8 @@ static int look(struct store_backend *b, bool full, struct scan_report *ret)
 		return store_client_scan(b->client, full, ret);
 	*ret = *store_opening_scan(b->store);
 	if (was_writer || full || (ret->held && b->allow_mass_expunge))
-		return store_scan(b->store, full, ret);
-	return 0;
+		err = store_scan(b->store, full, ret);
+	return err < 0 ? err : store_settle_uids(b->store);
 }
 
 static int sb_refresh(struct backend *backend, bool full)

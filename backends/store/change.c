@@ -185,6 +185,12 @@ int change_begin(struct store *s, struct index_txn **ret)
 	return s->batching ? batch_open(s, ret) : index_begin(s->index, true, ret);
 }
 
+/* May a dovecot-uidlist lack something after it? */
+static bool gives_uids(enum record_type type)
+{
+	return type < REC_PEER && type != REC_FLAGS && type != REC_EXPUNGE && type != REC_DIGEST;
+}
+
 int change_record(struct store *s, struct index_txn *tx, struct record *r)
 {
 	struct position end;
@@ -211,6 +217,7 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 	if (err < 0)
 		return err;
 	s->appended++;
+	s->uidlists_due |= gives_uids(r->type);
 	s->behind = true; /* until the commit */
 	s->tree_touched = true;
 	flusher_want(s->flusher);

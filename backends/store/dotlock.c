@@ -145,7 +145,7 @@ static void tell(struct store *s, int what, const char *path, bool locked)
 		store_unlock(s);
 }
 
-int dotlock_take(struct store *s, const char *path, int wait_ms, struct dotlock *ret)
+int dotlock_take(struct store *s, const char *path, int wait_ms, bool inner, struct dotlock *ret)
 {
 	MB_AUTO_FREE char *lock = mb_xasprintf("%s" LOCK_SUFFIX, path);
 	int64_t until = clock_mono_ns() + (int64_t)wait_ms * 1000000;
@@ -157,7 +157,7 @@ int dotlock_take(struct store *s, const char *path, int wait_ms, struct dotlock 
 		return err;
 	refresh_own_file(s);
 	while ((err = link_own_file(s, lock)) == -EEXIST) {
-		if (clock_mono_ns() >= until)
+		if (inner || clock_mono_ns() >= until)
 			return -EBUSY;
 		nanosleep(&pause, NULL);
 		refresh_own_file(s);
@@ -165,7 +165,7 @@ int dotlock_take(struct store *s, const char *path, int wait_ms, struct dotlock 
 	if (err < 0)
 		return err;
 	ret->path = MB_TAKE(lock);
-	ret->inner = wait_ms == 0;
+	ret->inner = inner;
 	tell(s, EVENT_ADDED, ret->path, ret->inner);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #define UIDLIST_NAME "dovecot-uidlist"
 #define KEYWORDS_NAME "dovecot-keywords"
 #define SUBSCRIPTIONS_NAME "subscriptions"
+#define KEYWORDS_FILE_MAX 65536
 #define DOTLOCK_WAIT_MS                                                                            \
 	2000 /* then Dovecot is left alone, and what was to be written comes later */
 
@@ -31,15 +32,15 @@ bool file_mark_equal(const struct file_mark *a, const struct file_mark *b);
 
 struct dotlock {
 	char *path; /* owned: of the lock file in the tree; NULL: not held */
-	bool inner; /* the store's lock is held around it */
+	bool inner; /* as it was taken */
 };
 
 /*
  * Takes the lock that Dovecot takes for the file `path` of the tree: PATH.lock, with process id and
- * host inside.  Waits `wait_ms` at most: -EBUSY.  A lock whose process is dead is taken away.  0 does
- * not wait, and is for callers that hold the store's lock, here and when it is dropped; others must not.
+ * host inside.  Waits `wait_ms` at most: -EBUSY.  A lock whose process is dead is taken away.  `inner`:
+ * the caller holds the store's lock, here and when it is dropped, and does not wait; others must not.
  */
-int dotlock_take(struct store *s, const char *path, int wait_ms, struct dotlock *ret);
+int dotlock_take(struct store *s, const char *path, int wait_ms, bool inner, struct dotlock *ret);
 void dotlock_drop(struct store *s, struct dotlock *l); /* one that is not held is fine */
 /* Locks that an earlier writer of this store left, in any mailbox of the index, go. */
 int dotlocks_clear(struct store *s);
@@ -50,7 +51,7 @@ int dovecot_file_replace(struct store *s, const char *path, const void *data, si
 /* ---- uidlist.c: the store's lock is held ---- */
 
 /* Logs what the mailbox's dovecot-uidlist says otherwise than the index, unless the index has that
- * very file already.  A list that is missing or broken says nothing. */
+ * very file already.  A list that is missing, broken or a newcomer says nothing. */
 int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		   const char *dir, const struct origin *origin);
 /* A program has replaced or written the file at `path`, if it is such a one. */
@@ -63,5 +64,40 @@ void uidlist_birth(struct store *s, struct index_txn *tx, const char *dir, struc
 void uidlist_given(struct store *s, struct index_txn *tx, const char *dir, const char *file,
 		   struct copy *c);
 void uidlist_cache_free(struct uidlist_cache *c);
+
+/* ---- uidlist-settle.c ---- */
+
+/* The lock on the list that a put has to change, if there is one. */
+struct uidlist_hold {
+	struct dotlock lock;
+	char *dir; /* owned: of the mailbox; NULL: no lock is held */
+};
+/* Before a put, without the store's lock: takes Dovecot's lock when the put gives a message a place in
+ * a mailbox that Dovecot serves.  When Dovecot keeps it, mail goes first: 0, and nothing is held; only
+ * a message that is there, and gets another UID, has to wait: -EBUSY. */
+int uidlist_hold(struct store *s, const struct record *want, struct uidlist_hold *ret);
+/* Takes the store's lock, and what Dovecot wrote before ours.  uidlist_leave() whatever it returns. */
+int uidlist_enter(struct store *s, const struct uidlist_hold *h);
+void uidlist_leave(struct store *s, struct uidlist_hold *h);
+/*
+ * The message file `file` is about to be in the mailbox `dir` under *uid: its line is written, when the
+ * lock on that list is held.  *uid becomes a higher one when it was used there before.  `writable`: tx is.
+ */
+int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const struct guid *mailbox,
+		   const char *dir, const char *file, uint32_t *uid);
+int uidlist_flush(struct store *s); /* lines that were appended are durable; without the lock */
+
+/* ---- keywords.c: the store's lock is held ---- */
+
+/* Is a keyword set that has no slot in the dovecot-keywords of `dir`, and is there room for it? */
+bool keywords_lack_slot(struct store *s, const char *dir, const struct flags *f);
+/* Gives them slots, when the lock on the dovecot-uidlist of `dir` is held.  What has no room, or cannot
+ * be written now, stays without. */
+void keywords_add_slots(struct store *s, const char *dir, const struct flags *f);
+/* Was dovecot-keywords replaced since the names were last brought in step with it? */
+bool keywords_due(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		  const char *dir);
+/* Keywords that are set get their letters in file names.  No transaction is open, the lock is held. */
+int keywords_settle(struct store *s, const struct guid *mailbox, const char *dir);
 
 #endif

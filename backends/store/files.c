@@ -9,7 +9,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,8 +17,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define KEYWORDS_FILE_MAX 65536
 
 char *entry_path(struct index_txn *tx, const struct entry *e)
 {
@@ -31,6 +29,13 @@ char *entry_path(struct index_txn *tx, const struct entry *e)
 
 int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26])
 {
+	uint32_t taken;
+
+	return mailbox_keyword_slots(s, dir, names, &taken);
+}
+
+int mailbox_keyword_slots(struct store *s, const char *dir, char *names[26], uint32_t *ret_taken)
+{
 	MB_AUTO_FREE char *path = path_join(dir, NULL, "dovecot-keywords");
 	MB_AUTO_FREE uint8_t *text = NULL;
 	MB_AUTO_CLOSE int parent = -1;
@@ -40,6 +45,7 @@ int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26])
 	int err;
 
 	memset(names, 0, 26 * sizeof(names[0]));
+	*ret_taken = 0;
 	parent = at_open_parent(s->mail_fd, path, &name);
 	if (parent < 0)
 		return parent;
@@ -51,7 +57,10 @@ int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26])
 		char *end;
 		unsigned long slot = strtoul(line, &end, 10);
 
-		if (end == line || *end != ' ' || slot >= 26 || !keyword_ok(end + 1))
+		if (end == line || slot >= 26)
+			continue;
+		*ret_taken |= 1u << slot;
+		if (*end != ' ' || !keyword_ok(end + 1))
 			continue;
 		free(names[slot]);
 		names[slot] = mb_xstrdup(end + 1);
@@ -159,8 +168,9 @@ static uint32_t letters_for(struct store *s, const char *dir, const struct copy 
 	char *names[26];
 	uint32_t letters = same_mailbox ? old_letters : 0;
 
-	if (!letters && !c->flags.n_keywords)
+	if (!letters && !c->flags.n_keywords && !(c->flags.set & FLAG_MASK(FLAG_PASSED)))
 		return 0;
+	keywords_add_slots(s, dir, &c->flags);
 	if (mailbox_keyword_letters(s, dir, names) == 0)
 		for (int i = 0; i < 26; i++) {
 			enum flag_bit bit;
@@ -170,7 +180,7 @@ static uint32_t letters_for(struct store *s, const char *dir, const struct copy 
 			if (!names[i])
 				continue;
 			if (flag_by_name(names[i], &bit)) {
-				set = false; /* $Forwarded has its capital P */
+				set = c->flags.set & FLAG_MASK(bit); /* beside its capital P */
 			} else {
 				k = flags_find_keyword(&c->flags, names[i]);
 				set = k && k->set;

@@ -9,7 +9,7 @@
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
-#include "backends/store/store-private.h"
+#include "backends/store/dovecot.h"
 #include <errno.h>
 #include <string.h>
 
@@ -111,18 +111,23 @@ int store_plan(struct store *s, const struct record *want, const char *staged, u
 	       struct store_step *ret_step)
 {
 	struct store_step step = {0};
+	struct uidlist_hold hold;
 	int err;
 
 	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
 		return MB_E_NAME;
-	store_lock(s);
+	err = uidlist_hold(s, want, &hold);
+	if (err < 0)
+		return err;
+	err = uidlist_enter(s, &hold);
 	expected_expire(s);
-	err = find_step(s, want, staged, &step);
+	if (err >= 0)
+		err = find_step(s, want, staged, &step);
 	if (err >= 0 && step.op == STEP_NONE)
 		err = put_locked(s, want, staged, NULL, false);
 	else if (err >= 0)
 		expect(s, want, staged, pid, &step);
-	store_unlock(s);
+	uidlist_leave(s, &hold);
 	if (err < 0) {
 		free(step.from);
 		free(step.to);

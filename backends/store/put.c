@@ -10,6 +10,7 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "backends/store/dovecot.h"
 #include "backends/store/put-copy.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -151,6 +152,20 @@ static int settle_target(struct copy_put *c, const char *promised)
 	fname_parse(c->target + 4, &f);
 	c->new.place.base = mb_xstrndup(c->target + 4, f.base_len);
 	return 0;
+}
+
+/* Where Dovecot has the mailbox open, it knows the UID before it sees the file. */
+static int line_first(struct copy_put *c, bool writable)
+{
+	MB_AUTO_FREE char *dir = NULL;
+	int err;
+
+	if (!c->s->uidlist_held)
+		return 0;
+	err = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
+	return err < 0 ? err
+		       : uidlist_before(c->s, c->tx, writable, &c->new.place.mailbox, dir,
+					c->target + 4, &c->new.place.uid);
 }
 
 /* ---- the file operation and what it was ---- */
@@ -363,6 +378,8 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 		err = settle_uid(c);
 		if (err >= 0)
 			err = settle_target(c, promised);
+		if (err >= 0)
+			err = line_first(c, true);
 		if (err < 0)
 			return err;
 	}
@@ -540,13 +557,18 @@ int put_locked(struct store *s, const struct record *want, const char *staged, c
 
 int store_put(struct store *s, const struct record *want, const char *staged)
 {
+	struct uidlist_hold hold;
 	int err;
 
 	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
 		return MB_E_NAME;
-	store_lock(s);
-	err = put_locked(s, want, staged, NULL, false);
-	store_unlock(s);
+	err = uidlist_hold(s, want, &hold);
+	if (err < 0)
+		return err;
+	err = uidlist_enter(s, &hold);
+	if (err >= 0)
+		err = put_locked(s, want, staged, NULL, false);
+	uidlist_leave(s, &hold);
 	return err;
 }
 
@@ -569,6 +591,8 @@ int put_copy_step(struct store *s, const struct record *want, const char *staged
 		err = settle_uid(&c);
 		if (err >= 0)
 			err = settle_target(&c, NULL);
+		if (err >= 0)
+			err = line_first(&c, false);
 	}
 	if (err >= 0 && !copy_alive(&c.new) && c.present) {
 		ret->op = STEP_UNLINK;

@@ -179,7 +179,8 @@ static int log_renamed(struct scan *sc, struct entry *e, const struct scan_box *
 	same_base = old.base_len == new.base_len &&memcmp(e->file, f->name, old.base_len) == 0;
 	r.old_name = mb_xasprintf("%s/%s", e->in_new ? "new" : "cur", e->file);
 	r.new_name = mb_xasprintf("%s/%s", f->in_new ? "new" : "cur", f->name);
-	flagged = flags_from_rename(sc->s, sc->tx, e, &old, &new, r.at);
+	flagged = moved ? flags_from_move(sc->s, sc->tx, e, &to->guid, &old, &new, r.at)
+			: flags_from_rename(sc->s, sc->tx, e, &old, &new, r.at);
 	copy_clone(&r.copy, &e->copy);
 	if (moved || !same_base) {
 		r.type = moved ? REC_MOVE : REC_RENAME;

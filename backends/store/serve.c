@@ -93,6 +93,8 @@ static int serve_scan(struct serve *v, struct reader *r, struct buf *out)
 	if (r->failed)
 		return MB_E_PROTOCOL;
 	ret = store_scan(v->store, full, &s);
+	if (ret >= 0)
+		ret = store_settle_uids(v->store);
 	if (ret < 0)
 		return ret;
 	const uint64_t fields[] = {s.dirs_read, s.files_seen, s.records,  s.arrived,
@@ -167,6 +169,7 @@ static int serve_counters(struct serve *v, struct buf *out)
 int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, struct buf *out)
 {
 	struct reader r = reader_of(request, len);
+	int ret;
 
 	switch (reader_get_u8(&r)) {
 	case VERB_HELLO:
@@ -176,7 +179,8 @@ int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, 
 	case VERB_PLAN:
 		return serve_plan(v, pid, &r, out);
 	case VERB_FLUSH:
-		return store_flush(v->store);
+		ret = store_settle_uids(v->store);
+		return ret < 0 ? ret : store_flush(v->store);
 	case VERB_SCAN:
 		return serve_scan(v, &r, out);
 	case VERB_CHECKPOINT:

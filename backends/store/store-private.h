@@ -117,6 +117,7 @@ struct store {
 	pthread_mutex_t dotlock_lock; /* one dotlock at a time; taken before `lock` */
 	const char *uidlist_held; /* mailbox directory whose dovecot-uidlist is locked; or NULL */
 	struct uidlist_cache *uidlist; /* the list that was read last, or NULL */
+	char *uidlist_unsynced;	       /* owned: path of one with lines that may not be durable */
 	bool uidlists_due;	       /* arrivals that a dovecot-uidlist may not have yet */
 
 	pthread_mutex_t event_lock, queue_lock;
@@ -216,6 +217,8 @@ int file_find_deleted(struct store *s, const struct guid *mailbox, const struct 
  * mail in step.  Does nothing where we are not root. */
 int file_give(struct store *s, int dir, const char *name);
 int mailbox_keyword_letters(struct store *s, const char *dir, char *names[26]);
+/* *ret_taken: bits of the slots that have a line, be it one that means nothing here. */
+int mailbox_keyword_slots(struct store *s, const char *dir, char *names[26], uint32_t *ret_taken);
 void keyword_letters_free(char *names[26]);
 int keyword_slot(char *names[26], const char *keyword); /* -1: none */
 /* Applies the difference of two names' letters to the flags of e, with this stamp. */

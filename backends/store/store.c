@@ -425,6 +425,7 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 	s->limits = (struct store_limits){.peer_pin_ns = STORE_PEER_PIN_NS,
 					  .peer_pin_bytes = STORE_PEER_PIN_BYTES,
 					  .tombstones_ns = STORE_TOMBSTONES_NS};
+	s->uidlists_due = true;
 	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd =
 		s->intent_fd = -1;
 	s->events_tail = &s->events;
@@ -471,6 +472,7 @@ static void store_free(struct store *s)
 	}
 	free(s->dir);
 	uidlist_cache_free(s->uidlist);
+	free(s->uidlist_unsynced);
 	pthread_mutex_destroy(&s->dotlock_lock);
 	free(s->mail_path);
 	free(s);
@@ -631,7 +633,10 @@ static int flush_tree(struct store *s)
 
 int store_flush(struct store *s)
 {
-	int err = flush_tree(s);
+	int err = uidlist_flush(s);
+
+	if (err >= 0)
+		err = flush_tree(s);
 
 	if (err >= 0)
 		err = log_flush(s->log);

@@ -97,6 +97,14 @@ void store_set_watched(struct store *s, bool watched);
  * yet?  Then it looks itself: a change made before the scan is always in it.  NULL: no watch. */
 void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *arg);
 
+/*
+ * Where Dovecot serves a mailbox (it has a dovecot-uidlist), Dovecot gets our UIDs for messages that it
+ * has not seen yet, our next UID and UIDVALIDITY; keywords that are set get letters.  Before a peer is
+ * told of UIDs, and after its changes.  Waits two seconds at most for Dovecot's lock: what it keeps
+ * is done the next time.  Not from a file system handler.
+ */
+int store_settle_uids(struct store *s);
+
 /* Makes everything answered so far durable (the log; files are the caller's business). */
 int store_flush(struct store *s);
 

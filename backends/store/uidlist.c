@@ -3,7 +3,11 @@
  *
  * Where the file exists, what it says of a message is the UID that clients know, so it is logged here
  * and goes to the peers.  A message that it does not have keeps the UID from the log, unless that is
- * below the list's next UID: then Dovecot gave it before, and the message gets one above all.  A list
+ * below the list's next UID: then Dovecot gave it before, and the message gets one above all.
+ *
+ * Of a mailbox that was made at a peer the UIDs are the peer's: clients there know them.  A list with
+ * a UIDVALIDITY of its own that comes up here, because Dovecot opened the mailbox for the first time
+ * or lost what it had, says nothing; it gets the UIDVALIDITY and the UIDs from the log.  A list
  * that Dovecot itself would throw away says nothing.  Nothing is written here (uidlist-settle.c), so a
  * file system handler may call it.
  */
@@ -58,6 +62,7 @@ int uidlist_load(struct store *s, const char *dir, struct uidlist_cache **ret)
 		c->dir = mb_xstrdup(dir);
 		c->mark = mark;
 		c->list = list;
+		c->given = list.uid_next;
 	}
 	*ret = c;
 	return 0;
@@ -208,6 +213,19 @@ static int log_header(struct follow *f, uint32_t known_validity)
 	return err;
 }
 
+/* A list of a mailbox from elsewhere with a UIDVALIDITY that is neither ours nor was here before. */
+static int is_newcomer(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		       const struct uidlist *l, const struct uidlist_note *note)
+{
+	struct mailbox m = {0};
+	int err = index_get_mailbox(tx, mailbox, &m, NULL);
+	bool elsewhere = m.born.replica && m.born.replica != s->replica;
+	bool other = l->uid_validity != m.uid_validity && l->uid_validity != note->uid_validity;
+
+	mailbox_release(&m);
+	return err < 0 ? err : elsewhere && other;
+}
+
 static int follow(struct follow *f, uint32_t known_validity)
 {
 	int err = log_header(f, known_validity);
@@ -236,7 +254,15 @@ int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mai
 	if (c->followed)
 		return 0;
 	err = uidlist_get_note(tx, mailbox, &note);
-	if (err >= 0 && !file_mark_equal(&note.mark, &c->mark)) {
+	if (err < 0)
+		return err;
+	err = is_newcomer(s, tx, mailbox, &c->list, &note);
+	if (err != 0) {
+		c->newcomer = err > 0;
+		s->uidlists_due = true;
+		return err < 0 ? err : 0;
+	}
+	if (!file_mark_equal(&note.mark, &c->mark)) {
 		f.list = &c->list;
 		err = follow(&f, note.uid_validity);
 		note.mark = c->mark;

@@ -12,7 +12,10 @@ struct uidlist_cache {
 	char *dir; /* owned: of its mailbox */
 	struct file_mark mark;
 	struct uidlist list;
+	uint32_t
+		given; /* UIDs below it may have been shown: the next one when Dovecot wrote last */
 	bool followed; /* the index has what it says */
+	bool newcomer; /* it says nothing, and is to be replaced: uidlist_follow() */
 };
 
 /* In the index, for each mailbox: what of its list is known there. */

@@ -25,7 +25,7 @@ static void it_says_whose_it_is(void **state)
 
 	gethostname(host, sizeof(host) - 1);
 	own = mb_xasprintf("%d:%s", (int)getpid(), host);
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, &l), 0);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, false, &l), 0);
 	assert_text(d, LOCK, own);
 	dotlock_drop(d->s, &l);
 	assert_false(tree_has(d, LOCK));
@@ -44,14 +44,14 @@ static void one_that_lives_is_waited_for(void **state)
 	text = mb_xasprintf("%d:%s", (int)getppid(), host);
 	outside_write(d, LOCK, text);
 	before = clock_mono_ns();
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 50, &l), -EBUSY);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 50, false, &l), -EBUSY);
 	assert_true(clock_mono_ns() - before >= 50000000);
 	dotlock_drop(d->s, &l);
 	assert_text(d, LOCK, text);
 	outside_write(d, LOCK, "1:another.host.example");
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, &l), -EBUSY);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, false, &l), -EBUSY);
 	outside_write(d, LOCK, "");
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, &l), -EBUSY);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, false, &l), -EBUSY);
 }
 
 static void one_whose_process_is_dead_goes(void **state)
@@ -68,7 +68,7 @@ static void one_whose_process_is_dead_goes(void **state)
 	gethostname(host, sizeof(host) - 1);
 	text = mb_xasprintf("%d:%s", (int)pid, host);
 	outside_write(d, LOCK, text);
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 1000, &l), 0);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 1000, false, &l), 0);
 	dotlock_drop(d->s, &l);
 	assert_false(tree_has(d, LOCK));
 }
@@ -79,7 +79,7 @@ static void a_stolen_lock_is_left(void **state)
 	struct store_dir *d = *state;
 	struct dotlock l;
 
-	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, &l), 0);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, false, &l), 0);
 	outside_unlink(d, LOCK);
 	outside_write(d, LOCK, "1:theirs");
 	dotlock_drop(d->s, &l);
@@ -90,7 +90,7 @@ static int take_and_die(struct store_dir *d)
 {
 	struct dotlock l;
 
-	return dotlock_take(d->s, "dovecot-uidlist", 100, &l);
+	return dotlock_take(d->s, "dovecot-uidlist", 100, false, &l);
 }
 
 static void our_own_goes_at_the_start(void **state)
@@ -109,7 +109,7 @@ static void our_own_goes_at_the_start(void **state)
 static int take_and_replace(struct store_dir *d)
 {
 	struct dotlock l;
-	int err = dotlock_take(d->s, "dovecot-uidlist", 100, &l);
+	int err = dotlock_take(d->s, "dovecot-uidlist", 100, false, &l);
 
 	if (err >= 0)
 		err = dovecot_file_replace(d->s, "dovecot-uidlist", "new", 3);
