@@ -7,6 +7,7 @@
  */
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
+#include "sync/scope.h"
 
 struct candidate {
 	const struct seen *seen;
@@ -81,9 +82,13 @@ static void candidates_find(const struct merging *m, int side, struct candidates
 		qsort(c->items, c->n, sizeof(*c->items), compare_candidates);
 }
 
-/* The side whose GUID gives way: the one that keeps no GUIDs itself, else that of the higher. */
+/* The side whose GUID gives way: never one that nothing is written to; the one that keeps no GUIDs
+ * itself, else that of the higher. */
 static int giving_way(const struct merging *m, const struct seen *const two[2])
 {
+	int source = scope_source(m->in->scope);
+	if (source >= 0)
+		return !source;
 	bool keeps[2] = {m->in->side[0].caps & CAP_GUIDS, m->in->side[1].caps & CAP_GUIDS};
 	if (keeps[0] != keeps[1])
 		return keeps[0] ? 1 : 0;

@@ -8,6 +8,9 @@
  *   merge-copy.c  copies joined; edits, second copies, equal file names
  *   merge-life.c  deleted mailboxes that mail or a rename brings back
  *   merge-uid.c   UIDs that clash
+ *   merge-scope.c       what a restricted scope lets each side have of it: its target;
+ *   merge-scope-tree.c  the mailboxes of that, made a proper tree;
+ *   merge-mirror.c      the target of a backup
  *   plan.c        what each side lacks
  *
  * A rule looks at joined values and at what each side had, never at which side is 0.  Where a rule
@@ -40,6 +43,17 @@ struct alias {
 	int side; /* the one that calls it `from` */
 };
 
+/* What a side is to become. */
+struct target {
+	bool nothing;	   /* just what it is: its plan is empty */
+	struct tree *tree; /* the joined tree, or `own` */
+	struct tree own;   /* owned */
+	struct copy
+		*copies; /* owned, by index of the pairs, and NULL for the joined ones; without a
+				GUID: the side does not get to know of it */
+	bool *lift;	 /* owned or NULL, likewise: it leaves its UID before another gets that */
+};
+
 struct merging {
 	const struct merge_input *in;
 	struct merge_result *out;
@@ -50,6 +64,7 @@ struct merging {
 	size_t n_pairs;
 	struct alias *aliases; /* owned */
 	size_t n_aliases, cap_aliases;
+	struct target target[2];
 };
 
 /* The stamp of a value that a rule made in place of one with stamp `s`: later than `s`, and earlier
@@ -93,9 +108,31 @@ void tree_settle_life(struct merging *m);
 
 /* merge-uid.c */
 void rule_renumber(struct merging *m);
-/* By index of the joined tree: the uid_next that a side has for that mailbox and for all that are
- * merged into it, at least 1.  Owned. */
-uint32_t *side_uid_next(const struct merging *m, int side);
+/* By index of `t`, the joined tree or a target's: the uid_next that a side has for that mailbox and for
+ * all that are merged into it, at least 1.  Owned. */
+uint32_t *side_uid_next(const struct merging *m, int side, const struct tree *t);
+
+/* merge-scope.c */
+void targets_make(struct merging *m);
+void targets_release(struct merging *m);
+/* NULL: the side does not get to know of it. */
+const struct copy *target_copy(const struct merging *m, int side, size_t pair);
+/* By index of the joined tree: is it selected?  Owned. */
+bool *mailboxes_selected(const struct merging *m);
+bool pair_is_selected(const struct merging *m, const bool *selected, const struct pair *p);
+/* May a message that is new to a side travel?  Counts it when not. */
+bool message_travels(struct merging *m, const struct copy *c);
+/* Takes the notices out that are about nothing in the plans. */
+void notices_of_plans(struct merging *m);
+
+/* merge-scope-tree.c: fills target.own from `own` (as it is so far: the side's tree with what the scope
+ * changes) when the target's copies are known.  `dying`: by index of the joined tree, mailboxes that
+ * are to be deleted if nothing lives in them. */
+void target_tree_settle(struct merging *m, int side, const bool *dying);
+void target_tree_part(struct merging *m, int side, const bool *selected);
+
+/* merge-mirror.c */
+void target_mirror(struct merging *m, int side, const bool *selected);
 
 /* plan.c */
 void plans_make(struct merging *m);

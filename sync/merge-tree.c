@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/mail/layout.h"
 #include "sync/merge-private.h"
+#include "sync/scope.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -168,8 +169,16 @@ static void join_merged_before(struct tree *t)
 	}
 }
 
-/* The one of these with one name that the others become: INBOX, else the lowest GUID. */
-static struct mailbox *lowest(struct named *names, size_t n)
+/* A side that nothing is written to knows it. */
+static bool must_stay(const struct merging *m, const struct mailbox *box)
+{
+	int source = scope_source(m->in->scope);
+	return source >= 0 && tree_find(&m->in->side[source].tree, &box->guid);
+}
+
+/* The one of these with one name that the others become: INBOX, one that a side which gets nothing
+ * knows, else the lowest GUID. */
+static struct mailbox *lowest(const struct merging *m, struct named *names, size_t n)
 {
 	struct mailbox *best = NULL;
 	for (size_t i = 0; i < n; i++) {
@@ -178,7 +187,10 @@ static struct mailbox *lowest(struct named *names, size_t n)
 			continue;
 		if (guid_equal(&box->guid, &GUID_INBOX))
 			return box;
-		if (!best || guid_compare(&box->guid, &best->guid) < 0)
+		int order = best ? must_stay(m, best) - must_stay(m, box) : -1;
+		if (!order)
+			order = guid_compare(&box->guid, &best->guid);
+		if (order < 0)
 			best = box;
 	}
 	return best;
@@ -186,7 +198,7 @@ static struct mailbox *lowest(struct named *names, size_t n)
 
 static bool unite(struct merging *m, struct named *names, size_t n)
 {
-	struct mailbox *winner = lowest(names, n);
+	struct mailbox *winner = lowest(m, names, n);
 	bool changed = false;
 	for (size_t i = 0; i < n; i++) {
 		struct mailbox *box = names[i].box;

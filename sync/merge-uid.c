@@ -8,18 +8,18 @@
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
 
-uint32_t *side_uid_next(const struct merging *m, int side)
+uint32_t *side_uid_next(const struct merging *m, int side, const struct tree *t)
 {
 	const struct tree *mine = &m->in->side[side].tree;
-	uint32_t *next = mb_xcalloc(m->tree->n, sizeof(*next));
+	uint32_t *next = mb_xcalloc(t->n, sizeof(*next));
 
-	for (size_t i = 0; i < m->tree->n; i++)
+	for (size_t i = 0; i < t->n; i++)
 		next[i] = 1;
 	for (size_t i = 0; i < mine->n; i++) {
-		struct guid to = tree_resolve(m->tree, mine->nodes[i].guid);
-		const struct mailbox *box = tree_find(m->tree, &to);
-		if (box && mine->nodes[i].uid_next > next[box - m->tree->nodes])
-			next[box - m->tree->nodes] = mine->nodes[i].uid_next;
+		struct guid to = tree_resolve(t, mine->nodes[i].guid);
+		const struct mailbox *box = tree_find(t, &to);
+		if (box && mine->nodes[i].uid_next > next[box - t->nodes])
+			next[box - t->nodes] = mine->nodes[i].uid_next;
 	}
 	return next;
 }
@@ -176,7 +176,7 @@ void rule_renumber(struct merging *m)
 	bool any = false;
 	for (int side = 0; side < 2; side++) {
 		bool keeps = m->in->side[side].caps & CAP_UIDS;
-		next[side] = keeps ? side_uid_next(m, side) : NULL;
+		next[side] = keeps ? side_uid_next(m, side, m->tree) : NULL;
 		any |= keeps;
 	}
 	if (any)

@@ -31,6 +31,7 @@ static void merging_release(struct merging *m)
 	free(m->seen[0]);
 	free(m->seen[1]);
 	free(m->aliases);
+	targets_release(m);
 }
 
 int merge(const struct merge_input *in, struct merge_result *ret)
@@ -49,7 +50,9 @@ int merge(const struct merge_input *in, struct merge_result *ret)
 	copies_resolve(&m);
 	copies_settle(&m);
 	rule_renumber(&m);
+	targets_make(&m);
 	plans_make(&m);
+	notices_of_plans(&m);
 
 	merging_release(&m);
 	*ret = result;

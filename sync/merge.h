@@ -7,7 +7,9 @@
  *
  * Steps: 1. mailboxes are joined and made a proper tree (cycles, equal names, swaps, deletes with unseen
  * mail); 2. new messages of both sides with one digest in one mailbox are paired; 3. copies are
- * joined; 4. UIDs that clash are renumbered; 5. each side's difference from the result is its plan.
+ * joined; 4. UIDs that clash are renumbered; 5. of a restricted scope (scope.h), each side's target is
+what it was, and what of the result the scope lets it have; 6. each side's difference from that is
+its plan.
  * Every conflict rule is one function rule_*() in merge-*.c and one paragraph of mailbraid-merge(7).
  */
 #ifndef MB_SYNC_MERGE_H
@@ -16,6 +18,8 @@
 #include "backends/mail/object.h"
 #include "backends/mail/record.h"
 #include <stdbool.h>
+
+struct scope;
 
 struct merge_side {
 	struct tree tree;	  /* owned: all mailboxes, dead ones too */
@@ -32,6 +36,10 @@ struct merge_input {
 	bool keep_twins; /* do not pair new messages with equal digests */
 	uint64_t agreed; /* clock time (stamp.time) of the last agreement, 0 = unknown.  For notices
 			    only: what both sides changed since */
+	const struct scope *scope; /* borrowed; NULL: everything, both ways */
+	int64_t now_ns;		   /* for a scope with a range of dates */
+	bool full;		   /* the sides hold every message */
+	bool allow_mass_expunge;   /* rule 9, for what a backup finds missing at its source */
 };
 
 enum notice_kind {
@@ -88,6 +96,12 @@ struct merge_result {
 	struct notice *notices; /* owned */
 	size_t n_notices, cap_notices;
 	struct tree tree; /* the joined tree */
+	/* of a restricted scope: */
+	uint64_t selected; /* hash of the living mailboxes that are selected, 0 = all */
+	bool want_full; /* it cannot be decided without every message: the plans are worth nothing */
+	uint64_t held;	/* expunges that the guard holds back */
+	uint64_t
+		left_out[2]; /* messages that did not travel: too large, not in the range or flag */
 };
 
 int merge(const struct merge_input *in, struct merge_result *ret);

@@ -12,8 +12,17 @@ struct planner {
 	struct merging *m;
 	int side;
 	const struct merge_side *have;
+	const struct tree *tree; /* of the side's target */
 	struct plan *plan;
-	uint32_t *uid_next; /* owned; likewise: what the side has, then what its puts will make */
+	uint32_t *
+		uid_next; /* owned; by index of `tree`: what the side has, then what its puts will make */
+};
+
+/* A copy that differs from the target. */
+struct work {
+	const struct pair *pair;
+	const struct copy *now; /* as the side is to have it */
+	bool lift;
 };
 
 /* ---- what people see ---- */
@@ -142,21 +151,21 @@ static void plan_mailbox(struct planner *p, const struct mailbox *now, uint32_t 
 }
 
 /* A digest that a side has not made yet is no news to it: it can make it of its own file. */
-static bool copy_differs(const struct pair *pair, int side)
+static bool copy_differs(const struct pair *pair, int side, const struct copy *want)
 {
-	if (!pair->was[side])
-		return true;
-	struct copy was = seen_copy(pair->was[side]), now = pair->now;
+	if (!want || !pair->was[side])
+		return want;
+	struct copy was = seen_copy(pair->was[side]), now = *want;
 	if (!digest_known(&was.digest))
 		now.digest = was.digest;
 	return !copy_equal(&was, &now);
 }
 
-static void plan_copy(struct planner *p, const struct pair *pair)
+static void plan_copy(struct planner *p, const struct pair *pair, const struct copy *now)
 {
-	struct record item = {.type = REC_COPY_STATE, .copy = pair->now};
+	struct record item = {.type = REC_COPY_STATE, .copy = *now};
 	const struct seen *was = pair->was[p->side];
-	if (was && !copy_same_key(was->copy, &pair->now)) {
+	if (was && !copy_same_key(was->copy, now)) {
 		item.old_guid = was->copy->guid;
 		item.old_id = was->copy->id;
 	}
@@ -188,8 +197,8 @@ static int compare_u(uint64_t a, uint64_t b)
 /* The dead first; the living by mailbox and UID. */
 static int compare_work(const void *x, const void *y)
 {
-	const struct copy *a = &(*(struct pair *const *)x)->now;
-	const struct copy *b = &(*(struct pair *const *)y)->now;
+	const struct copy *a = ((const struct work *)x)->now;
+	const struct copy *b = ((const struct work *)y)->now;
 	int order = copy_alive(a) - copy_alive(b);
 	if (!order)
 		order = guid_compare(&a->place.mailbox, &b->place.mailbox);
@@ -202,41 +211,44 @@ static int compare_work(const void *x, const void *y)
 
 /* When it goes: first the dead, then who takes another file name where it is, then who leaves a
  * mailbox, then the others: the later ones may be given names that the earlier ones gave up. */
-static int turn(const struct planner *p, const struct pair *pair)
+static int turn(const struct planner *p, const struct work *w)
 {
-	const struct seen *was = pair->was[p->side];
+	const struct seen *was = w->pair->was[p->side];
 
-	if (!copy_alive(&pair->now))
+	if (!copy_alive(w->now))
 		return 0;
 	if (!seen_alive(was))
 		return 3;
-	if (!guid_equal(&was->mailbox, &pair->now.place.mailbox))
+	if (!guid_equal(&was->mailbox, &w->now->place.mailbox))
 		return 2;
-	return base_differs(was->copy, &pair->now) ? 1 : 3;
+	return base_differs(was->copy, w->now) ? 1 : 3;
 }
 
-static void room_first(const struct planner *p, struct pair **work, size_t n)
+static void room_first(const struct planner *p, struct work *work, size_t n)
 {
-	struct pair **sorted = mb_xcalloc(n, sizeof(struct pair *));
+	struct work *sorted = mb_xcalloc(n, sizeof(*sorted));
 	size_t k = 0;
 	for (int pass = 0; pass < 4; pass++)
 		for (size_t i = 0; i < n; i++)
-			if (turn(p, work[i]) == pass)
+			if (turn(p, &work[i]) == pass)
 				sorted[k++] = work[i];
-	memcpy(work, sorted, n * sizeof(struct pair *));
+	memcpy(work, sorted, n * sizeof(*sorted));
 	free(sorted);
 }
 
-static struct pair **copies_to_do(const struct planner *p, size_t *ret_n)
+static struct work *copies_to_do(const struct planner *p, size_t *ret_n)
 {
 	struct merging *m = p->m;
-	struct pair **work = mb_xcalloc(m->n_pairs, sizeof(struct pair *));
+	const bool *lift = m->target[p->side].lift;
+	struct work *work = mb_xcalloc(m->n_pairs, sizeof(*work));
 	size_t n = 0;
-	for (size_t i = 0; i < m->n_pairs; i++)
-		if (copy_differs(&m->pairs[i], p->side))
-			work[n++] = &m->pairs[i];
+	for (size_t i = 0; i < m->n_pairs; i++) {
+		const struct copy *now = target_copy(m, p->side, i);
+		if (copy_differs(&m->pairs[i], p->side, now))
+			work[n++] = (struct work){&m->pairs[i], now, lift && lift[i]};
+	}
 	if (n) {
-		qsort(work, n, sizeof(struct pair *), compare_work);
+		qsort(work, n, sizeof(*work), compare_work);
 		room_first(p, work, n);
 	}
 	*ret_n = n;
@@ -281,19 +293,20 @@ static struct node_order *nodes_in_order(const struct tree *t)
 
 static size_t index_of(const struct planner *p, const struct mailbox *box)
 {
-	return (size_t)(box - p->m->tree->nodes);
+	return (size_t)(box - p->tree->nodes);
 }
 
 /* Lets uid_next grow by what will be put; marks the mailboxes where it does. */
-static bool *raise_uid_next(struct planner *p, struct pair **work, size_t n, uint32_t *ret_before)
+static bool *raise_uid_next(struct planner *p, const struct work *work, size_t n,
+			    uint32_t *ret_before)
 {
-	size_t nodes = p->m->tree->n;
+	size_t nodes = p->tree->n;
 	bool *grows = mb_xcalloc(nodes, sizeof(*grows));
 	memcpy(ret_before, p->uid_next, nodes * sizeof(*ret_before));
 	for (size_t i = 0; i < n; i++) {
-		const struct place *place = &work[i]->now.place;
-		const struct mailbox *box = tree_find(p->m->tree, &place->mailbox);
-		if (!box || !copy_alive(&work[i]->now) || place->uid == UINT32_MAX)
+		const struct place *place = &work[i].now->place;
+		const struct mailbox *box = tree_find(p->tree, &place->mailbox);
+		if (!box || !copy_alive(work[i].now) || place->uid == UINT32_MAX)
 			continue;
 		size_t index = index_of(p, box);
 		if (place->uid < p->uid_next[index])
@@ -315,8 +328,8 @@ enum merged_when {
 
 static enum merged_when merged_when(const struct planner *p, const struct mailbox *box)
 {
-	struct guid now = tree_resolve(p->m->tree, box->guid);
-	const struct mailbox *into = tree_find(p->m->tree, &now);
+	struct guid now = tree_resolve(p->tree, box->guid);
+	const struct mailbox *into = tree_find(p->tree, &now);
 	if (!into || !mailbox_alive(into))
 		return MERGED_LAST;
 	if (!tree_find(&p->have->tree, &box->merged_into) || !tree_find(&p->have->tree, &box->guid))
@@ -327,7 +340,7 @@ static enum merged_when merged_when(const struct planner *p, const struct mailbo
 static void plan_merged_mailboxes(struct planner *p, const struct node_order *order,
 				  enum merged_when when)
 {
-	for (size_t i = 0; i < p->m->tree->n; i++) {
+	for (size_t i = 0; i < p->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		if (!guid_is_zero(&box->merged_into) && merged_when(p, box) == when)
 			plan_mailbox(p, box, box->uid_next);
@@ -344,7 +357,7 @@ static bool becomes_name(const struct planner *p, const struct mailbox *box)
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
-	for (size_t i = 0; i < p->m->tree->n; i++) {
+	for (size_t i = 0; i < p->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		if (mailbox_alive(box) && !becomes_name(p, box))
@@ -357,7 +370,7 @@ static void plan_uid_next(struct planner *p, const struct node_order *order, con
 {
 	if (!(p->have->caps & CAP_STAMPS))
 		return;
-	for (size_t i = 0; i < p->m->tree->n; i++) {
+	for (size_t i = 0; i < p->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		struct record item = {.type = REC_MAILBOX_STATE, .mailbox = *box};
@@ -368,7 +381,7 @@ static void plan_uid_next(struct planner *p, const struct node_order *order, con
 
 static void plan_dead_mailboxes(struct planner *p, const struct node_order *order)
 {
-	for (size_t i = p->m->tree->n; i-- > 0;) {
+	for (size_t i = p->tree->n; i-- > 0;) {
 		const struct mailbox *box = order[i].box;
 		if ((!mailbox_alive(box) && guid_is_zero(&box->merged_into)) ||
 		    becomes_name(p, box))
@@ -376,12 +389,32 @@ static void plan_dead_mailboxes(struct planner *p, const struct node_order *orde
 	}
 }
 
+/* A UID for a while, above all: the later item gives the one that is meant. */
+static void plan_lifts(struct planner *p, const struct work *work, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!work[i].lift)
+			continue;
+		struct copy up = seen_copy(work[i].pair->was[p->side]);
+		const struct mailbox *box = tree_find(p->tree, &up.place.mailbox);
+		if (!box)
+			continue;
+		uint32_t *next = &p->uid_next[index_of(p, box)];
+		if (*next < box->uid_next)
+			*next = box->uid_next;
+		if (*next == UINT32_MAX)
+			continue;
+		up.place.uid = (*next)++;
+		plan_copy(p, work[i].pair, &up);
+	}
+}
+
 static void plan_side(struct planner *p, const struct node_order *order)
 {
-	size_t n, nodes = p->m->tree->n;
+	size_t n, nodes = p->tree->n;
 	MB_AUTO_FREE uint32_t *before = mb_xcalloc(nodes, sizeof(*before));
-	struct pair **work = copies_to_do(p, &n);
-	p->uid_next = side_uid_next(p->m, p->side);
+	struct work *work = copies_to_do(p, &n);
+	p->uid_next = side_uid_next(p->m, p->side, p->tree);
 	bool *grows = raise_uid_next(p, work, n, before);
 
 	if (n)
@@ -390,8 +423,9 @@ static void plan_side(struct planner *p, const struct node_order *order)
 	plan_live_mailboxes(p, order, grows, before);
 	plan_merged_mailboxes(p, order, MERGED_AFTER_LIVE);
 	plan_aliases(p);
+	plan_lifts(p, work, n);
 	for (size_t i = 0; i < n; i++)
-		plan_copy(p, work[i]);
+		plan_copy(p, work[i].pair, work[i].now);
 	plan_uid_next(p, order, grows);
 	plan_dead_mailboxes(p, order);
 	plan_merged_mailboxes(p, order, MERGED_LAST);
@@ -403,15 +437,18 @@ static void plan_side(struct planner *p, const struct node_order *order)
 
 void plans_make(struct merging *m)
 {
-	struct node_order *order = nodes_in_order(m->tree);
 	for (int side = 0; side < 2; side++) {
+		if (m->target[side].nothing)
+			continue;
+		struct node_order *order = nodes_in_order(m->target[side].tree);
 		struct planner p = {
 			.m = m,
 			.side = side,
 			.have = &m->in->side[side],
+			.tree = m->target[side].tree,
 			.plan = &m->out->plan[side],
 		};
 		plan_side(&p, order);
+		free(order);
 	}
-	free(order);
 }

@@ -10,6 +10,9 @@
  *  - When there is no news on either side nothing is written anywhere.
  *  - Positions are remembered only after both sides committed without an error, and never past news
  *    that was not merged: a session may be cut at any point, the next one does the rest.
+ *  - Positions belong to a scope.  A restricted session (scope.h) moves its own only, and what it puts
+ *    bears an origin of its own: session_origin().  So the sync of everything takes nothing of it for
+ *    an echo, and finds whatever it left out.
  *  - Memory follows the number of messages that changed, or, in a full comparison, differ.
  */
 #ifndef MB_SYNC_SESSION_H
@@ -17,14 +20,16 @@
 
 #include "backends/backend.h"
 #include "sync/merge.h"
+#include "sync/scope.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct session_options {
-	bool full;		 /* compare every message, look at every file */
-	bool dry_run;		 /* decide, change nothing but what a scan finds */
-	bool allow_mass_expunge; /* rule 9 is told to let go */
-	bool replace_peer;	 /* another store lies where a known peer was: accept it */
+	const struct scope *scope; /* borrowed; NULL: everything, both ways */
+	bool full;		   /* compare every message, look at every file */
+	bool dry_run;		   /* decide, change nothing but what a scan finds */
+	bool allow_mass_expunge;   /* rule 9 is told to let go */
+	bool replace_peer;	   /* another store lies where a known peer was: accept it */
 	const char *state; /* -s: used instead of what is remembered; "" = none; NULL = not given */
 	bool want_state;   /* fill session_result.state */
 	/* Asked before each item; true ends the session with -EINTR.  May be NULL. */
@@ -47,12 +52,15 @@ struct session_result {
 	struct session_counts to[2]; /* what side 0 and side 1 got */
 	struct notice *notices;	     /* owned */
 	size_t n_notices;
-	uint64_t errors;    /* items that could not be put */
-	int first_error;    /* of those: the worst, one that never goes away before others */
-	uint64_t held;	    /* expunges that the guard holds back */
-	bool full;	    /* everything was compared */
-	bool again;	    /* a side changed meanwhile: there is news already */
-	bool changed;	    /* something was changed on either side */
+	uint64_t errors; /* items that could not be put */
+	int first_error; /* of those: the worst, one that never goes away before others */
+	uint64_t held;	 /* expunges that the guard holds back */
+	uint64_t left_out
+		[2];  /* messages that were new and did not travel: too large, not in the range
+				 of dates or without the flag */
+	bool full;    /* everything was compared */
+	bool again;   /* a side changed meanwhile: there is news already */
+	bool changed; /* something was changed on either side */
 	bool state_refused; /* options.state was of no use */
 	char *state;	    /* owned; see want_state */
 	int64_t took_ns;
@@ -61,6 +69,10 @@ void session_result_release(struct session_result *r);
 /* *first becomes the result of both: the later one with the earlier one's counts and notices too.
  * Takes what `next` owns. */
 void session_result_follow(struct session_result *first, struct session_result *next);
+
+/* Origin of what a session puts that brings the news of `replica`: the replica itself, but for a
+ * restricted scope. */
+uint64_t session_origin(uint64_t replica, uint64_t scope);
 
 /* true when either count has something that people see. */
 bool session_counts_any(const struct session_counts *c);
