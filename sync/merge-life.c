@@ -7,6 +7,7 @@
  */
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
+#include "sync/scope.h"
 #include <string.h>
 
 /* ---- a rename beats a delete ---- */
@@ -84,13 +85,22 @@ static bool both_know(const struct merging *m, const struct mailbox *box)
 	       tree_find(&m->in->side[1].tree, &box->guid);
 }
 
+static bool lives_on(const struct merging *m, int side, const struct mailbox *box)
+{
+	const struct mailbox *there = tree_find(&m->in->side[side].tree, &box->guid);
+	return there && mailbox_alive(there);
+}
+
 /* Row 60.  A deleted mailbox that must live was made again under its name: they become one.  As
  * everywhere the higher GUID becomes the lower, so that merges never form a loop; old mail stays
  * expunged whichever it is. */
-static void rule_recreated(struct mailbox *box, struct mailbox *twin)
+static void rule_recreated(const struct merging *m, struct mailbox *box, struct mailbox *twin)
 {
+	int source = scope_source(m->in->scope);
 	bool twin_stays =
 		guid_equal(&twin->guid, &GUID_INBOX) || guid_compare(&twin->guid, &box->guid) < 0;
+	if (source >= 0 && lives_on(m, source, box) != lives_on(m, source, twin))
+		twin_stays = lives_on(m, source, twin); /* that side is told nothing */
 	struct mailbox *winner = twin_stays ? twin : box, *loser = twin_stays ? box : twin;
 	mailbox_merge_into(loser, winner);
 	if (!mailbox_alive(winner))
@@ -122,7 +132,7 @@ static void keep_for_mail(struct merging *m, struct mailbox *box, struct stamp l
 {
 	struct mailbox *twin = live_twin(m->tree, box);
 	if (twin && !both_know(m, twin)) {
-		rule_recreated(box, twin);
+		rule_recreated(m, box, twin);
 		notice_add(m, NOTICE_MAILBOX_KEPT,
 			   guid_is_zero(&box->merged_into) ? &box->guid : &box->merged_into, NULL,
 			   mb_xstrdup("deleted and made again on one side; mail that the deleter "
@@ -165,7 +175,7 @@ static void keep_as_parent(struct merging *m, struct mailbox *box)
 		return;
 	}
 	bool known = both_know(m, twin);
-	rule_recreated(box, twin);
+	rule_recreated(m, box, twin);
 	struct guid now = tree_resolve(m->tree, box->guid);
 	struct mailbox *winner = tree_find(m->tree, &now);
 	if (known && winner)

@@ -167,7 +167,8 @@ static void count(struct mirror *mi)
 	}
 }
 
-/* Rule 9. */
+/* Rule 9.  More than half counts as a whole mailbox: what the source has arrives although the rest is
+ * held, and a second run must not take that for a few strays among many. */
 static bool is_held(struct mirror *mi, const struct guid *box)
 {
 	const size_t *living = box_count(mi, mi->living, box);
@@ -179,7 +180,7 @@ static bool is_held(struct mirror *mi, const struct guid *box)
 		mi->m->out->want_full = true;
 		return false;
 	}
-	return *missing == *living ||
+	return *missing * 2 > *living ||
 	       (*missing > GUARD_COUNT && *missing * 100 > *living * GUARD_PERCENT);
 }
 
@@ -344,6 +345,29 @@ static void mirror_mailbox(struct tree *own, const struct mailbox *source,
 	mailbox_release(&whole);
 }
 
+/* What the destination has of it: its own state, and that of all that became part of it, whose stamps
+ * are to be beaten as well.  Owned. */
+static struct mailbox all_that_is_there(const struct mirror *mi, const struct mailbox *source)
+{
+	const struct tree *there = &mi->m->in->side[mi->side].tree;
+	const struct mailbox *here = tree_find(there, &source->guid);
+	struct mailbox all = {0};
+
+	mailbox_clone(&all, here ? here : source);
+	for (size_t i = 0; i < there->n; i++) {
+		struct mailbox part = there->nodes[i]; /* borrows its strings */
+		struct guid to = tree_resolve(mi->m->tree, part.guid);
+		if (!guid_equal(&to, &source->guid) || guid_equal(&part.guid, &source->guid))
+			continue;
+		part.guid = source->guid;
+		part.merged_into = GUID_ZERO;
+		if (guid_equal(&source->guid, &GUID_INBOX))
+			part.named_at = part.dead = STAMP_NONE;
+		mailbox_join(&all, &part);
+	}
+	return all;
+}
+
 /* true when it is to be deleted. */
 static bool mirror_node(struct mirror *mi, const struct mailbox *now)
 {
@@ -357,11 +381,20 @@ static bool mirror_node(struct mirror *mi, const struct mailbox *now)
 		return false;
 	}
 	if (source && mailbox_alive(source)) {
-		if (here)
-			mirror_mailbox(own, source, here);
-		else
-			tree_put(own, source);
+		struct mailbox all = all_that_is_there(mi, source);
+		mirror_mailbox(own, source, &all);
+		mailbox_release(&all);
 		return false;
+	}
+	if (source && here && !same_name(here, source)) { /* it may stay as a name above others */
+		struct mailbox named = *here;
+		named.parent = source->parent;
+		named.part = source->part;
+		named.named_at = beat(source->named_at, here->named_at);
+		struct mailbox whole = {0};
+		mailbox_clone(&whole, &named);
+		here = tree_put(own, &whole);
+		mailbox_release(&whole);
 	}
 	return here && mailbox_alive(here) && !guid_equal(&now->guid, &GUID_INBOX);
 }

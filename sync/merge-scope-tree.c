@@ -51,7 +51,7 @@ static bool take_along(struct settling *s, const struct guid *g)
 
 	if (!now || !mailbox_alive(now))
 		return false;
-	if (!here || !mailbox_alive(here) || here->selectable != now->selectable) {
+	if (!here || !mailbox_alive(here) || (!here->selectable && now->selectable)) {
 		changed = !here || !mailbox_equal(here, now);
 		tree_put(s->own, now);
 	}
@@ -94,8 +94,6 @@ static void take_needed(struct settling *s)
 		if (!winner)
 			take_along(s, &to);
 	}
-	while (take_parents(s))
-		;
 }
 
 /* ---- names ---- */
@@ -215,6 +213,22 @@ static void bury_all(struct settling *s, const bool *dying)
 	}
 }
 
+/* What had to stay for those below it only is a mere name. */
+static void leave_names(struct settling *s, const bool *dying)
+{
+	MB_AUTO_FREE unsigned char *lives = inhabited(s);
+
+	for (size_t i = 0; i < s->m->tree->n; i++) {
+		const struct mailbox *now = &s->m->tree->nodes[i];
+		struct mailbox *box = dying[i] ? tree_find(s->own, &now->guid) : NULL;
+		if (!box || lives[i] != HAS_CHILD || !mailbox_alive(box) || !box->selectable ||
+		    !may_bury(s))
+			continue;
+		box->selectable = false;
+		box->selectable_at = stamp_after(stamp_max(box->selectable_at, now->selectable_at));
+	}
+}
+
 /* A mailbox becomes a mere name when no mail is in it any more, not before. */
 static void keep_selectable(struct settling *s)
 {
@@ -241,8 +255,32 @@ void target_tree_settle(struct merging *m, int side, const bool *dying)
 
 	take_needed(&s);
 	bury_all(&s, dying);
+	while (take_parents(&s))
+		;
+	leave_names(&s, dying);
 	keep_selectable(&s);
 	settle_names(&s);
+}
+
+/* ---- uid_next ---- */
+
+/* What was given here, not what was given elsewhere to messages that did not travel: their UIDs stay
+ * free until they do.  In one direction UIDs that clash do so each time, and what the joined tree says
+ * grows each time. */
+static void settle_uid_next(struct settling *s)
+{
+	for (size_t i = 0; i < s->own->n; i++) {
+		struct mailbox *box = &s->own->nodes[i];
+		const struct mailbox *here = tree_find(&s->m->in->side[s->side].tree, &box->guid);
+		box->uid_next = here ? here->uid_next : 1;
+	}
+	for (size_t i = 0; i < s->m->n_pairs; i++) {
+		const struct copy *c = target_copy(s->m, s->side, i);
+		struct mailbox *box = c ? tree_find(s->own, &c->place.mailbox) : NULL;
+		if (box && copy_alive(c) && c->place.uid >= box->uid_next &&
+		    c->place.uid != UINT32_MAX)
+			box->uid_next = c->place.uid + 1;
+	}
 }
 
 /* ---- the part that a scope lets through ---- */
@@ -274,4 +312,6 @@ void target_tree_part(struct merging *m, int side, const bool *selected)
 			tree_put(own, now); /* two that are one have one identity */
 	}
 	target_tree_settle(m, side, dying);
+	struct settling s = {.m = m, .side = side, .own = own};
+	settle_uid_next(&s);
 }

@@ -153,19 +153,28 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* In its mailbox another UID or file name travels when the other side has it; one that a rule has just
- * made for both sides only when both get it. */
+/* It arrives at that side by this same session. */
+static bool arrives(const struct merging *m, const struct pair *p, int side)
+{
+	const struct scope *scope = m->in->scope;
+	return copy_alive(&p->now) && !seen_alive(p->was[side]) && (scope->let[side] & SCOPE_NEW) &&
+	       scope_message(scope, &p->now, m->in->now_ns) == SCOPE_TRAVELS;
+}
+
+/* In its mailbox another UID or file name travels when the other side has it, or gets it as well. */
 static bool place_travels(const struct merging *m, const struct pair *p, int side)
 {
 	const struct seen *was = p->was[side], *other = p->was[!side];
 	const struct place *now = &p->now.place;
 
 	if (!guid_equal(&was->mailbox, &now->mailbox) ||
-	    stamp_compare(&was->copy->place.at, &now->at) != 0 ||
-	    (m->in->scope->let[0] == SCOPE_EVERYTHING && m->in->scope->let[1] == SCOPE_EVERYTHING))
+	    stamp_compare(&was->copy->place.at, &now->at) != 0)
 		return true;
-	return seen_alive(other) && other->copy->place.uid == now->uid &&
-	       same_text(other->copy->place.base, now->base);
+	if (!seen_alive(other))
+		return arrives(m, p, !side);
+	return (m->in->scope->let[!side] & SCOPE_MOVES) ||
+	       (other->copy->place.uid == now->uid &&
+		same_text(other->copy->place.base, now->base));
 }
 
 /* Both sides know it, and it lives on. */

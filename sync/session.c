@@ -6,15 +6,12 @@
  * this session, the position goes on to the end; else somebody changed something meanwhile and the
  * session says `again`.
  */
-#include "sync/session.h"
-
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/apply.h"
-#include "sync/gather.h"
-#include "sync/state.h"
+#include "sync/session-private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,189 +22,17 @@
  * so remembering a position never asks for the next one. */
 #define FAR_BYTES (16u << 10)
 
-struct session {
-	struct backend *b[2];
-	struct backend_info info[2];
-	const struct session_options *opt;
-	struct session_result *ret;
-	struct position since[2]; /* last agreed */
-	struct position end[2];	  /* news was read up to here */
-	struct change_set news[2];
-	bool full;
-	uint64_t agreed; /* clock time of that agreement, 0 = none */
-	bool known;	 /* both sides have a sync state that agrees with `since` */
-	bool met;	 /* both have a sync state of each other, whatever a state string says */
-	char *home;	 /* owned: the destination by which the peer goes to us, if it does */
-	struct gather gather;
-	struct merge_result merged;
-};
-
 static void session_release(struct session *s)
 {
 	for (int i = 0; i < 2; i++)
 		change_set_release(&s->news[i]);
 	gather_release(&s->gather);
 	merge_result_release(&s->merged);
-	free(s->home);
 }
 
-static bool has_log(const struct session *s, int side)
+uint64_t session_origin(uint64_t replica, uint64_t scope)
 {
-	return s->info[side].caps & CAP_LOG;
-}
-
-/* ---- who is there, and what was agreed ------------------------------------------------------- */
-
-/* Both ends of a pair go to the two sides in the same order: so two that sync each other at the same
- * time wait for one another, never each for the other. */
-static int in_order(const struct session *s, int k)
-{
-	return k ^ (s->info[0].replica > s->info[1].replica);
-}
-
-static int look(struct session *s)
-{
-	for (int i = 0; i < 2; i++) {
-		int err = s->b[i]->ops->info(s->b[i], &s->info[i]);
-		if (err < 0)
-			return err;
-	}
-	if (!guid_is_zero(&s->info[0].store) && guid_equal(&s->info[0].store, &s->info[1].store))
-		return MB_E_SAME;
-	if (s->info[0].replica == s->info[1].replica)
-		return MB_E_SAME;
-
-	s->ret->held = 0;
-	for (int k = 0; k < 2; k++) {
-		int i = in_order(s, k);
-		s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
-		int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
-		if (held < 0)
-			return held;
-		s->ret->held += (uint64_t)held;
-	}
-	return 0;
-}
-
-/* One record about peers, durable when this returns. */
-static int put_one(struct session *s, int side, struct record *r)
-{
-	struct backend *b = s->b[side];
-
-	r->origin.replica = s->info[side].replica;
-	int err = b->ops->begin(b, s->info[1 - side].replica, false);
-	if (err >= 0)
-		err = b->ops->put(b, r, -1);
-	if (err >= 0)
-		err = b->ops->commit(b);
-	return err;
-}
-
-struct same_place {
-	const struct backend_info *peer;
-	uint64_t other; /* replica that was there before */
-};
-
-static int find_other(struct peer_state *p, void *arg)
-{
-	struct same_place *f = arg;
-
-	if (p->destination && strcmp(p->destination, f->peer->destination) == 0 &&
-	    p->replica != f->peer->replica && !guid_is_zero(&p->store) &&
-	    !guid_equal(&p->store, &f->peer->store))
-		f->other = p->replica;
-	return 0;
-}
-
-/* Another store where a known peer was: somebody mounted the wrong disk, or means it (row 95). */
-static int check_place(struct session *s)
-{
-	struct same_place f = {.peer = &s->info[1]};
-
-	if (!s->info[1].destination)
-		return 0;
-	int err = s->b[0]->ops->each_peer(s->b[0], find_other, &f);
-	if (err < 0 || !f.other)
-		return err;
-	if (!s->opt->replace_peer)
-		return MB_E_WRONG_PEER;
-	struct record forget = {.type = REC_PEER_FORGET, .peer = {.replica = f.other}};
-	return s->opt->dry_run ? 0 : put_one(s, 0, &forget);
-}
-
-/* true when the log of `side` still holds what comes after p. */
-static bool position_good(struct session *s, int side, const struct position *p)
-{
-	struct change_set c = {0};
-	int err = s->b[side]->ops->changes(s->b[side], p, s->info[1 - side].replica, &c);
-
-	change_set_release(&c);
-	return err >= 0;
-}
-
-/* The peer's own record of us: without one, or with one that our log never gave, one of the two was
- * copied back from a backup, and what it sent since would be taken for an echo. */
-static int ask_peer(struct session *s)
-{
-	struct peer_state theirs = {0};
-
-	if (!has_log(s, 1))
-		return 0;
-	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, NULL, &theirs);
-	if (err == -ENOENT || (err >= 0 && theirs.replica != s->info[0].replica)) {
-		s->known = s->met = false;
-		err = 0;
-	} else if (err >= 0 && s->known && !position_equal(&theirs.remote, &s->since[0])) {
-		s->known = position_good(s, 0, &theirs.remote);
-	}
-	if (err >= 0)
-		s->home = MB_TAKE(theirs.destination);
-	peer_state_release(&theirs);
-	return err < 0 ? err : 0;
-}
-
-static void use_state(struct session *s)
-{
-	struct sync_state st;
-	int err = sync_state_parse(s->opt->state, &st);
-
-	if (err >= 0 &&
-	    (st.replica[0] != s->info[0].replica || st.replica[1] != s->info[1].replica))
-		err = MB_E_WRONG_PEER;
-	s->known = err >= 0;
-	if (err >= 0) {
-		memcpy(s->since, st.position, sizeof(s->since));
-	} else if (*s->opt->state) {
-		s->ret->state_refused = true;
-		mb_msg(MB_WARNING, "the state string is of no use (%s): everything is compared",
-		       mb_err_str(err));
-	}
-}
-
-static int agree(struct session *s)
-{
-	struct peer_state mine = {0};
-	int err = check_place(s);
-
-	if (err < 0)
-		return err;
-	err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);
-	s->known = s->met = err >= 0 && mine.replica == s->info[1].replica;
-	if (s->known) {
-		s->since[0] = mine.local;
-		s->since[1] = mine.remote;
-		s->agreed = (uint64_t)(mine.synced_ns / 1000000) << 16;
-	}
-	peer_state_release(&mine);
-	if (err < 0 && err != -ENOENT)
-		return err;
-	if (s->opt->state)
-		use_state(s);
-	err = ask_peer(s);
-	if (err < 0)
-		return err;
-	s->full = s->opt->full || !s->known;
-	return 0;
+	return replica == scope ? replica : replica ^ scope;
 }
 
 /* ---- news ------------------------------------------------------------------------------------ */
@@ -215,7 +40,7 @@ static int agree(struct session *s)
 static int read_news(struct session *s)
 {
 	for (int i = 0; i < 2 && !s->full; i++) {
-		int err = s->b[i]->ops->changes(s->b[i], &s->since[i], s->info[1 - i].replica,
+		int err = s->b[i]->ops->changes(s->b[i], &s->since[i], session_news_of(s, 1 - i),
 						&s->news[i]);
 		if (err == MB_E_POSITION) {
 			s->known = false;
@@ -252,7 +77,7 @@ static bool far_apart(const struct position *a, const struct position *b)
 static bool worth_moving(const struct session *s)
 {
 	for (int i = 0; i < 2; i++) {
-		if (has_log(s, i) && far_apart(&s->since[i], &s->end[i]))
+		if (session_has_log(s, i) && far_apart(&s->since[i], &s->end[i]))
 			return true;
 	}
 	return false;
@@ -274,7 +99,7 @@ static int put_alias(struct session *s, int side, const struct guid *from, const
 	for (size_t i = 0; err >= 0 && guid_equal(&known.guid, from) && i < known.n; i++) {
 		uint64_t id = known.copies[i].id;
 		struct record alias = {.type = REC_ALIAS,
-				       .origin.replica = s->info[side].replica,
+				       .origin.replica = session_news_of(s, side),
 				       .old_guid = *from,
 				       .old_id = id,
 				       .copy = {.guid = *to, .id = id}};
@@ -295,10 +120,10 @@ static int put_news_aliases(struct session *s)
 {
 	for (int i = 0; i < 2; i++) {
 		const struct change_set *news = &s->news[i];
-		if (!news->n_aliases || s->opt->dry_run)
+		if (!news->n_aliases || s->opt->dry_run || 1 - i == scope_source(s->opt->scope))
 			continue;
 		struct backend *b = s->b[1 - i];
-		int err = b->ops->begin(b, s->info[i].replica, false);
+		int err = b->ops->begin(b, session_news_of(s, i), false);
 		for (size_t k = 0; err >= 0 && k < news->n_aliases; k++)
 			err = put_alias(s, i, &news->aliases[k].from, &news->aliases[k].to);
 		if (err >= 0)
@@ -317,7 +142,9 @@ static int put_found_aliases(struct session *s)
 
 	for (int to = 0; to < 2 && g->n_aliases && !s->opt->dry_run; to++) {
 		struct backend *b = s->b[to];
-		int err = b->ops->begin(b, s->info[1 - to].replica, false);
+		if (to == scope_source(s->opt->scope))
+			continue; /* nothing is written there */
+		int err = b->ops->begin(b, session_news_of(s, 1 - to), false);
 		for (size_t k = 0; err >= 0 && k < g->n_aliases; k++) {
 			if (g->aliases[k].side == to)
 				continue;
@@ -342,6 +169,10 @@ static int gather(struct session *s)
 	if (err < 0)
 		return err;
 	g->in.agreed = s->known ? s->agreed : 0;
+	g->in.scope = s->opt->scope;
+	g->in.now_ns = clock_wall_ns();
+	g->in.full = s->full;
+	g->in.allow_mass_expunge = s->opt->allow_mass_expunge;
 	for (int i = 0; i < 2; i++) {
 		g->b[i] = s->b[i];
 		g->info[i] = s->info[i];
@@ -354,6 +185,8 @@ static int gather(struct session *s)
 		err = put_found_aliases(s);
 	if (err >= 0)
 		err = gather_digests(g);
+	for (int i = 0; i < 2; i++)
+		g->in.side[i].replica = session_news_of(s, i);
 	return err;
 }
 
@@ -388,7 +221,7 @@ static void keep_notices(struct session *s)
 static int act_on(struct session *s, const struct apply *a, int side, enum apply_part part)
 {
 	struct backend *b = s->b[side];
-	int stale, err = b->ops->begin(b, s->info[1 - side].replica,
+	int stale, err = b->ops->begin(b, session_news_of(s, 1 - side),
 				       s->merged.plan[side].n > APPLY_MANY);
 
 	if (err < 0)
@@ -406,9 +239,9 @@ static int take_roles(struct session *s)
 	int err = 0;
 
 	for (int k = 0; k < 2 && err >= 0; k++) {
-		int i = in_order(s, k);
-		if (has_log(s, i) && s->merged.plan[i].n)
-			err = s->b[i]->ops->begin(s->b[i], s->info[1 - i].replica, false);
+		int i = session_in_order(s, k);
+		if (session_has_log(s, i) && s->merged.plan[i].n)
+			err = s->b[i]->ops->begin(s->b[i], session_news_of(s, 1 - i), false);
 	}
 	return err;
 }
@@ -451,9 +284,9 @@ static int move_past_echo(struct session *s)
 {
 	for (int i = 0; i < 2; i++) {
 		struct change_set c = {0};
-		if (!has_log(s, i))
+		if (!session_has_log(s, i))
 			continue;
-		int err = s->b[i]->ops->changes(s->b[i], &s->end[i], s->info[1 - i].replica, &c);
+		int err = s->b[i]->ops->changes(s->b[i], &s->end[i], session_news_of(s, 1 - i), &c);
 		if (err >= 0 && set_empty(&c))
 			s->end[i] = c.end;
 		else if (err >= 0 || err == MB_E_POSITION)
@@ -463,56 +296,6 @@ static int move_past_echo(struct session *s)
 			return err;
 	}
 	return 0;
-}
-
-static int put_state(struct session *s, int side)
-{
-	const struct backend_info *peer = &s->info[1 - side];
-	struct record r = {.type = REC_PEER,
-			   .peer = {.replica = peer->replica,
-				    .store = peer->store,
-				    .local = s->end[side],
-				    .remote = s->end[1 - side],
-				    .synced_ns = clock_wall_ns()}};
-
-	if (!has_log(s, side))
-		return 0; /* see confirm() */
-	/* Who comes to it does not become a destination of the peer. */
-	const char *destination = side ? s->home : peer->destination;
-	char *own MB_AUTO_FREE = mb_xstrdup(destination ? destination : "");
-	r.peer.destination = own;
-	return put_one(s, side, &r);
-}
-
-/* The map of a side without a log is told that the other has its news. */
-static int confirm(struct session *s)
-{
-	int err = 0;
-
-	for (int i = 0; i < 2 && err >= 0; i++) {
-		struct record r = {.type = REC_PEER, .peer = {.replica = s->info[1 - i].replica}};
-		if (!has_log(s, i))
-			err = put_one(s, i, &r);
-	}
-	return err;
-}
-
-static int remember(struct session *s)
-{
-	int err = put_state(s, 1);
-
-	if (err >= 0)
-		err = put_state(s, 0);
-	return err < 0 ? err : 0;
-}
-
-static void tell_state(struct session *s, const struct position at[2])
-{
-	struct sync_state st = {.replica = {s->info[0].replica, s->info[1].replica},
-				.position = {at[0], at[1]}};
-
-	free(s->ret->state);
-	s->ret->state = s->opt->want_state ? sync_state_text(&st) : NULL;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -527,6 +310,15 @@ static int merge_and_act(struct session *s)
 		err = merge(&s->gather.in, &s->merged);
 	if (err < 0)
 		return err;
+	/* Other mailboxes are selected now: what is in them is no news. */
+	bool others = !s->borrowed && s->merged.selected != s->selected;
+	if (!s->full && (s->merged.want_full || others)) {
+		s->want_full = true;
+		return MB_E_STALE;
+	}
+	s->selected = s->merged.selected;
+	s->ret->held += s->merged.held;
+	memcpy(s->ret->left_out, s->merged.left_out, sizeof(s->ret->left_out));
 	keep_notices(s);
 	return act(s);
 }
@@ -537,29 +329,32 @@ static int finish(struct session *s, bool changed_before)
 
 	if (s->opt->dry_run)
 		return 0;
-	if (s->ret->errors) {
-		tell_state(s, s->since);
+	/* What was not put, or is held back, is found again only from where it was found now. */
+	if (s->ret->errors || s->merged.held) {
+		session_tell_state(s, s->since, s->selected_before);
 		return 0;
 	}
 	bool lost = s->opt->state ? !s->met : !s->known;
 	bool moved = lost || news || changed_before || s->ret->changed || worth_moving(s);
-	int err = moved || s->full ? confirm(s) : 0;
+	int err = moved || s->full ? session_confirm(s) : 0;
 	if (err >= 0 && s->ret->changed)
 		err = move_past_echo(s);
 	if (err >= 0 && moved)
-		err = remember(s);
+		err = session_remember(s);
 	if (err >= 0)
-		tell_state(s, moved || s->full ? s->end : s->since);
+		session_tell_state(s, moved || s->full ? s->end : s->since,
+				   moved || s->full ? s->selected : s->selected_before);
 	return err;
 }
 
 static int run_once(struct session *s)
 {
 	bool changed_before = s->ret->changed;
-	int err = look(s);
+	int err = session_look(s);
 
 	if (err >= 0)
-		err = agree(s);
+		err = session_agree(s);
+	s->selected_before = s->selected;
 	if (err >= 0)
 		err = read_news(s);
 	if (err < 0)
@@ -576,13 +371,17 @@ int session_run(struct backend *local, struct backend *remote, const struct sess
 {
 	int64_t start = clock_mono_ns();
 	int err = MB_E_STALE;
+	bool full = false;
 
 	memset(ret, 0, sizeof(*ret));
 	for (int try = 0; try < TRIES_STALE && err == MB_E_STALE; try++) {
-		struct session s = {.b = {local, remote}, .opt = opt, .ret = ret};
+		struct session s = {.b = {local, remote}, .opt = opt, .ret = ret, .full = full};
+		for (int i = 0; i < 2; i++)
+			s.scope[i] = scope_hash(opt->scope, i);
 		ret->errors = 0; /* what was not put is in the next try's plan again */
 		ret->first_error = 0;
 		err = run_once(&s);
+		full |= s.want_full;
 		session_release(&s);
 	}
 	ret->took_ns = clock_mono_ns() - start;

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-static const char MAGIC[] = "mbs1";
+static const char MAGIC[] = "mbs2";
 #define MAGIC_LEN 4
 
 char *sync_state_text(const struct sync_state *s)
@@ -22,6 +22,8 @@ char *sync_state_text(const struct sync_state *s)
 		buf_put_u64(&b, s->replica[i]);
 		position_encode(&s->position[i], &b);
 	}
+	buf_put_u64(&b, s->scope);
+	buf_put_u64(&b, s->selected);
 	buf_put_u64(&b, checksum64(b.data, b.len, 0));
 
 	char *text = mb_xmalloc((b.len + 2) / 3 * 4 + 1);
@@ -37,13 +39,19 @@ static int parse(const uint8_t *data, size_t len, struct sync_state *ret)
 
 	if (!reader_get(&r, magic, MAGIC_LEN) || memcmp(magic, MAGIC, 3) != 0)
 		return MB_E_FORMAT;
-	if (magic[3] != MAGIC[3])
+	if (magic[3] != MAGIC[3] && magic[3] != '1')
 		return MB_E_VERSION;
 	for (int i = 0; i < 2; i++) {
 		s.replica[i] = reader_get_u64(&r);
 		if (!position_decode(&r, &s.position[i]))
 			return MB_E_FORMAT;
 	}
+	if (magic[3] != '1') {
+		s.scope = reader_get_u64(&r);
+		s.selected = reader_get_u64(&r);
+	}
+	if (r.failed)
+		return MB_E_FORMAT;
 	size_t summed = len - reader_left(&r);
 	if (reader_left(&r) != 8)
 		return MB_E_FORMAT;

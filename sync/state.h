@@ -1,8 +1,9 @@
 /*
  * state.h - state strings: a sync state as text, for callers that keep it themselves (sync -s).
  *
- * base64 of: "mbs1", replica id and position of side 0, replica id and position of side 1 (all little
- * endian, position_encode), checksum64 of what precedes.
+ * base64 of: "mbs2", replica id and position of side 0, replica id and position of side 1, hash of the
+ * scope and of the mailboxes that it selected (all little endian, position_encode), checksum64 of what
+ * precedes.  "mbs1" had no scope: it is of the default one.
  */
 #ifndef MB_SYNC_STATE_H
 #define MB_SYNC_STATE_H
@@ -15,6 +16,7 @@
 struct sync_state {
 	uint64_t replica[2];
 	struct position position[2];
+	uint64_t scope, selected;
 };
 
 /* Owned text, one line without a line feed. */

@@ -8,7 +8,10 @@
 
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/base/hash.h"
 #include "sync/state.h"
+
+#include <openssl/evp.h>
 #include "tests/support/random.h"
 
 #include <stdlib.h>
@@ -86,7 +89,29 @@ static void what_is_none_is_refused(void **state)
 	large[5000] = '\0';
 	assert_int_equal(sync_state_parse(large, &got), MB_E_FORMAT);
 	free(large);
-	assert_int_equal(sync_state_parse("bWJzMgAA", &got), MB_E_VERSION); /* "mbs2" */
+	assert_int_equal(sync_state_parse("bWJzMwAA", &got), MB_E_VERSION); /* "mbs3" */
+}
+
+/* As the first version wrote it: replicas 1 and 2, no positions. */
+static void an_older_one_is_of_the_default_scope(void **state)
+{
+	BUF_AUTO struct buf b = BUF_INIT;
+	const struct position none = {0};
+	struct sync_state got;
+	unsigned char text[STATE_TEXT_MAX];
+
+	buf_put(&b, "mbs1", 4);
+	for (uint64_t replica = 1; replica <= 2; replica++) {
+		buf_put_u64(&b, replica);
+		position_encode(&none, &b);
+	}
+	buf_put_u64(&b, checksum64(b.data, b.len, 0));
+	EVP_EncodeBlock(text, b.data, (int)b.len);
+	assert_int_equal(sync_state_parse((char *)text, &got), 0);
+	assert_int_equal(got.replica[0], 1);
+	assert_int_equal(got.replica[1], 2);
+	assert_int_equal(got.scope, 0);
+	assert_int_equal(got.selected, 0);
 }
 
 int main(void)
@@ -96,6 +121,7 @@ int main(void)
 		cmocka_unit_test(a_line_feed_at_its_end_does_no_harm),
 		cmocka_unit_test(any_other_character_is_noticed),
 		cmocka_unit_test(what_is_none_is_refused),
+		cmocka_unit_test(an_older_one_is_of_the_default_scope),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,310 @@
+/*
+ * session-agree.c - who is there, and up to where both logs were seen.
+ *
+ * The positions of a restricted scope are its own.  It may begin where everything was last agreed, when
+ * that was later: then both sides were equal, whatever a scope selects.
+ */
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "sync/session-private.h"
+#include "sync/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SCOPE_UNUSED_NS (30 * INT64_C(86400000000000)) /* a scope is forgotten after that */
+
+/* ---- who is there ---------------------------------------------------------------------------- */
+
+int session_look(struct session *s)
+{
+	for (int i = 0; i < 2; i++) {
+		int err = s->b[i]->ops->info(s->b[i], &s->info[i]);
+		if (err < 0)
+			return err;
+	}
+	if (!guid_is_zero(&s->info[0].store) && guid_equal(&s->info[0].store, &s->info[1].store))
+		return MB_E_SAME;
+	if (s->info[0].replica == s->info[1].replica)
+		return MB_E_SAME;
+
+	s->ret->held = 0;
+	for (int k = 0; k < 2; k++) {
+		int i = session_in_order(s, k);
+		s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
+		int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
+		if (held < 0)
+			return held;
+		s->ret->held += (uint64_t)held;
+	}
+	return 0;
+}
+
+/* One record about peers, durable when this returns. */
+static int put_one(struct session *s, int side, struct record *r)
+{
+	struct backend *b = s->b[side];
+
+	r->origin.replica = s->info[side].replica;
+	int err = b->ops->begin(b, s->info[1 - side].replica, false);
+	if (err >= 0)
+		err = b->ops->put(b, r, -1);
+	if (err >= 0)
+		err = b->ops->commit(b);
+	return err;
+}
+
+struct same_place {
+	const struct backend_info *peer;
+	uint64_t other; /* replica that was there before */
+};
+
+static int find_other(struct peer_state *p, void *arg)
+{
+	struct same_place *f = arg;
+
+	if (p->destination && strcmp(p->destination, f->peer->destination) == 0 &&
+	    p->replica != f->peer->replica && !guid_is_zero(&p->store) &&
+	    !guid_equal(&p->store, &f->peer->store))
+		f->other = p->replica;
+	return 0;
+}
+
+/* Another store where a known peer was: somebody mounted the wrong disk, or means it (row 95). */
+static int check_place(struct session *s)
+{
+	struct same_place f = {.peer = &s->info[1]};
+
+	if (!s->info[1].destination)
+		return 0;
+	int err = s->b[0]->ops->each_peer(s->b[0], find_other, &f);
+	if (err < 0 || !f.other)
+		return err;
+	if (!s->opt->replace_peer)
+		return MB_E_WRONG_PEER;
+	struct record forget = {.type = REC_PEER_FORGET, .peer = {.replica = f.other}};
+	return s->opt->dry_run ? 0 : put_one(s, 0, &forget);
+}
+
+/* ---- what was agreed ------------------------------------------------------------------------- */
+
+/* What one side has of the scope's positions, own ones or those of the default scope. */
+struct agreement {
+	bool known, own;
+	uint64_t selected;
+	struct position local, remote;
+	int64_t synced_ns;
+};
+
+static struct agreement of_everything(const struct peer_state *p)
+{
+	return (struct agreement){.known = !position_is_none(&p->local),
+				  .local = p->local,
+				  .remote = p->remote,
+				  .synced_ns = p->synced_ns};
+}
+
+static struct agreement of_scope(const struct peer_state *p, uint64_t hash)
+{
+	const struct peer_scope *s = peer_state_scope(p, hash);
+
+	if (!s)
+		return (struct agreement){0};
+	return (struct agreement){.known = true,
+				  .own = true,
+				  .selected = s->selected,
+				  .local = s->local,
+				  .remote = s->remote,
+				  .synced_ns = s->synced_ns};
+}
+
+static struct agreement later_of(const struct peer_state *p, uint64_t hash)
+{
+	struct agreement all = of_everything(p);
+	struct agreement own = hash ? of_scope(p, hash) : all;
+
+	return own.known && (!all.known || own.synced_ns >= all.synced_ns) ? own : all;
+}
+
+/* true when the log of `side` still holds what comes after p. */
+static bool position_good(struct session *s, int side, const struct position *p)
+{
+	struct change_set c = {0};
+	int err = s->b[side]->ops->changes(s->b[side], p, s->info[1 - side].replica, &c);
+
+	change_set_release(&c);
+	return err >= 0;
+}
+
+/* The peer's own record of us: without one, or with one that our log never gave, one of the two was
+ * copied back from a backup, and what it sent since would be taken for an echo. */
+static int ask_peer(struct session *s)
+{
+	struct peer_state theirs = {0};
+
+	if (!session_has_log(s, 1))
+		return 0;
+	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, NULL, &theirs);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	struct agreement a = s->scope[1] && !s->borrowed ? of_scope(&theirs, s->scope[1])
+							 : of_everything(&theirs);
+	if (!a.known && s->opt->state)
+		a = of_everything(&theirs);
+	if (err < 0 || theirs.replica != s->info[0].replica || !a.known)
+		s->known = s->met = false;
+	else if (s->known && !position_equal(&a.remote, &s->since[0]))
+		s->known = position_good(s, 0, &a.remote);
+	peer_state_release(&theirs);
+	return 0;
+}
+
+static void use_state(struct session *s)
+{
+	struct sync_state st;
+	int err = sync_state_parse(s->opt->state, &st);
+	const char *why = err < 0 ? mb_err_str(err) : NULL;
+
+	if (err >= 0 &&
+	    (st.replica[0] != s->info[0].replica || st.replica[1] != s->info[1].replica))
+		why = mb_err_str(MB_E_WRONG_PEER);
+	else if (err >= 0 && st.scope != s->scope[0])
+		why = "it is of a sync with other options";
+	s->known = !why;
+	s->borrowed = false;
+	if (!why) {
+		memcpy(s->since, st.position, sizeof(s->since));
+		s->selected = st.selected;
+	} else if (*s->opt->state) {
+		s->ret->state_refused = true;
+		mb_msg(MB_WARNING, "the state string is of no use (%s): everything is compared",
+		       why);
+	}
+}
+
+static void use_remembered(struct session *s, const struct agreement *a)
+{
+	s->known = a->known;
+	if (!a->known)
+		return;
+	s->since[0] = a->local;
+	s->since[1] = a->remote;
+	s->selected = a->selected;
+	s->borrowed = s->scope[0] && !a->own;
+	s->agreed = (uint64_t)(a->synced_ns / 1000000) << 16;
+}
+
+int session_agree(struct session *s)
+{
+	struct peer_state mine = {0};
+	struct agreement a = {0};
+	int err = check_place(s);
+
+	if (err < 0)
+		return err;
+	err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);
+	if (err >= 0 && mine.replica == s->info[1].replica)
+		a = later_of(&mine, s->scope[0]);
+	peer_state_release(&mine);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	s->met = a.known;
+	use_remembered(s, &a);
+	if (s->opt->state)
+		use_state(s);
+	err = ask_peer(s);
+	if (err < 0)
+		return err;
+	s->full |= s->opt->full || !s->known || scope_is_moving(s->opt->scope);
+	return 0;
+}
+
+/* ---- remember -------------------------------------------------------------------------------- */
+
+static void forget_unused(struct peer_state *p, int64_t now_ns)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->n_scopes; i++)
+		if (now_ns - p->scopes[i].synced_ns < SCOPE_UNUSED_NS)
+			p->scopes[kept++] = p->scopes[i];
+	p->n_scopes = kept;
+}
+
+static void set_positions(const struct session *s, int side, struct peer_state *p)
+{
+	struct peer_scope scope = {.hash = s->scope[side],
+				   .selected = s->selected,
+				   .local = s->end[side],
+				   .remote = s->end[1 - side],
+				   .synced_ns = clock_wall_ns()};
+
+	forget_unused(p, scope.synced_ns);
+	if (scope.hash) {
+		peer_state_put_scope(p, &scope);
+		return;
+	}
+	p->local = scope.local;
+	p->remote = scope.remote;
+	p->synced_ns = scope.synced_ns;
+}
+
+static int put_state(struct session *s, int side)
+{
+	const struct backend_info *peer = &s->info[1 - side];
+	struct record r = {.type = REC_PEER};
+
+	if (!session_has_log(s, side))
+		return 0; /* see session_confirm() */
+	int err = s->b[side]->ops->peer(s->b[side], peer->replica, peer->destination, &r.peer);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	if (err < 0 || r.peer.replica != peer->replica)
+		peer_state_release(&r.peer);
+	r.peer.replica = peer->replica;
+	r.peer.store = peer->store;
+	/* Who comes to it does not become a destination of the peer. */
+	if (!side || !r.peer.destination) {
+		char *own = mb_xstrdup(!side && peer->destination ? peer->destination : "");
+		free(r.peer.destination);
+		r.peer.destination = own;
+	}
+	set_positions(s, side, &r.peer);
+	err = put_one(s, side, &r);
+	peer_state_release(&r.peer);
+	return err;
+}
+
+int session_confirm(struct session *s)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++) {
+		struct record r = {.type = REC_PEER, .peer = {.replica = s->info[1 - i].replica}};
+		if (!session_has_log(s, i))
+			err = put_one(s, i, &r);
+	}
+	return err;
+}
+
+int session_remember(struct session *s)
+{
+	int err = put_state(s, 1);
+
+	if (err >= 0)
+		err = put_state(s, 0);
+	return err < 0 ? err : 0;
+}
+
+void session_tell_state(struct session *s, const struct position at[2], uint64_t selected)
+{
+	struct sync_state st = {.replica = {s->info[0].replica, s->info[1].replica},
+				.position = {at[0], at[1]},
+				.scope = s->scope[0],
+				.selected = selected};
+
+	free(s->ret->state);
+	s->ret->state = s->opt->want_state ? sync_state_text(&st) : NULL;
+}

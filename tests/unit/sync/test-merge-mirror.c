@@ -1,0 +1,218 @@
+/*
+ * test-merge-mirror.c - backups: the destination becomes what its source is, and nothing else changes.
+ *
+ * A is side 0 and the source.  Random histories: test-scope-histories.c.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "backends/base/mem.h"
+#include "sync/scope.h"
+#include "tests/support/pair.h"
+#include "tests/support/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct session_result backup(struct pair *p, bool allow)
+{
+	struct scope s;
+
+	scope_init(&s);
+	s.let[0] = 0;
+	s.mirror = true;
+	const struct session_options o = {.scope = &s, .allow_mass_expunge = allow};
+	return run_with(p, &o, 0);
+}
+
+/* Done, and a second one does nothing. */
+static void backup_done(struct pair *p)
+{
+	struct session_result r = backup(p, false);
+
+	assert_int_equal(session_exit(0, &r), 0);
+	session_result_release(&r);
+	r = backup(p, false);
+	assert_false(r.changed);
+	session_result_release(&r);
+}
+
+static void same_uids(struct pair *p, const struct guid *g)
+{
+	assert_true(lives(p->b, g));
+	assert_int_equal(copy_of(p->a, g)->place.uid, copy_of(p->b, g)->place.uid);
+	assert_true(flags_same_set(&copy_of(p->a, g)->flags, &copy_of(p->b, g)->flags));
+}
+
+/* The fault of others: a stray delivery at the destination empties it, and then the source. */
+static void a_stray_delivery_is_expunged_and_nothing_else(void **state)
+{
+	struct pair *p = *state;
+	struct guid m = deliver(p->a, "one"), n = deliver(p->a, "two");
+
+	backup_done(p);
+	struct guid stray = deliver(p->b, "stray");
+	struct guid late = deliver(p->a, "three");
+	backup_done(p);
+	assert_false(lives(p->b, &stray));
+	same_uids(p, &m);
+	same_uids(p, &n);
+	same_uids(p, &late); /* though the stray one had its UID */
+	assert_null(memory_find(p->a, &stray));
+	sync_changed(p);
+	assert_true(lives(p->a, &m) && lives(p->a, &n) && lives(p->a, &late));
+	assert_equal_sides(p);
+}
+
+static void whatever_the_destination_did_is_undone(void **state)
+{
+	struct pair *p = *state;
+	struct guid m = deliver(p->a, "one"), n = deliver(p->a, "two"), box = mkbox(p->a, "Box");
+	struct guid o = has(p->a, box, "three");
+
+	flag(p->a, m, FLAG_SEEN);
+	backup_done(p);
+	unflag(p->b, m, FLAG_SEEN);
+	flag(p->b, m, FLAG_FLAGGED);
+	keyword(p->b, m, "own", true);
+	move(p->b, n, box);
+	rename_to(p->b, box, "Other");
+	subscribe(p->b, box, true);
+	expunge(p->b, o);
+	backup_done(p);
+	same_uids(p, &m);
+	same_uids(p, &n);
+	same_uids(p, &o);
+	assert_true(guid_equal(&copy_of(p->b, &n)->place.mailbox, &GUID_INBOX));
+	assert_string_equal(find_box(p->b, box)->part, "Box");
+	assert_false(find_box(p->b, box)->subscribed);
+}
+
+static void a_mailbox_that_the_source_lacks_is_emptied_and_deleted(void **state)
+{
+	struct pair *p = *state;
+	struct guid box = mkbox(p->b, "Own"), m = has(p->b, box, "own mail");
+
+	deliver(p->a, "one");
+	backup_done(p);
+	assert_false(lives(p->b, &m));
+	assert_false(mailbox_alive(find_box(p->b, box)));
+	assert_int_equal(memory_tree(p->a)->n, 1);
+}
+
+static void one_made_apart_becomes_that_of_the_source(void **state)
+{
+	struct pair *p = *state;
+	struct guid a = mkbox(p->a, "Same"), b = mkbox(p->b, "Same");
+	struct guid m = has(p->a, a, "first"), n = has(p->b, b, "of b");
+
+	backup_done(p);
+	same_uids(p, &m);
+	assert_false(lives(p->b, &n));
+	assert_true(mailbox_alive(find_box(p->b, a)));
+	assert_int_equal(find_box(p->b, a)->uid_validity, find_box(p->a, a)->uid_validity);
+	assert_true(guid_equal(&find_box(p->b, b)->merged_into, &a));
+}
+
+/* Messages of both sides under each other's UIDs. */
+static void uids_are_exchanged(void **state)
+{
+	struct pair *p = *state;
+	struct guid m = deliver(p->a, "one"), n = deliver(p->a, "two"), o = deliver(p->a, "three");
+
+	deliver(p->b, "two"); /* the same mail, in another order */
+	deliver(p->b, "three");
+	deliver(p->b, "one");
+	backup_done(p);
+	assert_int_equal(memory_n_messages(p->b), 3);
+	same_uids(p, &m);
+	same_uids(p, &n);
+	same_uids(p, &o);
+}
+
+static void deliver_many(struct backend *b, int n, const char *what)
+{
+	char text[64];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%s %d", what, i);
+		deliver(b, text);
+	}
+}
+
+static size_t living(struct backend *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < memory_n_messages(b); i++)
+		n += copy_alive(&memory_message(b, i)->copies[0]);
+	return n;
+}
+
+static void the_guard_holds_a_whole_mailbox(void **state)
+{
+	struct pair *p = *state;
+	struct guid one = deliver(p->a, "the only one of the source");
+
+	deliver_many(p->b, 11, "of b");
+	struct session_result r = backup(p, false);
+	assert_int_equal(r.held, 11);
+	assert_int_equal(session_exit(0, &r), 1);
+	session_result_release(&r);
+	assert_true(lives(p->b, &one)); /* all else is done */
+	assert_int_equal(living(p->b), 12);
+	r = backup(p, false);
+	assert_int_equal(r.held, 11); /* still */
+	session_result_release(&r);
+	r = backup(p, true);
+	assert_int_equal(session_exit(0, &r), 0);
+	session_result_release(&r);
+	assert_int_equal(living(p->b), 1);
+	backup_done(p);
+}
+
+static void the_guard_counts_what_was_there_before(void **state)
+{
+	struct pair *p = *state;
+
+	deliver_many(p->a, 60, "of a");
+	backup_done(p);
+	deliver_many(p->b, 11, "of b"); /* few among many: they go */
+	backup_done(p);
+	assert_int_equal(living(p->b), 60);
+	deliver_many(p->b, 51, "more of b");
+	struct session_result r = backup(p, false);
+	assert_int_equal(r.held, 51);
+	session_result_release(&r);
+	assert_int_equal(living(p->b), 111);
+}
+
+static void recorded_expunges_are_never_held(void **state)
+{
+	struct pair *p = *state;
+
+	deliver_many(p->a, 20, "of a");
+	backup_done(p);
+	for (size_t i = 0; i < 20; i++)
+		expunge(p->a, memory_message(p->a, i)->guid);
+	backup_done(p);
+	assert_int_equal(living(p->b), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define WITH_PAIR(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
+		WITH_PAIR(a_stray_delivery_is_expunged_and_nothing_else),
+		WITH_PAIR(whatever_the_destination_did_is_undone),
+		WITH_PAIR(a_mailbox_that_the_source_lacks_is_emptied_and_deleted),
+		WITH_PAIR(one_made_apart_becomes_that_of_the_source),
+		WITH_PAIR(uids_are_exchanged),
+		WITH_PAIR(the_guard_holds_a_whole_mailbox),
+		WITH_PAIR(the_guard_counts_what_was_there_before),
+		WITH_PAIR(recorded_expunges_are_never_held),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
