@@ -153,6 +153,21 @@ int gather_add_differences(struct gather *g)
 	return err;
 }
 
+static int add_one(const struct guid *key, void *arg)
+{
+	gather_add(arg, key);
+	return 0;
+}
+
+int gather_add_all(struct gather *g)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++)
+		err = g->b[i]->ops->each_message(g->b[i], NULL, add_one, g);
+	return err;
+}
+
 /* ---- states ---------------------------------------------------------------------------------- */
 
 static void add_alias(struct gather *g, int side, const struct guid *from, const struct guid *to)

@@ -44,6 +44,8 @@ void gather_add_news(struct gather *g, const struct change_set *news);
  * side.  Memory follows what differs, not what there is; each message of each side is read once.
  */
 int gather_add_differences(struct gather *g);
+/* Adds every message of both sides. */
+int gather_add_all(struct gather *g);
 /* Reads the trees and the states of all keys and their UID neighbours on both sides. */
 int gather_read(struct gather *g);
 /*

@@ -178,7 +178,9 @@ static int gather(struct session *s)
 		g->info[i] = s->info[i];
 		gather_add_news(g, &s->news[i]);
 	}
-	err = s->full ? gather_add_differences(g) : 0;
+	if (s->full) /* the guard of a backup counts what is the same, too */
+		err = s->opt->scope && s->opt->scope->mirror ? gather_add_all(g)
+							     : gather_add_differences(g);
 	if (err >= 0)
 		err = gather_read(g);
 	if (err >= 0)
