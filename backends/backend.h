@@ -16,6 +16,7 @@
 #include "backends/mail/record.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum backend_caps {
 	CAP_LOG = 1 << 0, /* has positions: changes() can answer since one */
@@ -136,6 +137,11 @@ struct backend *backend_open_memory(uint64_t replica);
 /* Wrappers own what they wrap.  trace: a line on stderr for each call. fault: the n-th call fails
  * with `err` (negative), n from 1, 0 = never. */
 struct backend *backend_trace(struct backend *inner, const char *label);
+/* Likewise, in a file that the caller closes after the backend; each line begins with the time. */
+struct backend *backend_trace_to(struct backend *inner, const char *label, FILE *to);
+/* How long those that are opened from now on wait for the process at the other end of a socket, or a
+ * line, before they give it up with -ETIMEDOUT (120 s until it is changed). */
+void backend_patience(unsigned seconds);
 struct backend *backend_fault(struct backend *inner, uint64_t n, int err);
 
 static inline void backend_close(struct backend *b)

@@ -8,6 +8,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/mail/layout.h"
+#include "backends/store/server.h"
 #include "backends/store/store.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -104,4 +105,9 @@ int backend_open(const char *destination, struct backend *local, struct backend 
 	if (has_kind(destination))
 		return MB_E_USAGE;
 	return open_path(destination, local, ret);
+}
+
+void backend_patience(unsigned seconds)
+{
+	store_client_patience(seconds);
 }

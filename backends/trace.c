@@ -1,9 +1,10 @@
 /*
- * trace.c - a wrapper that tells each call and its result, one line each, on stderr.
+ * trace.c - a wrapper that tells each call and its result, one line each, on stderr or in a file.
  *
  * Keys only: GUIDs, ids, counts; of names those of mailboxes.
  */
 #include "backends/backend.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
@@ -13,6 +14,7 @@ struct trace {
 	struct backend backend; /* first member */
 	struct backend *inner;	/* owned */
 	char *label;		/* owned */
+	FILE *to;		/* borrowed, or NULL: messages */
 };
 
 static struct backend *inner_of(struct backend *b)
@@ -23,11 +25,16 @@ static struct backend *inner_of(struct backend *b)
 /* Says it and gives the result back. */
 static int told(struct backend *b, const char *verb, const char *what, int r)
 {
-	const char *label = ((struct trace *)b)->label;
-	if (r < 0)
-		mb_msg(MB_NOTICE, "%s: %s %s= %s", label, verb, what, mb_err_str(r));
-	else
-		mb_msg(MB_NOTICE, "%s: %s %s= %d", label, verb, what, r);
+	const struct trace *t = (const struct trace *)b;
+	char *result MB_AUTO_FREE = r < 0 ? mb_xstrdup(mb_err_str(r)) : mb_xasprintf("%d", r);
+
+	if (t->to) {
+		fprintf(t->to, "%.6f %s: %s %s= %s\n", (double)clock_wall_ns() / 1e9, t->label,
+			verb, what, result);
+		fflush(t->to);
+	} else {
+		mb_msg(MB_NOTICE, "%s: %s %s= %s", t->label, verb, what, result);
+	}
 	return r;
 }
 
@@ -224,11 +231,17 @@ static const struct backend_ops trace_ops = {
 	.allow_mass_expunge = allow_mass_expunge,
 };
 
-struct backend *backend_trace(struct backend *inner, const char *label)
+struct backend *backend_trace_to(struct backend *inner, const char *label, FILE *to)
 {
 	struct trace *t = mb_xcalloc(1, sizeof(*t));
 	t->backend.ops = &trace_ops;
 	t->inner = inner;
 	t->label = mb_xstrdup(label);
+	t->to = to;
 	return &t->backend;
+}
+
+struct backend *backend_trace(struct backend *inner, const char *label)
+{
+	return backend_trace_to(inner, label, NULL);
 }

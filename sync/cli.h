@@ -57,6 +57,9 @@ int cli_store(const struct cli *cli, const struct verb *v, char **ret_dir);
 /* Opens it as the local side of a sync.  0, or the exit code after a message. */
 int cli_open_local(const char *dir, struct backend **ret);
 
+/* A checkpoint, by the process that is the writer, if there is one, else as the writer; drops deleted
+ * bodies and history older than `keep_ns`. */
+int cli_checkpoint(const char *dir, int64_t keep_ns);
 /* Opens it for looking only; a store whose index is missing or damaged is mended first, if nobody
  * else is its writer.  0 or an error, without a message. */
 int cli_open_read(const char *dir, struct store **ret);
@@ -83,6 +86,6 @@ json_t *cli_counts_json(const struct session_counts *c);
 void cli_json(json_t *o);
 
 extern const struct verb verb_init, verb_mount, verb_umount, verb_watch, verb_sync, verb_status,
-	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer;
+	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer, verb_backup;
 
 #endif

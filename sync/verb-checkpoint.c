@@ -10,8 +10,7 @@
 
 #include <errno.h>
 
-/* By the process that is the writer, if there is one; else as the writer. */
-static int checkpoint(const char *dir, int64_t keep_ns)
+int cli_checkpoint(const char *dir, int64_t keep_ns)
 {
 	struct store_client *client;
 	struct store *store;
@@ -50,7 +49,7 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 	int code = cli_store(cli, v, &dir);
 	if (code)
 		return code;
-	int err = checkpoint(dir, keep_ns);
+	int err = cli_checkpoint(dir, keep_ns);
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "no checkpoint of %s", dir));
 	return CLI_OK;

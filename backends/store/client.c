@@ -29,10 +29,16 @@
 #include <sys/vfs.h>
 
 enum {
-	ANSWER_SECONDS = 120,
 	PLAN_TRIES = 8,
 	STEPS_MAX = 100000 /* directories that one mailbox change may move */
 };
+
+static unsigned patience_s = 120; /* for an answer */
+
+void store_client_patience(unsigned seconds)
+{
+	patience_s = seconds;
+}
 
 struct store_client {
 	int fd;
@@ -161,7 +167,7 @@ static int check_user(int fd)
 
 static int connect_socket(struct store_client *c, const char *store_dir)
 {
-	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
+	const struct timeval patience = {.tv_sec = patience_s};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	MB_AUTO_CLOSE int dir = open(store_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 

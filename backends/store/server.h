@@ -23,6 +23,8 @@ void store_server_stop(struct store_server *v);
 struct store_client;
 int store_client_connect(const char *store_dir,
 			 struct store_client **ret); /* -ECONNREFUSED, -ENOENT: nobody */
+/* How long each client that connects from now on waits for an answer; then -ETIMEDOUT.  120 at first. */
+void store_client_patience(unsigned seconds);
 void store_client_close(struct store_client *c);
 /* Mount point of the writer, "" when it has none.  Borrowed. */
 const char *store_client_mount(const struct store_client *c);

@@ -1,0 +1,83 @@
+/*
+ * sync-report.c - what sync and backup tell people, and programs.
+ */
+#include "sync/sync-report.h"
+
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+
+#include <stdio.h>
+
+static const char *name_after(const struct record *item)
+{
+	return item->new_name ? item->new_name : "";
+}
+
+/* A line for each item, with -v or --dry-run. */
+void sync_report_item(int side, enum record_type what, const struct tree *names,
+		      const struct record *item, void *arg)
+{
+	struct sync_options *o = arg;
+	char guid[GUID_TEXT];
+
+	if (what == REC_NONE || (!o->verbose && !o->session.dry_run))
+		return;
+	bool mailbox = !guid_is_zero(&item->mailbox.guid);
+	const struct guid *g = mailbox ? &item->mailbox.guid : &item->copy.place.mailbox;
+	char *name MB_AUTO_FREE = tree_name(names, g);
+	fprintf(stderr, "%s %-8s %s%s%s%s%s\n", side ? "->" : "<-", record_type_name(what), name,
+		mailbox ? "" : " ", mailbox ? "" : guid_text(&item->copy.guid, guid),
+		*name_after(item) ? " " : "", name_after(item));
+}
+
+static void tell_notices(const struct session_result *r)
+{
+	for (size_t i = 0; i < r->n_notices; i++) {
+		if (r->notices[i].text)
+			mb_msg(MB_NOTICE, "%s", r->notices[i].text);
+	}
+	if (r->held)
+		mb_msg(MB_WARNING,
+		       "%llu expunges are held back: so much went missing at once; if it was "
+		       "meant, "
+		       "say --allow-mass-expunge",
+		       (unsigned long long)r->held);
+	if (r->left_out[0])
+		mb_msg(MB_NOTICE, "%llu messages did not travel: they are larger than -I allows",
+		       (unsigned long long)r->left_out[0]);
+}
+
+static void tell_json(const char *name, int code, uint64_t missing, const struct session_result *r)
+{
+	json_t *notices = json_array();
+
+	for (size_t i = 0; i < r->n_notices; i++)
+		json_array_append_new(notices, json_string(r->notices[i].text));
+	cli_json(json_pack(
+		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?}", "v",
+		CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
+		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
+		(json_int_t)r->errors, "held", (json_int_t)r->held, "too_large",
+		(json_int_t)r->left_out[0], "left_out", (json_int_t)r->left_out[1], "missing",
+		(json_int_t)missing, "again", r->again, "seconds", (double)r->took_ns / 1e9,
+		"notices", notices, "state", r->state));
+}
+
+void sync_report(const struct sync_options *o, const char *name, int code, uint64_t missing,
+		 const struct session_result *r)
+{
+	bool nothing = !session_counts_any(&r->to[0]) && !session_counts_any(&r->to[1]);
+
+	tell_notices(r);
+	if (o->json) {
+		tell_json(name, code, missing, r);
+		return;
+	}
+	if (!nothing || code || o->verbose) {
+		char *text MB_AUTO_FREE = cli_summary(r);
+		fprintf(o->session.state ? stderr : stdout, "%s: %s%s\n", name,
+			o->session.dry_run ? "would have " : "", text);
+	}
+	if (o->session.state && r->state)
+		printf("%s\n", r->state);
+}

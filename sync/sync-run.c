@@ -1,0 +1,256 @@
+/*
+ * sync-run.c - one run of sync or backup: with one peer, or with all that are registered.
+ *
+ * A peer is registered by its first sync of everything that succeeds.  Exit code: the worst of all
+ * peers'.
+ */
+#include "backends/base/clock.h"
+#include "backends/base/err.h"
+#include "backends/base/mem.h"
+#include "backends/base/msg.h"
+#include "backends/store/store.h"
+#include "sync/peers.h"
+#include "sync/sync-report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct sync_run {
+	struct sync_options o;
+	struct backend *local;
+	char *dir; /* owned: of the store */
+	FILE *rawlog;
+};
+
+/* ---- exit codes ------------------------------------------------------------------------------ */
+
+/* 1 is worse than 2 (a person is needed), and both than 75. */
+static int worse(int a, int b)
+{
+	static const int order[] = {CLI_OK, CLI_LATER, CLI_AGAIN};
+	int rank[2] = {3, 3}, code[2] = {a, b};
+
+	for (int i = 0; i < 2; i++) {
+		for (int k = 0; k < 3; k++) {
+			if (code[i] == order[k])
+				rank[i] = k;
+		}
+	}
+	return rank[1] > rank[0] ? b : a;
+}
+
+/* A peer that cannot be reached now may be there later: the disk is not in, the host is off. */
+static int unreachable_exit(int err)
+{
+	int code = mb_err_exit(err);
+
+	return mb_err_retry(err) != MB_RETRY_NEVER && code == CLI_FAILED ? CLI_AGAIN : code;
+}
+
+/* Messages of ours whose body is lost or damaged, and was not given back. */
+static uint64_t count_missing(struct backend *local)
+{
+	struct backend_info info = {0};
+
+	return local->ops->info(local, &info) < 0 ? 0 : info.missing;
+}
+
+/* Whatever the peers gave: who cannot read a message is told so each time. */
+static int tell_missing(struct backend *local, int code)
+{
+	uint64_t n = count_missing(local);
+
+	if (!n)
+		return code;
+	mb_msg(MB_WARNING,
+	       "%llu messages here have lost their body or are damaged, and no peer gave it back; "
+	       "sync with a peer that has them, or delete them",
+	       (unsigned long long)n);
+	return worse(code, CLI_AGAIN);
+}
+
+/* ---- one peer -------------------------------------------------------------------------------- */
+
+/* Another process has a store and takes no changes: -l says how long to wait for it. */
+static bool wait_for_lock(int err, int64_t until_ns)
+{
+	const struct timespec pause = {.tv_nsec = 100000000};
+
+	if (err != MB_E_LOCKED || clock_mono_ns() >= until_ns)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+static struct backend *with_rawlog(const struct sync_run *run, struct backend *b, const char *label)
+{
+	return run->rawlog ? backend_trace_to(b, label, run->rawlog) : b;
+}
+
+static int open_peer(const struct sync_run *run, const char *destination, struct backend **ret)
+{
+	int64_t until = clock_mono_ns() + run->o.lock_ns;
+	int err;
+
+	do {
+		err = backend_open(destination, run->local, ret);
+	} while (wait_for_lock(err, until));
+	if (err >= 0)
+		*ret = with_rawlog(run, *ret, "peer");
+	return err;
+}
+
+static int run_session(struct sync_run *run, struct backend *peer, struct session_result *ret)
+{
+	struct session_options session = run->o.session;
+	int64_t until = clock_mono_ns() + run->o.lock_ns;
+	int err = session_run_until_stable(run->local, peer, &session, ret);
+
+	while (wait_for_lock(err, until)) {
+		session_result_release(ret);
+		err = session_run_until_stable(run->local, peer, &session, ret);
+	}
+	return err;
+}
+
+/* -P: of a store, what it deleted long ago.  A Maildir keeps nothing of it. */
+static int purge(const struct sync_run *run, const char *destination)
+{
+	bool to_us = scope_source(&run->o.scope) == 1;
+	char *dir MB_AUTO_FREE = NULL;
+	const char *path = strncmp(destination, "store:", 6) == 0 ? destination + 6 : destination;
+
+	if (to_us)
+		dir = mb_xstrdup(run->dir);
+	else if (store_locate(path, &dir) < 0)
+		return 0;
+	int err = cli_checkpoint(dir, STORE_KEEP_DELETED_NS);
+	if (err >= 0)
+		return CLI_OK;
+	mb_fail(err, "what %s deleted long ago was not dropped", dir);
+	return mb_err_retry(err) == MB_RETRY_NEVER ? CLI_FAILED : CLI_AGAIN;
+}
+
+/* The exit code, but for missing bodies: the next peer may have them. */
+static int sync_one(struct sync_run *run, const char *destination)
+{
+	struct backend *peer;
+	struct session_result r;
+	int err = open_peer(run, destination, &peer);
+
+	if (err < 0)
+		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
+	err = run_session(run, peer, &r);
+	int code = session_exit(err, &r);
+	uint64_t missing = count_missing(run->local);
+	int told = missing ? worse(code, CLI_AGAIN) : code;
+	if (err < 0)
+		mb_fail(err, "the sync with %s ended early", destination);
+	if (err >= 0 || r.changed || run->o.json)
+		sync_report(&run->o, destination, told, missing, &r);
+	session_result_release(&r);
+	backend_close(peer);
+	return run->o.purge && err >= 0 ? worse(code, purge(run, destination)) : code;
+}
+
+/* ---- all peers ------------------------------------------------------------------------------- */
+
+static int sync_all(struct sync_run *run)
+{
+	struct peers peers;
+	int code = CLI_OK, n = 0;
+	int err = peers_read(run->local, &peers);
+
+	if (err < 0)
+		return mb_err_exit(mb_fail(err, "cannot read the list of peers"));
+	for (size_t i = 0; i < peers.n; i++) {
+		if (!peer_is_ours(&peers.list[i]))
+			continue;
+		code = worse(code, sync_one(run, peers.list[i].destination));
+		n++;
+	}
+	peers_release(&peers);
+	if (!n) {
+		mb_msg(MB_ERROR, "no peer is registered");
+		fprintf(stderr, "  do:  mailbraid --store DIR sync DESTINATION, once\n");
+		return CLI_USAGE;
+	}
+	return code;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static int open_local(struct sync_run *run)
+{
+	int64_t until = clock_mono_ns() + run->o.lock_ns;
+	int err;
+
+	do {
+		err = backend_open_store(run->dir, &run->local);
+	} while (wait_for_lock(err, until));
+	if (err < 0)
+		return mb_err_exit(mb_fail(err, "cannot open the store %s", run->dir));
+	run->local = with_rawlog(run, run->local, "here");
+	return 0;
+}
+
+static int open_rawlog(struct sync_run *run)
+{
+	const char *path = run->o.rawlog;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+
+	if (!path)
+		return 0;
+	run->rawlog = fd >= 0 ? fdopen(fd, "a") : NULL;
+	if (run->rawlog)
+		return 0;
+	int err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return mb_err_exit(mb_fail(err, "cannot write the raw log %s", path));
+}
+
+static int sync_everything(struct sync_run *run)
+{
+	struct sync_options *o = &run->o;
+
+	o->session.show = sync_report_item;
+	o->session.show_arg = o;
+	if (o->debug)
+		mb_msg_set_level(MB_DEBUG);
+	if (o->stall_s)
+		backend_patience(o->stall_s);
+	int code = open_rawlog(run);
+	if (!code)
+		code = open_local(run);
+	if (code)
+		return code;
+	if (o->debug) {
+		char *text MB_AUTO_FREE = scope_text(&o->scope, 0);
+		mb_msg(MB_DEBUG, "the scope is: %s", text);
+	}
+	code = o->destination ? sync_one(run, o->destination) : sync_all(run);
+	code = tell_missing(run->local, code);
+	backend_close(run->local);
+	return code;
+}
+
+int sync_run(const struct cli *cli, const struct verb *v, int argc, char **argv, bool backup)
+{
+	struct sync_run run = {0};
+	int code = sync_options_parse(v, argc, argv, backup, &run.o);
+
+	if (!code)
+		code = cli_store(cli, v, &run.dir);
+	if (!code)
+		code = sync_everything(&run);
+	if (run.rawlog)
+		fclose(run.rawlog);
+	free(run.dir);
+	sync_options_release(&run.o);
+	return code;
+}
