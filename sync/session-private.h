@@ -53,7 +53,8 @@ static inline uint64_t session_news_of(const struct session *s, int side)
 int session_look(struct session *s);	 /* info and files of both sides */
 int session_agree(struct session *s);	 /* fills since, known, full */
 int session_remember(struct session *s); /* `end` is what was agreed */
-int session_confirm(struct session *s);	 /* the map of a side without a log: the other has its news */
+int session_confirm(
+	struct session *s); /* the map of a side without a log: the other has its news */
 /* Fills ret->state when it was asked for. */
 void session_tell_state(struct session *s, const struct position at[2], uint64_t selected);
 

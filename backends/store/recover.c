@@ -110,6 +110,7 @@ static int forget_positions(struct peer_state *p, void *arg)
 	struct replay *r = arg;
 
 	p->local = p->remote = (struct position){0};
+	p->n_scopes = 0;
 	return index_put_peer(r->tx, p);
 }
 
