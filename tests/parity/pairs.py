@@ -146,10 +146,10 @@ class Doveadm:
         self.env = {"PATH": os.environ.get("PATH", ""), "USER": user, "LC_ALL": "C.UTF-8"}
         self.env["HOME"] = os.path.join(self.base, "home")
         self.a, self.b = DoveadmSide(self, "a"), DoveadmSide(self, "b")
-        self.given = self._give()
+        self.given = self.give()
         self.state = ""
 
-    def _give(self):
+    def give(self):
         """Dovecot refuses to read mail as root: then everything is another user's."""
         if os.geteuid() != 0:
             return {}
