@@ -272,10 +272,22 @@ static void found_again(struct maildir *m, struct md_file *f, struct md_file *he
 	md_file_free(here);
 }
 
+static struct md_file *file_named(const struct md_box *box, const char *key, size_t len)
+{
+	struct md_file *f;
+
+	HASH_FIND(hb, box->files, key, len, f);
+	return f;
+}
+
+/* What an edit makes of a message is placed when the old one dies: by one stamp they are known for
+ * one change (rows 28 to 32). */
 static void arrived(struct maildir *m, struct md_file *f)
 {
+	const struct md_file *old = file_named(f->box, f->key, strlen(f->key));
+
 	f->guid = guid_new();
-	f->placed_at = f->changed_at = MD_BIRTH(m);
+	f->placed_at = f->changed_at = old && old->missing ? md_now(m) : MD_BIRTH(m);
 	f->seen = f->dirty = m->must_write = true;
 	md_set_now(f);
 	f->before = f->now;
@@ -334,45 +346,83 @@ static struct copy *local_copy(struct maildir *m, const struct md_file *f, struc
 	return guid_equal(&msg->guid, &f->guid) ? message_find(msg, f->id) : NULL;
 }
 
-/* The local side expunged it, moved it away, or never took it: nothing to tell. */
-static bool is_no_news(const struct md_file *f, const struct copy *c)
+/* The message that took the name of this one: the content was replaced. */
+static const struct md_file *edit_of(const struct md_file *f)
 {
-	if (!c)
-		return !f->agreed;
-	return !copy_alive(c);
+	const char *slash = strchr(f->key, '/'); /* see displace() */
+
+	return slash ? file_named(f->box, f->key, (size_t)(slash - f->key)) : NULL;
 }
 
 static void tell_dead(struct maildir *m, struct md_file *f, const struct copy *c)
 {
+	const struct md_file *edit = edit_of(f);
+
 	f->dead = f->placed_at;
 	if (c && guid_equal(&c->place.mailbox, &f->agreed_box) &&
 	    stamp_compare(&c->place.at, &f->dead) > 0 && !local_changed(m, &f->guid, false))
 		f->placed_at = f->dead = c->place.at;
-	f->dead_at = md_now(m);
+	f->dead_at = edit ? edit->placed_at : md_now(m);
 	if (f->box->gone) {
 		f->via = f->box->guid;
 		f->via_seen = f->box->named_at;
 	}
 }
 
-static int sort_out_missing(struct maildir *m, struct missing *l)
+/* Until the local side has it, it is to be found again. */
+static void find_again(struct md_box *box)
+{
+	memset(box->times, 0, sizeof(box->times));
+}
+
+static void both_say_dead(struct maildir *m, struct md_file *f, const struct copy *c)
+{
+	f->held = false;
+	tell_dead(m, f, c);
+	find_again(f->box);
+}
+
+enum verdict { SAY_NOTHING, BOTH_SAY, WE_SAY };
+
+/* The local side expunged it, moved it away, or never took it: nothing to tell, unless that is news
+ * as well.  Then both have something to say of it, and the merge may have something to say of both:
+ * one of them was an edit. */
+static enum verdict verdict_on(struct maildir *m, const struct md_file *f, const struct copy *c)
+{
+	const struct md_file *edit = edit_of(f);
+
+	if (!c)
+		return f->agreed ? WE_SAY : SAY_NOTHING;
+	if (copy_alive(c))
+		return WE_SAY;
+	return (edit && !edit->agreed) || local_changed(m, &f->guid, false) ? BOTH_SAY
+									    : SAY_NOTHING;
+}
+
+/* Only what this side alone says is for the guard. */
+static void sort_out_missing(struct maildir *m, struct missing *l)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
 		struct md_file *f = l->files[i];
 		struct message msg = {0};
+		const struct copy *c;
+		enum verdict v;
 
 		if (!f->missing)
 			continue;
-		if (is_no_news(f, local_copy(m, f, &msg)))
-			md_file_drop(m, f);
-		else
+		c = local_copy(m, f, &msg);
+		v = verdict_on(m, f, c);
+		if (v == WE_SAY)
 			l->files[kept++] = f;
+		else if (v == BOTH_SAY && !m->scan_error)
+			both_say_dead(m, f, c);
+		else
+			md_file_drop(m, f);
 		message_release(&msg);
 	}
 	l->n = kept;
-	return 0;
 }
 
 static int order_box(const void *a, const void *b)
@@ -409,8 +459,7 @@ static void judge_box(struct maildir *m, struct md_file **files, size_t n)
 	}
 	if (hold && !m->scan_error)
 		m->held += n;
-	/* Until the local side has it, it is to be found again. */
-	memset(box->times, 0, sizeof(box->times));
+	find_again(box);
 	box->held = box->gone && (hold || m->scan_error);
 }
 
@@ -488,9 +537,7 @@ int md_judge(struct maildir *m)
 		if (l.n)
 			qsort(l.files, l.n, sizeof(*l.files), order_size);
 		settle_fresh(m, &l);
-		err = sort_out_missing(m, &l);
-	}
-	if (!err) {
+		sort_out_missing(m, &l);
 		judge_missing(m, &l);
 		err = judge_boxes(m);
 	}

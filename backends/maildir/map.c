@@ -21,15 +21,21 @@ struct md_box *md_box_find(struct maildir *m, const struct guid *g)
 	return box;
 }
 
+/* A mailbox that went may still have the name of the one that came after it: the later one counts,
+ * whatever the order of the hash, or each run would give the children another parent. */
 struct md_box *md_box_at(struct maildir *m, const char *dir)
 {
-	struct md_box *box, *next;
+	struct md_box *box, *next, *best = NULL;
 
 	HASH_ITER (hh, m->boxes, box, next) {
-		if (box->dir && !box->gone && strcmp(box->dir, dir) == 0)
-			return box;
+		if (!box->dir || box->gone || strcmp(box->dir, dir) != 0)
+			continue;
+		if (!best || box->found > best->found ||
+		    (box->found == best->found &&
+		     stamp_compare(&box->named_at, &best->named_at) > 0))
+			best = box;
 	}
-	return NULL;
+	return best;
 }
 
 struct md_box *md_box_add(struct maildir *m, const struct guid *g)

@@ -20,8 +20,9 @@ EDITS = but(
 
 
 def edits_wait(w):
-    """Where edits are not looked for, nothing happens to them; `-f` finds them."""
-    if w.excepted:
+    """Where edits are not looked for, nothing happens to them; `-f` finds them.  In a plain Maildir
+    those of a folder that has just changed are looked for: a file may still be being written."""
+    if w.excepted and len(w.stores) == 2:
         before = w.a.contents(), w.b.contents()
         w.sync()
         assert (w.a.contents(), w.b.contents()) == before
@@ -347,10 +348,10 @@ def edited_and_expunged(w):
     w.b.expunge("m")
     yield
     assert w.b.contents() == [body("m, with a label")]
-    assert w.said("edited on one side, expunged on the other") or len(w.stores) == 1
+    assert w.said("edited on one side, expunged on the other")
 
 
-@row(30, "edited here, flagged there: both", STORES, but=EDITS)
+@row(30, "edited here, flagged there: both", but=EDITS)
 def edited_and_flagged(w):
     w.a.deliver("m:2,", sub="cur")
     yield
@@ -393,7 +394,7 @@ def both_edited(w):
     w.b.edit("d", body("another text"))
     yield edits_wait(w)
     assert w.a.contents() == sorted([body("one text"), body("another text")])
-    assert w.said("edited on both sides") or len(w.stores) == 1
+    assert w.said("edited on both sides")
 
 
 @row("32a", "one new message on each side, equal counters")
