@@ -3,7 +3,8 @@
  *
  * A mailbox is listed when mtime or ctime of its cur or new is not what the map has, or when the map
  * has none: a directory that changed within the last two seconds is never noted, because another
- * change in the same tick of the clock would not show.  `new` is read before `cur`: a file that moves
+ * change in the same tick of the clock would not show.  Its files are looked at again as well: a
+ * program may still have been writing one straight into it.  `new` is read before `cur`: a file that moves
  * on meanwhile is then seen twice rather than never.
  *
  * Files are matched with the map when all names are read, in passes: the same unique part (or whole
@@ -311,6 +312,7 @@ static int look_at_box(struct maildir *m, struct md_box *box, bool full)
 		err = sub_times(m, box, "new", t + 2);
 	if (err)
 		return err;
+	box->young = !box->times[0];
 	box->compare =
 		full || !box->times[0] || memcmp(t, box->times, sizeof(t)) != 0 || has_intent(box);
 	if (!box->compare)
@@ -333,7 +335,7 @@ static int compare_box(struct maildir *m, struct md_box *box, bool full)
 	box->named = true;
 	for (f = box->files; f; f = f->hb.next) {
 		f->missing = !f->seen;
-		f->check = f->check || (f->seen && full);
+		f->check = f->check || (f->seen && (full || box->young));
 	}
 	return 0;
 }

@@ -117,6 +117,7 @@ struct md_box {
 	bool held;
 	bool found;	/* directory seen in this refresh */
 	bool compare;	/* its files are to be listed */
+	bool young;	/* and looked at: no times were noted when they last were */
 	bool named;	/* names of its files are known */
 	bool misplaced; /* its directory has a name that only we gave, for a while */
 	bool wanted;	/* its directory is to be where its node says */

@@ -92,6 +92,118 @@ static void an_edit_is_a_new_message(void **state)
 	assert_true(foreign_exists(f, "cur/1.a.host:2,S"));
 }
 
+static void edit(struct foreign *f, const char *name, const char *text)
+{
+	foreign_write(f, "tmp/x", text);
+	foreign_rename(f, "tmp/x", name);
+}
+
+/* Rows 29 and 30: also when the sync that told of the edit was stopped, and it is told again. */
+static void an_edit_meets_a_flag(void **state)
+{
+	for (int stop = 0; stop < 4; stop++) {
+		struct foreign *f = *state;
+		struct guid one;
+
+		if (stop) {
+			assert_int_equal(foreign_teardown(state), 0);
+			assert_int_equal(foreign_setup(state), 0);
+			f = *state;
+		}
+		foreign_write(f, "cur/1.a.host:2,S", "one\n");
+		foreign_sync(f);
+		one = local_find(f, "one\n")->guid;
+		edit(f, "cur/1.a.host:2,S", "one, edited\n");
+		memory_flags(f->local, &one, 0, FLAG_MASK(FLAG_FLAGGED), 0);
+		f->stop_after = stop;
+		if (stop)
+			foreign_try(f);
+		f->stop_after = 0;
+		foreign_sync(f);
+		assert_int_equal(local_live(f), 1);
+		assert_true(local_find(f, "one, edited\n")->flags.set & FLAG_MASK(FLAG_FLAGGED));
+		MB_AUTO_FREE char *letters = foreign_letters(f, "", "one, edited\n");
+		assert_string_equal(letters, "FS");
+	}
+}
+
+static void an_edit_meets_an_expunge(void **state)
+{
+	for (int stop = 0; stop < 3; stop++) {
+		struct foreign *f = *state;
+		struct guid one;
+
+		if (stop) {
+			assert_int_equal(foreign_teardown(state), 0);
+			assert_int_equal(foreign_setup(state), 0);
+			f = *state;
+		}
+		foreign_write(f, "cur/1.a.host:2,S", "one\n");
+		foreign_sync(f);
+		one = local_find(f, "one\n")->guid;
+		edit(f, "cur/1.a.host:2,S", "one, edited\n");
+		memory_expunge(f->local, &one, 0);
+		f->stop_after = stop;
+		if (stop)
+			foreign_try(f);
+		f->stop_after = 0;
+		assert_int_equal(foreign_try(f), 0);
+		assert_true(stop || f->last.n_notices == 1);
+		foreign_sync(f);
+		assert_int_equal(local_live(f), 1);
+		assert_false(guid_equal(&local_find(f, "one, edited\n")->guid, &one));
+		assert_int_equal(foreign_count(f, ""), 1);
+	}
+}
+
+/* Edited here, expunged there: said, and the new content is in both. */
+static void an_expunge_meets_an_edit(void **state)
+{
+	struct foreign *f = *state;
+	struct guid one, two;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	assert_int_equal(memory_edit(f->local, &one, 0, "one, edited\n", 12, &two), 0);
+	foreign_unlink(f, "cur/1.a.host:2,S");
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->last.n_notices, 1);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	MB_AUTO_FREE char *path = foreign_find(f, "", "one, edited\n");
+	assert_non_null(path);
+}
+
+/* The same mail expunged by both, in numbers: nothing is for the guard, nothing is said. */
+static void many_expunged_by_both_are_not_held(void **state)
+{
+	struct foreign *f = *state;
+	struct guid g[20];
+
+	for (int i = 0; i < 20; i++) {
+		char name[32], text[32];
+
+		snprintf(name, sizeof(name), "cur/%d.a.host:2,S", i);
+		snprintf(text, sizeof(text), "message %d\n", i);
+		foreign_write(f, name, text);
+		foreign_sync(f);
+		g[i] = local_find(f, text)->guid;
+	}
+	for (int i = 0; i < 20; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "cur/%d.a.host:2,S", i);
+		foreign_unlink(f, name);
+		memory_expunge(f->local, &g[i], 0);
+	}
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->last.held, 0);
+	assert_int_equal(f->last.n_notices, 0);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 0);
+}
+
 /* A file cut short is damage, not an edit. */
 static void a_shorter_file_is_left_alone(void **state)
 {
@@ -213,6 +325,28 @@ static void a_folder_that_is_a_link_is_held(void **state)
 	assert_true(guid_equal(&again, &x));
 }
 
+/* Only its cur was moved. */
+static void a_cur_that_is_a_link_is_held(void **state)
+{
+	struct foreign *f = *state;
+	MB_AUTO_FREE char *from = mb_xasprintf("%s/.X/cur", f->path);
+	MB_AUTO_FREE char *to = mb_xasprintf("%s/disk", f->dir->path);
+
+	foreign_mkdir(f, ".X");
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_write(f, ".X/cur/2.a.host:2,", "two\n");
+	foreign_sync(f);
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(symlink(to, from), 0);
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(f->last.held, 1);
+	assert_int_equal(local_live(f), 2);
+	assert_int_equal(unlink(from), 0);
+	assert_int_equal(rename(to, from), 0);
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 2);
+}
+
 /* An expunge of what the local side moved to and fro since, and both had in step, counts. */
 static void a_message_moved_back_can_be_expunged(void **state)
 {
@@ -272,19 +406,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(moves_keep_the_message),
-		T(a_folder_that_is_a_link_is_held),
-		T(what_both_have_is_paired),
-		T(many_missing_are_held),
-		T(an_edit_is_a_new_message),
-		T(a_shorter_file_is_left_alone),
-		T(a_shorter_edit_is_a_new_message),
-		T(an_expunge_leaves_what_grew),
-		T(damage_is_not_expunged),
-		T(a_new_name_is_the_same_message),
-		T(a_message_moved_back_can_be_expunged),
-		T(a_move_beats_an_expunge),
-		T(many_expunged_at_the_local_side_are_not_held),
+		T(moves_keep_the_message),	   T(a_folder_that_is_a_link_is_held),
+		T(a_cur_that_is_a_link_is_held),   T(what_both_have_is_paired),
+		T(many_missing_are_held),	   T(an_edit_is_a_new_message),
+		T(an_edit_meets_a_flag),	   T(an_edit_meets_an_expunge),
+		T(an_expunge_meets_an_edit),	   T(many_expunged_by_both_are_not_held),
+		T(a_shorter_file_is_left_alone),   T(a_shorter_edit_is_a_new_message),
+		T(an_expunge_leaves_what_grew),	   T(damage_is_not_expunged),
+		T(a_new_name_is_the_same_message), T(a_message_moved_back_can_be_expunged),
+		T(a_move_beats_an_expunge),	   T(many_expunged_at_the_local_side_are_not_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

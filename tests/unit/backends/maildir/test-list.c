@@ -134,6 +134,22 @@ static void an_unreadable_folder_judges_nothing(void **state)
 	assert_int_equal(local_live(f), 1);
 }
 
+/* Somebody writes straight into new, slowly: what is there later is what counts, and nothing of it
+ * goes with what was there first. */
+static void still_being_written(void **state)
+{
+	struct foreign *f = *state;
+
+	foreign_write(f, "new/1.slow", "part one\n");
+	foreign_sync(f);
+	local_find(f, "part one\n");
+	foreign_write(f, "new/1.slow", "part one\npart two\n");
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	local_find(f, "part one\npart two\n");
+	assert_int_equal(foreign_count(f, ""), 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
@@ -144,6 +160,7 @@ int main(void)
 		T(new_to_cur_is_no_news),
 		T(seen_here_leaves_new_there),
 		T(an_unreadable_folder_judges_nothing),
+		T(still_being_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
