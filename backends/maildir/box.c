@@ -140,6 +140,8 @@ static int set_selectable(struct maildir *m, struct md_box *box, bool selectable
 	if (err)
 		return err;
 	box->structural = !selectable;
+	box->touched =
+		box->touched && selectable; /* what is cleared is not flushed, nor made again */
 	if (selectable) {
 		free(box->dir);
 		box->dir = NULL;

@@ -395,6 +395,8 @@ static enum verdict verdict_on(struct maildir *m, const struct md_file *f, const
 		return f->agreed ? WE_SAY : SAY_NOTHING;
 	if (copy_alive(c))
 		return WE_SAY;
+	if (f->box->gone)
+		return SAY_NOTHING; /* a delete that was cut is to be finished */
 	return (edit && !edit->agreed) || local_changed(m, &f->guid, false) ? BOTH_SAY
 									    : SAY_NOTHING;
 }
