@@ -54,7 +54,7 @@ void layout_join(const char *const *parts, size_t n_parts, struct buf *out);
 int layout_split(const char *name, char ***ret_parts, size_t *ret_n);
 
 /* Same name for a person: equal after Unicode NFC composition of Latin, and, with `fold_case`,
- * without regard to ASCII case.  Used to notice collisions, never to change bytes. */
+ * without regard to the case of Latin, Greek and Cyrillic letters.  Used to notice collisions, never to change bytes. */
 bool mailbox_part_same(const char *a, const char *b, bool fold_case);
 
 #endif

@@ -3,8 +3,9 @@
  *
  * Two names are compared code point by code point, after a base letter and the combining mark after
  * it were made one (NFC).  Only Latin-1 and Latin Extended-A are composed (U+00C0 to U+017F): what
- * keyboards and file systems of other systems mix up in practice.  Letters with two marks and other
- * scripts are compared as they are; then two mailboxes stay two, and no mail is at stake.
+ * keyboards and file systems of other systems mix up in practice.  Letters with two marks are compared
+ * as they are, and so is the case of scripts beyond Latin, Greek and Cyrillic.  Where a file system
+ * knows more than that, the store refuses the second mailbox rather than give two one directory.
  */
 #include "backends/mail/layout.h"
 #include "backends/base/ascii.h"
@@ -54,6 +55,28 @@ static uint32_t compose(uint32_t base, uint32_t mark)
 	return 0;
 }
 
+/* The small letter of a code point: ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic. */
+static uint32_t small(uint32_t c)
+{
+	bool odd_is_small = (c >= 0x100 && c < 0x138) || (c >= 0x14a && c < 0x178);
+	bool even_is_small = (c >= 0x139 && c < 0x149) || (c >= 0x179 && c < 0x17f);
+
+	if (c < 0x80)
+		return ascii_lower((char)c);
+	if (c == 0x130 || c == 0x131) /* dotted and dotless i are letters of their own */
+		return c;
+	if (odd_is_small)
+		return c | 1;
+	if (even_is_small)
+		return c + (c & 1);
+	if (c == 0x178)
+		return 0xff;
+	if ((c >= 0xc0 && c < 0xdf && c != 0xd7) || (c >= 0x391 && c < 0x3aa && c != 0x3a2) ||
+	    (c >= 0x410 && c < 0x430))
+		return c + 32;
+	return c >= 0x400 && c < 0x410 ? c + 80 : c;
+}
+
 static uint32_t next_letter(const char **s, bool fold_case)
 {
 	uint32_t c = next_code_point(s), composed;
@@ -63,10 +86,10 @@ static uint32_t next_letter(const char **s, bool fold_case)
 		composed = compose(c, next_code_point(&after));
 		if (composed) {
 			*s = after;
-			return composed;
+			c = composed;
 		}
 	}
-	return fold_case && c < 0x80 ? ascii_lower((char)c) : c;
+	return fold_case ? small(c) : c;
 }
 
 bool mailbox_part_same(const char *a, const char *b, bool fold_case)

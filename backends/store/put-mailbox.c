@@ -340,7 +340,9 @@ static int do_op(struct mailbox_put *p, const struct store_step *op, bool quiet)
 
 	switch (op->op) {
 	case STEP_MKDIR:
-		err = mailbox_make_dirs(p->s, op->from);
+		err = mailbox_dir_is_anothers(p->s, p->tx, &p->tree, &p->guid, op->from)
+			      ? MB_E_NAME
+			      : mailbox_make_dirs(p->s, op->from);
 		if (err >= 0)
 			err = ensure_indexed(p);
 		if (err >= 0)

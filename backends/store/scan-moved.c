@@ -167,7 +167,8 @@ static void find_successors(struct scan *sc, char **was)
 		int err;
 
 		if (cur && index_mailbox_by_dir(sc->tx, was[i], &g) == -ENOENT &&
-		    scan_stat_dir(sc->s->mail_fd, cur, &st, &err))
+		    scan_stat_dir(sc->s->mail_fd, cur, &st, &err) &&
+		    dir_ino(sc, was[i]) != sc->boxes[i].ino) /* not itself, where Foo is foo */
 			scan_add_dir(sc, was[i]);
 	}
 }

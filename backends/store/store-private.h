@@ -184,6 +184,11 @@ int mailbox_relocate(struct store *s, struct index_txn *tx, const char *from, co
 int mailbox_by_parts(struct store *s, struct index_txn *tx, const char *dir, struct guid *ret);
 /* NULL: it has none.  Notes which directory that is now, so that it is known again under any name. */
 int mailbox_set_dir(struct store *s, struct index_txn *tx, const struct guid *g, const char *dir);
+/* The directory `dir` that g should get is there, and is another mailbox's under another name: a file
+ * system that takes two names for one in a way that the merge does not know.  Mail of two mailboxes
+ * is never mixed. */
+bool mailbox_dir_is_anothers(struct store *s, struct index_txn *tx, const struct tree *t,
+			     const struct guid *g, const char *dir);
 /* Gives every mailbox whose directory is not what its name says the name that its directory says. */
 int mailboxes_follow_dirs(struct store *s, struct index_txn *tx, const struct origin *origin,
 			  uint64_t *records);

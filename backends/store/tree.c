@@ -227,6 +227,27 @@ int mailbox_set_dir(struct store *s, struct index_txn *tx, const struct guid *g,
 }
 
 /* `dir`: of the last one, which is a mailbox; NULL: it only holds others. */
+bool mailbox_dir_is_anothers(struct store *s, struct index_txn *tx, const struct tree *t,
+			     const struct guid *g, const char *dir)
+{
+	bool found = false;
+	uint64_t ino;
+
+	if (at_identity(s->mail_fd, dir, &ino) < 0)
+		return false;
+	for (size_t i = 0; i < t->n && !found; i++) {
+		const struct mailbox *m = &t->nodes[i];
+		struct mailbox_local local = {0};
+
+		if (guid_equal(&m->guid, g) || !mailbox_alive(m) ||
+		    index_get_mailbox(tx, &m->guid, NULL, &local) < 0)
+			continue;
+		found = local.dir && local.ino == ino;
+		mailbox_local_release(&local);
+	}
+	return found;
+}
+
 static int ensure_parts(struct store *s, struct index_txn *tx, char **parts, size_t n,
 			const struct origin *origin, const char *dir, struct guid *ret)
 {

@@ -41,10 +41,8 @@ def folding(tmp_path):
 
 def world(tmp_path, folding, layout, plain):
     """a on an ordinary file system, b on the folding one."""
-    w = World.__new__(World)
-    w.a = Replica(tmp_path / "a", layout=layout)
-    w.b = Replica(folding / "b", plain=plain, layout=layout)
-    w.local, w.remote, w.answer = w.a, w.b, {}
+    w = World(tmp_path / "world", layout=layout)
+    w.b = w.remote = Replica(folding / "b", plain=plain, layout=layout)
     return w
 
 
@@ -101,3 +99,25 @@ def test_case_renamed(tmp_path, folding, layout, where):
     assert w.answer["sent"]["new"] == w.answer["got"]["new"] == 0
     assert w.b.contents("foo") == [body("m")] and w.b.contents("foo/sub") == [body("n")]
     w.check_idle()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["store", "Maildir"])
+@pytest.mark.parametrize("layout", ["maildir++", "fs"])
+def test_beyond_what_we_know(tmp_path, folding, layout, plain):
+    """There 0 is o: the second folder waits, is told of, and its mail goes nowhere else."""
+    w = world(tmp_path, folding, layout, plain)
+    w.a.mkfolder("bo")
+    w.a.deliver("m", folder="bo")
+    w.sync()
+    w.a.mkfolder("b0")
+    w.a.deliver("n", folder="b0")
+    w.a.deliver("o")
+    result = w.a.command("sync", w.b.destination)
+    assert result.code != 0 and "b0" in result.err
+    assert w.b.folders() == ["INBOX", "bo"]
+    assert w.b.contents("bo") == [body("m")]
+    assert w.a.contents("b0") == [body("n")] and w.a.contents("bo") == [body("m")]
+    w.a.mvfolder("b0", "other")
+    w.sync()
+    w.check_equal()
+    assert w.b.contents("other") == [body("n")] and w.b.contents("INBOX") == [body("o")]

@@ -1,6 +1,6 @@
 /*
  * fold-fs.c - fold-fs BACKING MOUNTPOINT [fuse options]: the directory BACKING, where ASCII case does
- * not count.
+ * not count.  And 0 is o, which no program expects.
  *
  * For tests of what is else only to be had with special kernels.  A name is looked up as it is, then
  * in any case; a new one is stored as it is spelled, as ext4's casefold, APFS and NTFS do.  A rename
@@ -15,11 +15,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static char backing[PATH_MAX];
+
+static int folded(char c)
+{
+	return c == '0' ? 'o' : c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+static int is_same(const char *a, const char *b)
+{
+	while (*a && folded(*a) == folded(*b))
+		a++, b++;
+	return !*a && !*b;
+}
 
 /* Puts the spelling on disk in place of the last component of path. */
 static void respell(char *path)
@@ -34,7 +45,7 @@ static void respell(char *path)
 	DIR *dir = opendir(path);
 	*slash = '/';
 	while (dir && (e = readdir(dir)))
-		if (strcasecmp(e->d_name, slash + 1) == 0)
+		if (is_same(e->d_name, slash + 1))
 			memcpy(slash + 1, e->d_name, strlen(e->d_name));
 	if (dir)
 		closedir(dir);

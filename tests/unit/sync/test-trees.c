@@ -18,6 +18,10 @@
  *	MAILBRAID_FIRST=N   from this seed on, instead of 1
  *	MAILBRAID_SEED=N    only that one, told aloud
  *
+ * One thing may wait until all are quiet: when a sync was cut between two mailboxes becoming one and
+ * the news that the one lives, a third replica that knows it as deleted says so to mail in it.  A
+ * store refuses to remove a mailbox with mail in it; these replicas in memory do as they are told.
+ *
  * A history that fails is made as short as it can be, and printed.
  */
 #include "backends/base/clock.h"
@@ -100,6 +104,7 @@ struct run {
 	struct oracle oracle;
 	struct box_facts boxes;
 	int64_t now_ns;
+	bool was_cut;
 	bool aloud;
 };
 
@@ -328,6 +333,9 @@ static int do_mail(struct run *r, const struct op *op)
 static const char *check_side(struct run *r, size_t who)
 {
 	const char *wrong = oracle_check_order(&r->oracle, r->b[who]);
+	if (wrong && r->was_cut && r->h->n_replicas > 2 &&
+	    strcmp(wrong, "a message lives in a mailbox that does not") == 0)
+		wrong = NULL;
 	return wrong ? wrong : box_check_dirs(r->b[who], r->folds[who]);
 }
 
@@ -367,6 +375,7 @@ static const char *do_sync(struct run *r, const struct op *op)
 	if (!wrong && !cut)
 		wrong = check_idle(r);
 	r->idle[0] = r->idle[1] = !cut;
+	r->was_cut |= cut;
 	return wrong;
 }
 
@@ -438,6 +447,9 @@ static const char *sync_all(struct run *r)
 static const char *judge(struct run *r)
 {
 	const char *wrong = sync_all(r);
+	r->was_cut = false;
+	for (size_t i = 0; !wrong && i < r->h->n_replicas; i++)
+		wrong = check_side(r, i);
 	for (size_t i = 1; !wrong && i < r->h->n_replicas; i++)
 		wrong = link_compare(r->b[0], r->b[i]);
 	for (size_t i = 0; !wrong && i < r->h->n_replicas; i++) {

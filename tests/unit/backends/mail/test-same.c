@@ -53,8 +53,18 @@ static void case_is_ascii_only(void **state)
 {
 	assert_false(mailbox_part_same("Foo", "foo", false));
 	assert_true(mailbox_part_same("Foo", "fOO", true));
-	assert_false(mailbox_part_same("\xc3\x89", "\xc3\xa9", true)); /* É é */
-	assert_false(mailbox_part_same("E\xcc\x81", "e\xcc\x81", true));
+	assert_true(mailbox_part_same("\xc3\x89", "\xc3\xa9", true)); /* É é */
+	assert_false(mailbox_part_same("\xc3\x89", "\xc3\xa9", false));
+	assert_true(mailbox_part_same("E\xcc\x81", "e\xcc\x81", true));
+	assert_true(mailbox_part_same("\xc4\x8c", "\xc4\x8d", true));  /* Č č */
+	assert_true(mailbox_part_same("\xc5\xbd", "\xc5\xbe", true));  /* Ž ž */
+	assert_true(mailbox_part_same("\xc5\xb8", "\xc3\xbf", true));  /* Ÿ ÿ */
+	assert_true(mailbox_part_same("\xce\xa9", "\xcf\x89", true));  /* Ω ω */
+	assert_true(mailbox_part_same("\xd0\x96", "\xd0\xb6", true));  /* Ж ж */
+	assert_true(mailbox_part_same("\xd0\x81", "\xd1\x91", true));  /* Ё ё */
+	assert_false(mailbox_part_same("\xc3\x97", "\xc3\xb7", true)); /* × ÷ */
+	assert_false(mailbox_part_same("\xc4\xb0", "\xc4\xb1", true)); /* İ ı */
+	assert_false(mailbox_part_same("\xc4\xb1", "i", true));
 	assert_true(mailbox_part_same("E\xcc\x81X", "\xc3\x89x", true));
 }
 
