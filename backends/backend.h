@@ -139,6 +139,9 @@ struct backend *backend_open_memory(uint64_t replica);
 struct backend *backend_trace(struct backend *inner, const char *label);
 /* Likewise, in a file that the caller closes after the backend; each line begins with the time. */
 struct backend *backend_trace_to(struct backend *inner, const char *label, FILE *to);
+/* How long a store is waited for that another process has and takes no changes for (10 s at first); then
+ * MB_E_LOCKED. */
+void backend_lock_wait(unsigned seconds);
 /* How long those that are opened from now on wait for the process at the other end of a socket, or a
  * line, before they give it up with -ETIMEDOUT (120 s until it is changed). */
 void backend_patience(unsigned seconds);

@@ -27,8 +27,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK_WAIT_NS 10000000000ll /* for another short-lived writer, as a second sync is */
 #define LOCK_POLL_NS 20000000l
+
+/* For another short-lived writer, as a second sync is. */
+static int64_t lock_wait_ns = 10000000000;
+
+void backend_lock_wait(unsigned seconds)
+{
+	lock_wait_ns = (int64_t)seconds * 1000000000;
+}
 
 /* ---- Roles ------------------------------------------------------------------------------------ */
 
@@ -83,7 +90,7 @@ static void check_client(struct store_backend *b)
 static int take_role(struct store_backend *b)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
-	int64_t until = clock_mono_ns() + LOCK_WAIT_NS;
+	int64_t until = clock_mono_ns() + lock_wait_ns;
 	int err;
 
 	check_client(b);

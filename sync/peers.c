@@ -27,8 +27,11 @@ static int keep(struct peer_state *p, void *arg)
 	struct peers *all = arg;
 
 	MB_GROW(all->list, all->cap, all->n + 1);
-	all->list[all->n] = *p;
-	all->list[all->n++].destination = mb_xstrdup(p->destination ? p->destination : "");
+	struct peer_state *mine = &all->list[all->n++];
+	*mine = (struct peer_state){0};
+	peer_state_clone(mine, p);
+	if (!mine->destination)
+		mine->destination = mb_xstrdup("");
 	return 0;
 }
 
@@ -65,7 +68,7 @@ int peers_read_store(struct store *s, struct peers *ret)
 
 bool peer_is_ours(const struct peer_state *p)
 {
-	return p->destination && *p->destination;
+	return p->destination && *p->destination && (p->synced_ns || !p->n_scopes);
 }
 
 char *peer_name(const struct peer_state *p)

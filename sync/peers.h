@@ -17,7 +17,8 @@ void peers_release(struct peers *p);
 int peers_read(struct backend *local, struct peers *ret);
 /* The same of a store that is open in any mode. */
 int peers_read_store(struct store *s, struct peers *ret);
-/* A peer that we go to; others only come to us, and have no destination. */
+/* A peer that we go to; others only come to us, and have no destination.  One that only restricted
+ * sessions went to, a backup for instance, is not one to be in step with. */
 bool peer_is_ours(const struct peer_state *p);
 /* For messages: the destination, or the replica id of one that comes to us. Owned. */
 char *peer_name(const struct peer_state *p);

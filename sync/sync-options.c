@@ -72,7 +72,7 @@ static int take_seconds(struct parsing *p, int c)
 		return cli_usage(p->v, "-%c: %s is no number of seconds from 1 to %d", c, optarg,
 				 SECONDS_MAX);
 	if (c == 'l')
-		p->o->lock_ns = (int64_t)seconds * 1000000000;
+		p->o->lock_s = seconds;
 	else
 		p->o->stall_s = seconds;
 	return 0;

@@ -13,7 +13,7 @@ struct sync_options {
 	struct session_options session; /* its scope is `scope` */
 	struct scope scope;		/* owned */
 	bool verbose, debug, json, purge;
-	int64_t lock_ns;	 /* how long to wait for another process that has a store */
+	unsigned lock_s;	 /* how long to wait for a process that has a store; 0 = as it is */
 	unsigned stall_s;	 /* 0 = as it is */
 	const char *rawlog;	 /* file, or NULL */
 	const char *destination; /* NULL: all registered peers */

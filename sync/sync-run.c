@@ -4,7 +4,6 @@
  * A peer is registered by its first sync of everything that succeeds.  Exit code: the worst of all
  * peers'.
  */
-#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
@@ -16,7 +15,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct sync_run {
@@ -75,17 +73,6 @@ static int tell_missing(struct backend *local, int code)
 
 /* ---- one peer -------------------------------------------------------------------------------- */
 
-/* Another process has a store and takes no changes: -l says how long to wait for it. */
-static bool wait_for_lock(int err, int64_t until_ns)
-{
-	const struct timespec pause = {.tv_nsec = 100000000};
-
-	if (err != MB_E_LOCKED || clock_mono_ns() >= until_ns)
-		return false;
-	nanosleep(&pause, NULL);
-	return true;
-}
-
 static struct backend *with_rawlog(const struct sync_run *run, struct backend *b, const char *label)
 {
 	return run->rawlog ? backend_trace_to(b, label, run->rawlog) : b;
@@ -93,27 +80,10 @@ static struct backend *with_rawlog(const struct sync_run *run, struct backend *b
 
 static int open_peer(const struct sync_run *run, const char *destination, struct backend **ret)
 {
-	int64_t until = clock_mono_ns() + run->o.lock_ns;
-	int err;
+	int err = backend_open(destination, run->local, ret);
 
-	do {
-		err = backend_open(destination, run->local, ret);
-	} while (wait_for_lock(err, until));
 	if (err >= 0)
 		*ret = with_rawlog(run, *ret, "peer");
-	return err;
-}
-
-static int run_session(struct sync_run *run, struct backend *peer, struct session_result *ret)
-{
-	struct session_options session = run->o.session;
-	int64_t until = clock_mono_ns() + run->o.lock_ns;
-	int err = session_run_until_stable(run->local, peer, &session, ret);
-
-	while (wait_for_lock(err, until)) {
-		session_result_release(ret);
-		err = session_run_until_stable(run->local, peer, &session, ret);
-	}
 	return err;
 }
 
@@ -144,7 +114,7 @@ static int sync_one(struct sync_run *run, const char *destination)
 
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
-	err = run_session(run, peer, &r);
+	err = session_run_until_stable(run->local, peer, &run->o.session, &r);
 	int code = session_exit(err, &r);
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
@@ -186,12 +156,8 @@ static int sync_all(struct sync_run *run)
 
 static int open_local(struct sync_run *run)
 {
-	int64_t until = clock_mono_ns() + run->o.lock_ns;
-	int err;
+	int err = backend_open_store(run->dir, &run->local);
 
-	do {
-		err = backend_open_store(run->dir, &run->local);
-	} while (wait_for_lock(err, until));
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot open the store %s", run->dir));
 	run->local = with_rawlog(run, run->local, "here");
@@ -224,6 +190,8 @@ static int sync_everything(struct sync_run *run)
 		mb_msg_set_level(MB_DEBUG);
 	if (o->stall_s)
 		backend_patience(o->stall_s);
+	if (o->lock_s)
+		backend_lock_wait(o->lock_s);
 	int code = open_rawlog(run);
 	if (!code)
 		code = open_local(run);

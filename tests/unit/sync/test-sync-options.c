@@ -153,7 +153,7 @@ static void the_rest(void **state)
 			 0);
 	assert_true(o.session.full && o.verbose && o.debug && o.purge && o.json);
 	assert_true(o.session.allow_mass_expunge && o.session.replace_peer);
-	assert_true(o.lock_ns == INT64_C(5000000000));
+	assert_int_equal(o.lock_s, 5);
 	assert_int_equal(o.stall_s, 7);
 	assert_string_equal(o.rawlog, "log");
 	assert_string_equal(o.session.state, "");
