@@ -9,6 +9,9 @@
 #include "sync/gather.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
 
 bool backend_is_gone(int err)
 {
@@ -161,9 +164,57 @@ static bool never_here(const struct apply *a, int side, const struct record *ite
 	return needs_body(item) && !gather_find(&a->in->side[side], &item->copy.guid);
 }
 
-static int put_with_body(const struct apply *a, int side, const struct record *item)
+/*
+ * Of a long plan the next bodies are opened before their turn, and the kernel is told to read them: one
+ * small file after the other would wait for the disk each time.
+ */
+#define AHEAD 16
+#define AHEAD_FROM 64 /* items of a plan for which it is worth it */
+
+struct ahead {
+	int fd[AHEAD]; /* by number of the item; an error of the opening; or: */
+	size_t next;   /* item that comes next */
+};
+#define NOT_OPENED INT_MIN
+
+static void look_ahead(const struct apply *a, int side, struct ahead *w, size_t now)
 {
-	int fd MB_AUTO_CLOSE = open_body(a, 1 - side, &item->copy);
+	const struct plan *plan = &a->result->plan[side];
+
+	for (; w->next < plan->n && w->next < now + AHEAD; w->next++) {
+		const struct record *item = &plan->items[w->next];
+		int *fd = &w->fd[w->next % AHEAD];
+
+		*fd = NOT_OPENED;
+		if (w->next < now || !never_here(a, side, item))
+			continue;
+		*fd = open_body(a, 1 - side, &item->copy);
+		if (*fd >= 0)
+			posix_fadvise(*fd, 0, 0, POSIX_FADV_WILLNEED);
+	}
+}
+
+/* What was opened for this item, which the caller takes over. */
+static int take_opened(struct ahead *w, size_t item)
+{
+	int fd = item < w->next ? w->fd[item % AHEAD] : NOT_OPENED;
+
+	if (item < w->next)
+		w->fd[item % AHEAD] = NOT_OPENED;
+	return fd;
+}
+
+static void ahead_release(struct ahead *w)
+{
+	for (size_t i = 0; i < AHEAD && i < w->next; i++)
+		if (w->fd[i] >= 0)
+			close(w->fd[i]);
+}
+
+/* `opened`: see take_opened(). */
+static int put_with_body(const struct apply *a, int side, const struct record *item, int opened)
+{
+	int fd MB_AUTO_CLOSE = opened != NOT_OPENED ? opened : open_body(a, 1 - side, &item->copy);
 
 	if (fd == -ENOENT)
 		return MB_E_STALE; /* expunged at the giver meanwhile */
@@ -172,15 +223,15 @@ static int put_with_body(const struct apply *a, int side, const struct record *i
 	return a->b[side]->ops->put(a->b[side], item, fd);
 }
 
-static int put(const struct apply *a, int side, const struct record *item)
+static int put(const struct apply *a, int side, const struct record *item, int opened)
 {
 	struct backend *b = a->b[side];
 
-	if (never_here(a, side, item))
-		return put_with_body(a, side, item);
+	if (opened != NOT_OPENED || never_here(a, side, item))
+		return put_with_body(a, side, item, opened);
 	int err = b->ops->put(b, item, -1);
 	if (err == -ENOENT && needs_body(item))
-		return put_with_body(a, side, item);
+		return put_with_body(a, side, item, NOT_OPENED);
 	return err;
 }
 
@@ -195,9 +246,10 @@ bool apply_has_aliases(const struct apply *a)
 	return false;
 }
 
-int apply_plan(const struct apply *a, int side, enum apply_part part)
+static int put_items(const struct apply *a, int side, enum apply_part part, struct ahead *w)
 {
 	const struct plan *plan = &a->result->plan[side];
+	bool bulk = part == APPLY_REST && plan->n >= AHEAD_FROM;
 	bool stale = false;
 
 	for (size_t i = 0; i < plan->n; i++) {
@@ -207,7 +259,9 @@ int apply_plan(const struct apply *a, int side, enum apply_part part)
 		if (a->opt->stop && a->opt->stop(a->opt->stop_arg))
 			return -EINTR;
 		show(a, side, i);
-		int err = put(a, side, item);
+		if (bulk)
+			look_ahead(a, side, w, i);
+		int err = put(a, side, item, take_opened(w, i));
 		if (err > 0) {
 			a->report->changed = true;
 			count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
@@ -220,4 +274,13 @@ int apply_plan(const struct apply *a, int side, enum apply_part part)
 		}
 	}
 	return stale ? MB_E_STALE : 0;
+}
+
+int apply_plan(const struct apply *a, int side, enum apply_part part)
+{
+	struct ahead w = {.next = 0};
+	int err = put_items(a, side, part, &w);
+
+	ahead_release(&w);
+	return err;
 }

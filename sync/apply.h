@@ -2,7 +2,8 @@
  * apply.h - has one side put its plan.
  *
  * Each item is put on its own; an error of one item is reported, counted, and the rest goes on.  A new
- * copy's body is opened at the giving side only when the taking side does not hold it already.
+ * copy's body is opened at the giving side only when the taking side does not hold it already; of a long
+ * plan up to 16 are opened before their turn, so that the disk reads ahead.
  */
 #ifndef MB_SYNC_APPLY_H
 #define MB_SYNC_APPLY_H

@@ -9,7 +9,9 @@
 #include "backends/base/err.h"
 #include "tests/support/pair.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -239,6 +241,67 @@ static void it_stops_when_told(void **state)
 	assert_equal_sides(p);
 }
 
+/* ---- bodies opened before their turn ---------------------------------------------------------- */
+
+static size_t open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static bool stop_later(void *arg)
+{
+	return ++*(int *)arg > 100;
+}
+
+static void a_long_plan_leaves_no_body_open(void **state)
+{
+	struct pair *p = *state;
+	int asked = 0;
+	const struct session_options o = {.stop = stop_later, .stop_arg = &asked};
+	char text[32];
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(text, sizeof(text), "message %d", i);
+		deliver(p->b, text);
+	}
+	size_t before = open_files();
+	struct session_result r = run_with(p, &o, -EINTR);
+	assert_in_range(r.to[0].arrived, 50, 100);
+	session_result_release(&r);
+	assert_int_equal(open_files(), before);
+	assert_true(sync_changed(p));
+	assert_int_equal(open_files(), before);
+	assert_equal_sides(p);
+}
+
+static void one_bad_body_of_many_is_left_for_the_next_run(void **state)
+{
+	struct pair *p = *state;
+	struct spoiled s;
+	spoil(&s, p->b);
+	struct pair with = {p->a, &s.backend};
+	char text[32];
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(text, sizeof(text), "message %d", i);
+		deliver(p->b, text);
+	}
+	s.body_err = -EIO;
+	struct session_result r = sync_pair(&with);
+	assert_int_equal(r.errors, 1);
+	assert_int_equal(r.to[0].arrived, 199);
+	session_result_release(&r);
+	assert_true(sync_changed(&with));
+	assert_equal_sides(p);
+}
+
 /* ---- an error at every call ------------------------------------------------------------------ */
 
 static void fill(struct pair *p)
@@ -312,6 +375,8 @@ int main(void)
 		T(what_comes_during_a_sync_is_in_the_next),
 		T(until_stable_takes_late_news_along),
 		T(it_stops_when_told),
+		T(a_long_plan_leaves_no_body_open),
+		T(one_bad_body_of_many_is_left_for_the_next_run),
 		T(after_an_error_at_any_call_the_next_run_converges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
