@@ -36,7 +36,9 @@ struct backend_info {
 	uint64_t replica;  /* its replica id; a peer without one: the id in our sync state */
 	struct guid store; /* store id, zero when it has none */
 	unsigned caps;
-	uint64_t missing;	 /* live messages whose body is lost or damaged */
+	uint64_t missing; /* live messages whose body is lost or damaged */
+	uint64_t
+		forgotten; /* clock time up to which expunges may be forgotten here, 0 = none are */
 	const char *destination; /* "store:/abs/dir", "maildir:/abs/dir:LAYOUT=fs"; borrowed */
 };
 

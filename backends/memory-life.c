@@ -25,6 +25,45 @@ void memory_drop_log(struct backend *b)
 	m->dropped = m->n_changes;
 }
 
+static void forget_dead(struct memory *m, struct message *msg)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < msg->n; i++) {
+		struct copy *c = &msg->copies[i];
+		if (!copy_alive(c)) {
+			if (c->dead_at.time > m->info.forgotten)
+				m->info.forgotten = c->dead_at.time;
+			copy_release(c);
+			continue;
+		}
+		if (kept != i)
+			msg->copies[kept] = *c;
+		kept++;
+	}
+	msg->n = kept;
+}
+
+void memory_forget_expunged(struct backend *b)
+{
+	struct memory *m = memory_of(b);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->n_messages; i++) {
+		struct memory_message *msg = &m->messages[i];
+		forget_dead(m, &msg->message);
+		if (!msg->message.n) {
+			message_release(&msg->message);
+			free(msg->body);
+			continue;
+		}
+		if (kept != i)
+			m->messages[kept] = *msg;
+		kept++;
+	}
+	m->n_messages = kept;
+}
+
 static void copy_messages(struct memory *to, const struct memory *from)
 {
 	to->messages = mb_xcalloc(from->n_messages + 1, sizeof(*to->messages));

@@ -226,6 +226,7 @@ static void drop_missing(struct index_txn *tx, struct message *m)
 	for (size_t i = 0; i < m->n; i++) {
 		if (copy_alive(&m->copies[i]) && is_missing(tx, &m->copies[i])) {
 			copy_release(&m->copies[i]);
+			m->missing = true;
 			continue;
 		}
 		if (kept != i)

@@ -217,12 +217,15 @@ char *cli_summary(const struct session_result *r)
 	add_counts(&out, "sent", &r->to[1]);
 	add_counts(&out, "got", &r->to[0]);
 	if (!out.len)
-		buf_printf(&out, "%s", r->errors || r->held ? "nothing done" : "in step");
+		buf_printf(&out, "%s",
+			   r->errors || r->held || r->held_old ? "nothing done" : "in step");
 	if (r->errors)
 		buf_printf(&out, "; %" PRIu64 " not done: %s", r->errors,
 			   mb_err_str(r->first_error));
 	if (r->held)
 		buf_printf(&out, "; %" PRIu64 " expunges held back", r->held);
+	if (r->held_old)
+		buf_printf(&out, "; %" PRIu64 " old messages held", r->held_old);
 	if (r->again)
 		buf_printf(&out, "; changed meanwhile, run again");
 	buf_printf(&out, " (%.2f s)", (double)r->took_ns / 1e9);

@@ -7,6 +7,7 @@
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
 #include "sync/apply.h"
+#include "sync/old-mail.h"
 
 #include <errno.h>
 #include <string.h>
@@ -125,6 +126,7 @@ static int step(struct gather *g, struct guid_stream s[2], const struct guid *co
 	int order = !next[0] ? 1 : !next[1] ? -1 : guid_compare(next[0], next[1]);
 	int err = 0;
 
+	g->related |= order == 0;
 	if (order == 0)
 		err = compare_message(g, next[0]);
 	else
@@ -140,6 +142,7 @@ int gather_add_differences(struct gather *g)
 	const struct guid *next[2];
 	int err = 0;
 
+	g->compared = true;
 	for (int i = 0; i < 2; i++)
 		s[i].page = mb_xcalloc(PAGE, sizeof(struct guid));
 	do {
@@ -186,6 +189,10 @@ static int read_message(struct gather *g, int i, const struct guid *key)
 		return 0;
 	if (err < 0)
 		return err;
+	if (m.missing) {
+		MB_GROW(s->missing, g->cap_missing[i], s->n_missing + 1);
+		s->missing[s->n_missing++] = m.guid;
+	}
 	if (m.n == 0) {
 		message_release(&m);
 		return 0;
@@ -385,4 +392,25 @@ int gather_digests(struct gather *g)
 			err = make_digests(g, list + from, to - from);
 	}
 	return err < 0 ? err : 0;
+}
+
+/* ---- old mail -------------------------------------------------------------------------------- */
+
+static bool share_a_mailbox(const struct gather *g)
+{
+	const struct tree *a = &g->in.side[0].tree, *b = &g->in.side[1].tree;
+
+	for (size_t i = 0; i < a->n; i++)
+		if (!guid_equal(&a->nodes[i].guid, &GUID_INBOX) && tree_find(b, &a->nodes[i].guid))
+			return true;
+	return false;
+}
+
+uint64_t gather_hold_old(struct gather *g)
+{
+	const uint64_t forgotten[2] = {g->info[0].forgotten, g->info[1].forgotten};
+
+	if (g->compared && !g->related && !share_a_mailbox(g))
+		return 0;
+	return old_mail_hold(&g->in, forgotten);
 }

@@ -29,7 +29,9 @@ struct gather {
 	size_t n_order, cap_order;
 	struct gather_alias *aliases; /* owned: found while reading */
 	size_t n_aliases, cap_aliases;
-	size_t cap_messages[2];
+	size_t cap_messages[2], cap_missing[2];
+	bool compared;	       /* in full */
+	bool related;	       /* both sides know some message */
 	struct merge_input in; /* owned: filled by gather_read() */
 };
 
@@ -54,6 +56,12 @@ int gather_read(struct gather *g);
  * be read is not paired.
  */
 int gather_digests(struct gather *g);
+
+/*
+ * Takes what old-mail.h holds out of what was read; how many copies.  Two stores that never met, and
+ * have neither a message nor a mailbox in common, forgot nothing of each other: nothing is held then.
+ */
+uint64_t gather_hold_old(struct gather *g);
 
 /* The states of a message on one side, or NULL. */
 struct message *gather_find(const struct merge_side *side, const struct guid *guid);

@@ -241,7 +241,11 @@ static void tell(struct live_peer *p, int err, const struct session_result *r)
 		if (r->notices[i].text)
 			mb_msg(MB_NOTICE, "%s", r->notices[i].text);
 	}
-	int now = err < 0 ? err : r->errors ? r->first_error : r->held ? MB_E_GUARD : 0;
+	int now = err < 0	? err
+		  : r->errors	? r->first_error
+		  : r->held	? MB_E_GUARD
+		  : r->held_old ? MB_E_OLD_MAIL
+				: 0;
 	if (now && now != p->told)
 		mb_fail(now, "not in step with %s", p->destination);
 	else if (!now && p->told)

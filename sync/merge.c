@@ -65,6 +65,7 @@ void merge_side_release(struct merge_side *s)
 	for (size_t i = 0; i < s->n_messages; i++)
 		message_release(&s->messages[i]);
 	free(s->messages);
+	free(s->missing);
 	memset(s, 0, sizeof(*s));
 }
 

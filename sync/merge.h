@@ -26,6 +26,9 @@ struct merge_side {
 	struct message *messages; /* owned; sorted by GUID; those that changed on either side, and
 				      their UID neighbours */
 	size_t n_messages;
+	struct guid *
+		missing; /* owned: messages of which copies are left out, their bodies being gone */
+	size_t n_missing;
 	unsigned caps; /* enum backend_caps */
 	uint64_t replica;
 	bool case_insensitive; /* its file system folds case: names that differ in case only clash */

@@ -68,7 +68,7 @@ int session_exit(int err, const struct session_result *r)
 		return mb_err_exit(err);
 	if (r->errors)
 		return mb_err_retry(r->first_error) == MB_RETRY_NEVER ? 1 : 2;
-	if (r->held)
+	if (r->held || r->held_old)
 		return 1;
 	return r->again ? 2 : 0;
 }

@@ -187,6 +187,9 @@ static int gather(struct session *s)
 		err = put_found_aliases(s);
 	if (err >= 0)
 		err = gather_digests(g);
+	bool hold = !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
+	if (err >= 0)
+		s->ret->held_old = hold ? gather_hold_old(g) : 0;
 	for (int i = 0; i < 2; i++)
 		g->in.side[i].replica = session_news_of(s, i);
 	return err;
@@ -332,7 +335,7 @@ static int finish(struct session *s, bool changed_before)
 	if (s->opt->dry_run)
 		return 0;
 	/* What was not put, or is held back, is found again only from where it was found now. */
-	if (s->ret->errors || s->merged.held) {
+	if (s->ret->errors || s->merged.held || s->ret->held_old) {
 		session_tell_state(s, s->since, s->selected_before);
 		return 0;
 	}

@@ -29,6 +29,7 @@ struct session_options {
 	bool full;		   /* compare every message, look at every file */
 	bool dry_run;		   /* decide, change nothing but what a scan finds */
 	bool allow_mass_expunge;   /* rule 9 is told to let go */
+	bool accept_old;	   /* mail that old-mail.h holds may travel */
 	bool replace_peer;	   /* another store lies where a known peer was: accept it */
 	const char *state; /* -s: used instead of what is remembered; "" = none; NULL = not given */
 	bool want_state;   /* fill session_result.state */
@@ -55,6 +56,8 @@ struct session_result {
 	uint64_t errors; /* items that could not be put */
 	int first_error; /* of those: the worst, one that never goes away before others */
 	uint64_t held;	 /* expunges that the guard holds back */
+	uint64_t
+		held_old; /* messages that old-mail.h holds; nothing is remembered while there are */
 	uint64_t left_out
 		[2];  /* messages that were new and did not travel: too large, not in the range
 				 of dates or without the flag */

@@ -42,6 +42,12 @@ static void tell_notices(const struct session_result *r)
 		       "meant, "
 		       "say --allow-mass-expunge",
 		       (unsigned long long)r->held);
+	if (r->held_old)
+		mb_msg(MB_WARNING,
+		       "%llu old messages are held where they are: the other side does not know "
+		       "them, and may have expunged them so long ago that it forgot; delete what "
+		       "should be gone, then say sync --accept-old",
+		       (unsigned long long)r->held_old);
 	if (r->left_out[0])
 		mb_msg(MB_NOTICE, "%llu messages did not travel: they are larger than -I allows",
 		       (unsigned long long)r->left_out[0]);
@@ -54,13 +60,13 @@ static void tell_json(const char *name, int code, uint64_t missing, const struct
 	for (size_t i = 0; i < r->n_notices; i++)
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(
-		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?}", "v",
-		CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
+		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?}",
+		"v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
 		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
-		(json_int_t)r->errors, "held", (json_int_t)r->held, "too_large",
-		(json_int_t)r->left_out[0], "left_out", (json_int_t)r->left_out[1], "missing",
-		(json_int_t)missing, "again", r->again, "seconds", (double)r->took_ns / 1e9,
-		"notices", notices, "state", r->state));
+		(json_int_t)r->errors, "held", (json_int_t)r->held, "held_old",
+		(json_int_t)r->held_old, "too_large", (json_int_t)r->left_out[0], "left_out",
+		(json_int_t)r->left_out[1], "missing", (json_int_t)missing, "again", r->again,
+		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state));
 }
 
 void sync_report(const struct sync_options *o, const char *name, int code, uint64_t missing,

@@ -34,7 +34,9 @@ enum mb_err {
 	MB_E_CLOCK = -4981,	 /* a stamp too far in the future */
 	MB_E_SAME = -4980,	 /* both sides are the same store */
 	MB_E_LOG_DEAD = -4979, /* a flush of the log failed: this log file takes no more records */
-	MB_E_LAST = -4979,
+	MB_E_OLD_MAIL =
+		-4978, /* messages that the other side may have expunged and forgotten are held */
+	MB_E_LAST = -4978,
 };
 
 /* When may the same thing be tried again? */

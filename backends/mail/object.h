@@ -106,6 +106,7 @@ struct message {
 	struct guid guid;
 	struct copy *copies; /* owned */
 	size_t n, cap;
+	bool missing; /* a live copy is left out, because its body is gone where it was read */
 };
 void message_release(struct message *m);
 struct copy *message_find(const struct message *m, uint64_t id);

@@ -117,3 +117,46 @@ def test_a_forgotten_maildir_is_matched_by_content(a, tmp_path):
     assert a.contents() == before and len(before) == 2
     assert len(peers(a)) == 1
 
+
+# ---- row 94: away for longer than expunges are remembered ------------------------------------------
+
+
+def later(days):
+    return {"MAILBRAID_CLOCK_OFFSET": str(days * 86400)}
+
+
+@pytest.mark.parametrize("starts", ["a", "b"])
+def test_old_mail_that_comes_back_is_held(a, b, starts):
+    """A stays and forgets; B was away."""
+    for name in ("keep", "gone", "wanted"):
+        a.deliver(name)
+    a.sync(b)
+    a.expunge("gone")
+    a.expunge("wanted")
+    a.must("sync", "--dry-run", b.destination)  # it looks at its files
+    a.must("checkpoint", env=later(401))
+    assert a.status()["tombstones"] == 0
+    b.flag("gone", "+F")
+    a.deliver("new")
+    one, two = (a, b) if starts == "a" else (b, a)
+    for _ in range(2):
+        answer = one.sync(two, code=1, env=later(402))
+        assert answer["held_old"] == 2
+        assert "--accept-old" in answer["err"]
+        assert a.names() == ["keep", "new"]
+        assert b.names() == ["gone", "keep", "new", "wanted"]
+    b.expunge("gone")
+    answer = one.sync(two, "--accept-old", env=later(402))
+    assert answer["held_old"] == 0
+    assert a.names() == b.names() == ["keep", "new", "wanted"]
+    assert not one.sync(two, env=later(402))["full"]
+
+
+def test_tombstones_younger_than_that_still_count(a, b):
+    a.deliver("gone")
+    a.sync(b)
+    a.expunge("gone")
+    a.must("sync", "--dry-run", b.destination)
+    a.must("checkpoint", env=later(399))
+    a.sync(b, env=later(399))
+    assert a.names() == b.names() == []

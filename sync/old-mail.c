@@ -1,0 +1,142 @@
+/*
+ * old-mail.c - see old-mail.h.
+ */
+#include "sync/old-mail.h"
+
+#include "backends/base/mem.h"
+#include "sync/gather.h"
+#include "sync/merge-private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what may be the same message ---- */
+
+static int compare_digests(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct digest));
+}
+
+/* Digests of the live copies of one side; sorted, owned. */
+static struct digest *live_digests(const struct merge_side *s, size_t *ret_n)
+{
+	struct digest *list = NULL;
+	size_t n = 0, cap = 0;
+
+	for (size_t i = 0; i < s->n_messages; i++) {
+		for (size_t k = 0; k < s->messages[i].n; k++) {
+			const struct copy *c = &s->messages[i].copies[k];
+			if (!copy_alive(c) || !digest_known(&c->digest))
+				continue;
+			MB_GROW(list, cap, n + 1);
+			list[n++] = c->digest;
+		}
+	}
+	if (n)
+		qsort(list, n, sizeof(*list), compare_digests);
+	*ret_n = n;
+	return list;
+}
+
+struct other_side {
+	const struct merge_side *side;
+	uint64_t forgotten;
+	struct digest *digests; /* owned */
+	size_t n_digests;
+};
+
+static bool is_held(const struct other_side *o, const struct copy *c)
+{
+	const struct message *known;
+
+	if (!copy_alive(c) || c->place.at.time > o->forgotten)
+		return false;
+	for (size_t i = 0; i < o->side->n_missing; i++)
+		if (guid_equal(&o->side->missing[i], &c->guid))
+			return false; /* known, and wanted */
+	known = gather_find(o->side, &c->guid);
+	if (known && message_find(known, c->id))
+		return false;
+	return !digest_known(&c->digest) || !o->n_digests ||
+	       !bsearch(&c->digest, o->digests, o->n_digests, sizeof(c->digest), compare_digests);
+}
+
+/* ---- its mailbox ---- */
+
+/* The other side deleted the mailbox, or made it a mere name: with mail in it it lives. */
+static void keep_mailbox(struct merge_side *mine, const struct merge_side *theirs,
+			 const struct guid *guid)
+{
+	struct guid now = tree_resolve(&mine->tree, *guid);
+	struct mailbox *box = tree_find(&mine->tree, &now);
+	const struct mailbox *other = tree_find(&theirs->tree, &now);
+	struct stamp needed;
+
+	if (!box || !other || !guid_is_zero(&other->merged_into))
+		return;
+	needed = stamp_after(other->dead);
+	if (!mailbox_alive(other) && stamp_compare(&box->revived, &needed) < 0)
+		box->revived = needed;
+	needed = stamp_after(other->selectable_at);
+	if (!other->selectable && stamp_compare(&box->selectable_at, &needed) < 0) {
+		box->selectable = true;
+		box->selectable_at = needed;
+	}
+}
+
+/* ---- the whole ---- */
+
+static uint64_t hold_in(struct merge_side *mine, struct message *m, const struct other_side *o)
+{
+	uint64_t held = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
+		if (is_held(o, &m->copies[i])) {
+			keep_mailbox(mine, o->side, &m->copies[i].place.mailbox);
+			copy_release(&m->copies[i]);
+			held++;
+			continue;
+		}
+		if (kept != i)
+			m->copies[kept] = m->copies[i];
+		kept++;
+	}
+	m->n = kept;
+	return held;
+}
+
+static uint64_t hold_side(struct merge_side *mine, const struct other_side *o)
+{
+	uint64_t held = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < mine->n_messages; i++) {
+		struct message *m = &mine->messages[i];
+		held += hold_in(mine, m, o);
+		if (!m->n) {
+			message_release(m);
+			continue;
+		}
+		if (kept != i)
+			mine->messages[kept] = *m;
+		kept++;
+	}
+	mine->n_messages = kept;
+	return held;
+}
+
+uint64_t old_mail_hold(struct merge_input *in, const uint64_t forgotten[2])
+{
+	uint64_t held = 0;
+
+	for (int i = 0; i < 2; i++) {
+		struct other_side o = {.side = &in->side[1 - i], .forgotten = forgotten[1 - i]};
+		if (!o.forgotten)
+			continue;
+		o.digests = live_digests(o.side, &o.n_digests);
+		held += hold_side(&in->side[i], &o);
+		free(o.digests);
+	}
+	return held;
+}
