@@ -69,6 +69,12 @@ static bool take_parents(struct settling *s)
 		const struct mailbox *box = tree_find(s->own, &parent);
 		if (guid_is_zero(&parent) || (box && mailbox_alive(box)))
 			continue;
+		const struct mailbox *now = joined(s, &parent);
+		if (!box && now && !guid_is_zero(&now->merged_into)) {
+			tree_put(s->own, now); /* it became another: that it did is needed too */
+			changed = true;
+			continue;
+		}
 		parent = tree_resolve(s->m->tree, parent);
 		changed |= take_along(s, &parent);
 	}

@@ -14,6 +14,7 @@
  *
  * A history that fails is made as short as it can be, and printed.
  */
+#include "backends/base/ascii.h"
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/hash.h"
@@ -181,6 +182,8 @@ static char *seen_by_clients(struct backend *b)
 			struct guid in = tree_resolve(t, c->place.mailbox);
 			MB_AUTO_FREE char *name = tree_name(t, &in);
 			flags_text(&c->flags, &flags);
+			for (size_t f = 0; f < flags.len; f++) /* one keyword in any case */
+				flags.data[f] = (uint8_t)ascii_lower((char)flags.data[f]);
 			lines[n++] = mb_xasprintf("%s: %u %s size=%" PRIu64 " %s %02x%02x", name,
 						  c->place.uid, buf_cstr(&flags), c->size,
 						  c->place.base, c->digest.b[0], c->digest.b[1]);
