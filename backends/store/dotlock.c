@@ -25,6 +25,7 @@
 #define LOCK_SUFFIX ".lock"
 #define LOCK_TEXT_MAX 512
 #define RETRY_NS 5000000
+#define OLD_SECONDS 300
 
 int file_mark_of(struct store *s, const char *path, struct file_mark *ret)
 {
@@ -102,6 +103,14 @@ static bool is_dead(const char *text)
 	return strcmp(end, host) == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
 }
 
+/* Dovecot touches a lock that it keeps for long, and takes one that is two minutes old for a dead one. */
+static bool is_old(const struct stat *st)
+{
+	int64_t now = clock_wall_ns() / 1000000000;
+
+	return now - st->st_mtim.tv_sec > OLD_SECONDS && now - st->st_ctim.tv_sec > OLD_SECONDS;
+}
+
 /* Takes away a lock whose holder is dead, if it is still that lock. */
 static void clear_dead(struct store *s, int dir, const char *name)
 {
@@ -110,7 +119,8 @@ static void clear_dead(struct store *s, int dir, const char *name)
 	size_t len;
 
 	if (at_stat(dir, name, &before) < 0 ||
-	    io_read_file(dir, name, LOCK_TEXT_MAX, &text, &len) < 0 || !is_dead((char *)text))
+	    io_read_file(dir, name, LOCK_TEXT_MAX, &text, &len) < 0 ||
+	    (!is_dead((char *)text) && !is_old(&before)))
 		return;
 	if (at_stat(dir, name, &after) < 0 || after.st_ino != before.st_ino ||
 	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||

@@ -87,6 +87,12 @@ int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const s
 		   const char *dir, const char *file, uint32_t *uid);
 int uidlist_flush(struct store *s); /* lines that were appended are durable; without the lock */
 
+/* ---- subscribe.c ---- */
+
+/* Before a put, without the store's lock: Dovecot's lock on `subscriptions` when the put may write that
+ * file; nothing is held otherwise, or when Dovecot keeps it. */
+int subscriptions_hold(struct store *s, const struct record *want, struct dotlock *ret);
+
 /* ---- keywords.c: the store's lock is held ---- */
 
 /* Is a keyword set that has no slot in the dovecot-keywords of `dir`, and is there room for it? */
@@ -97,6 +103,8 @@ void keywords_add_slots(struct store *s, const char *dir, const struct flags *f)
 /* Was dovecot-keywords replaced since the names were last brought in step with it? */
 bool keywords_due(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		  const char *dir);
+/* The names have to be looked at again: Dovecot has the mailbox anew. */
+int keywords_forget(struct index_txn *tx, const struct guid *mailbox);
 /* Keywords that are set get their letters in file names.  No transaction is open, the lock is held. */
 int keywords_settle(struct store *s, const struct guid *mailbox, const char *dir);
 

@@ -344,6 +344,15 @@ static int note_settled(struct store *s, const struct guid *mailbox, const char 
 	return change_end(s, tx, index_meta_put(tx, name, &now, sizeof(now)));
 }
 
+int keywords_forget(struct index_txn *tx, const struct guid *mailbox)
+{
+	static const struct file_mark none = {.ino = 1}; /* of no file */
+	char name[64];
+
+	note_name(mailbox, name);
+	return index_meta_put(tx, name, &none, sizeof(none));
+}
+
 int keywords_settle(struct store *s, const struct guid *mailbox, const char *dir)
 {
 	struct lacking rd = {.n = 0};

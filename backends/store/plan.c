@@ -112,13 +112,18 @@ int store_plan(struct store *s, const struct record *want, const char *staged, u
 {
 	struct store_step step = {0};
 	struct uidlist_hold hold;
+	struct dotlock subs;
 	int err;
 
 	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
 		return MB_E_NAME;
-	err = uidlist_hold(s, want, &hold);
-	if (err < 0)
+	err = subscriptions_hold(s, want, &subs);
+	if (err >= 0)
+		err = uidlist_hold(s, want, &hold);
+	if (err < 0) {
+		dotlock_drop(s, &subs);
 		return err;
+	}
 	err = uidlist_enter(s, &hold);
 	expected_expire(s);
 	if (err >= 0)
@@ -128,6 +133,7 @@ int store_plan(struct store *s, const struct record *want, const char *staged, u
 	else if (err >= 0)
 		expect(s, want, staged, pid, &step);
 	uidlist_leave(s, &hold);
+	dotlock_drop(s, &subs);
 	if (err < 0) {
 		free(step.from);
 		free(step.to);

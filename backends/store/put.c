@@ -324,11 +324,22 @@ static int note_file(struct copy_put *c)
 	return err;
 }
 
+/* The peer does not know this UID: it is news for it, not its own change come back. */
+static bool has_own_uid(const struct copy_put *c)
+{
+	const struct place *want = &c->want->copy.place;
+
+	return copy_alive(&c->new) && want->uid &&
+	       c->new.place.uid != want->uid &&stamp_compare(&c->new.place.at, &want->at) == 0;
+}
+
 static int log_copy(struct copy_put *c, enum record_type type)
 {
 	struct record r = {.type = type, .at = hlc_now(&c->s->clock), .origin = c->want->origin};
 	int err;
 
+	if (has_own_uid(c))
+		r.origin = (struct origin){.replica = c->s->replica};
 	copy_clone(&r.copy, &c->new);
 	if (c->old_path)
 		r.old_name = mb_xasprintf("%s/%s", c->old.in_new ? "new" : "cur", c->old.file);
@@ -558,17 +569,23 @@ int put_locked(struct store *s, const struct record *want, const char *staged, c
 int store_put(struct store *s, const struct record *want, const char *staged)
 {
 	struct uidlist_hold hold;
+	struct dotlock subs;
 	int err;
 
 	if (staged && (!at_path_ok(staged) || strchr(staged, '/')))
 		return MB_E_NAME;
-	err = uidlist_hold(s, want, &hold);
-	if (err < 0)
+	err = subscriptions_hold(s, want, &subs);
+	if (err >= 0)
+		err = uidlist_hold(s, want, &hold);
+	if (err < 0) {
+		dotlock_drop(s, &subs);
 		return err;
+	}
 	err = uidlist_enter(s, &hold);
 	if (err >= 0)
 		err = put_locked(s, want, staged, NULL, false);
 	uidlist_leave(s, &hold);
+	dotlock_drop(s, &subs);
 	return err;
 }
 

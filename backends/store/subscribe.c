@@ -9,18 +9,17 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include "backends/store/dovecot.h"
 #include "backends/store/scan-private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-#define FILE_NAME "subscriptions"
-
 static int read_file(struct store *s, struct subscriptions *ret)
 {
 	MB_AUTO_FREE uint8_t *text = NULL;
 	size_t len;
-	int err = io_read_file(s->mail_fd, FILE_NAME, SUBSCRIPTIONS_FILE_MAX, &text, &len);
+	int err = io_read_file(s->mail_fd, SUBSCRIPTIONS_NAME, SUBSCRIPTIONS_FILE_MAX, &text, &len);
 
 	if (err < 0)
 		return err;
@@ -31,7 +30,7 @@ static int read_file(struct store *s, struct subscriptions *ret)
 static int file_stamp(struct store *s, struct dir_stamp *ret)
 {
 	struct stat st;
-	int err = at_stat(s->mail_fd, FILE_NAME, &st);
+	int err = at_stat(s->mail_fd, SUBSCRIPTIONS_NAME, &st);
 
 	if (err < 0)
 		return err;
@@ -92,7 +91,7 @@ int subscriptions_read(struct store *s, struct index_txn *tx, const struct origi
 	if (err == 0)
 		err = log_differences(s, tx, &subs, origin);
 	if (err >= 0)
-		err = index_meta_put(tx, FILE_NAME, &stamp, sizeof(stamp));
+		err = index_meta_put(tx, SUBSCRIPTIONS_NAME, &stamp, sizeof(stamp));
 	subscriptions_release(&subs);
 	return err == -ENOENT || err == -EINVAL || err == -EFBIG ? 0 : err;
 }
@@ -102,7 +101,7 @@ bool subscriptions_changed(struct store *s, struct index_txn *tx)
 	struct dir_stamp now, noted;
 
 	return file_stamp(s, &now) == 0 &&
-	       (index_meta_get(tx, FILE_NAME, &noted, sizeof(noted)) != 0 ||
+	       (index_meta_get(tx, SUBSCRIPTIONS_NAME, &noted, sizeof(noted)) != 0 ||
 		!scan_stamp_equal(&now, &noted));
 }
 
@@ -111,10 +110,46 @@ int subscriptions_noticed(struct store *s, const char *path, const struct origin
 	struct index_txn *tx;
 	int err;
 
-	if (strcmp(path, FILE_NAME) != 0)
+	if (strcmp(path, SUBSCRIPTIONS_NAME) != 0)
 		return 0;
 	err = change_begin(s, &tx);
 	return err < 0 ? err : change_end(s, tx, subscriptions_read(s, tx, origin));
+}
+
+/* May this put change the file?  The register differs, or the mailbox has or had a line there. */
+static bool may_write(struct store *s, const struct mailbox *want)
+{
+	struct index_txn *tx;
+	struct mailbox m = {0};
+	bool may = true;
+
+	if (index_begin(s->index, false, &tx) < 0)
+		return false;
+	if (index_get_mailbox(tx, &want->guid, &m, NULL) == 0)
+		may = m.subscribed || want->subscribed;
+	else
+		may = want->subscribed;
+	index_abort(tx);
+	mailbox_release(&m);
+	return may;
+}
+
+int subscriptions_hold(struct store *s, const struct record *want, struct dotlock *ret)
+{
+	bool may;
+
+	*ret = (struct dotlock){.path = NULL};
+	if (s->mode != STORE_WRITE || want->type < REC_MAILBOX_CREATE ||
+	    want->type > REC_MAILBOX_STATE)
+		return 0;
+	store_lock(s);
+	may = may_write(s, &want->mailbox);
+	store_unlock(s);
+	if (!may)
+		return 0;
+	int err = dotlock_take(s, SUBSCRIPTIONS_NAME, DOTLOCK_WAIT_MS, false, ret);
+
+	return err == -EBUSY ? 0 : err; /* mailboxes first */
 }
 
 /* Brings one mailbox's line to what the register says; `old_dir`: the name it had, or NULL. */
@@ -144,15 +179,11 @@ static int replace_file(struct store *s, struct index_txn *tx, const struct subs
 	int err;
 
 	subscriptions_write(subs, s->layout, &text);
-	err = io_replace_file(s->mail_fd, FILE_NAME, text.data, text.len, 0600);
-	if (err >= 0)
-		err = file_give(s, s->mail_fd, FILE_NAME);
+	err = dovecot_file_replace(s, SUBSCRIPTIONS_NAME, text.data, text.len);
 	if (err >= 0)
 		err = file_stamp(s, &stamp);
 	if (err >= 0)
-		err = index_meta_put(tx, FILE_NAME, &stamp, sizeof(stamp));
-	if (err >= 0)
-		change_event(s, EVENT_CHANGED, FILE_NAME, NULL, false);
+		err = index_meta_put(tx, SUBSCRIPTIONS_NAME, &stamp, sizeof(stamp));
 	return err;
 }
 

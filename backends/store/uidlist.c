@@ -260,7 +260,7 @@ int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mai
 	if (err != 0) {
 		c->newcomer = err > 0;
 		s->uidlists_due = true;
-		return err < 0 ? err : 0;
+		return err < 0 ? err : keywords_forget(tx, mailbox);
 	}
 	if (!file_mark_equal(&note.mark, &c->mark)) {
 		f.list = &c->list;
@@ -268,6 +268,8 @@ int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mai
 		note.mark = c->mark;
 		note.uid_validity = c->list.uid_validity;
 		s->uidlists_due = true;
+		if (err >= 0)
+			err = keywords_forget(tx, mailbox);
 		if (err >= 0)
 			err = uidlist_put_note(tx, mailbox, &note);
 	}

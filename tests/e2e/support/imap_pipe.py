@@ -120,7 +120,7 @@ class Imap(imaplib.IMAP4):
         """Opens it; {UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ}."""
         self.untagged_responses.clear()
         self.ok(self.select(f"\"{name}\""))
-        told = {"HIGHESTMODSEQ": ["1"], **self.untagged_responses}  # an index just begun has none
+        told = {"HIGHESTMODSEQ": ["0"], **self.untagged_responses}  # an index just begun has none
         return {what: int(told[what][-1]) for what in ("UIDVALIDITY", "UIDNEXT", "HIGHESTMODSEQ")}
 
     def messages(self):

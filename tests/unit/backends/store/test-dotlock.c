@@ -73,6 +73,19 @@ static void one_whose_process_is_dead_goes(void **state)
 	assert_false(tree_has(d, LOCK));
 }
 
+static void one_that_nobody_touches_goes(void **state)
+{
+	struct store_dir *d = *state;
+	struct dotlock l;
+
+	outside_write(d, LOCK, "1:another.host.example");
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, false, &l), -EBUSY);
+	time_passes(400);
+	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 100, false, &l), 0);
+	dotlock_drop(d->s, &l);
+	assert_false(tree_has(d, LOCK));
+}
+
 /* Somebody thought us dead and took it: theirs stays. */
 static void a_stolen_lock_is_left(void **state)
 {
@@ -159,6 +172,7 @@ int main(void)
 		TEST(it_says_whose_it_is),
 		TEST(one_that_lives_is_waited_for),
 		TEST(one_whose_process_is_dead_goes),
+		TEST(one_that_nobody_touches_goes),
 		TEST(a_stolen_lock_is_left),
 		TEST(our_own_goes_at_the_start),
 		TEST(killed_at_each_step),
