@@ -337,6 +337,17 @@ static int add_lacking(struct entry *e, void *arg)
 	return 0;
 }
 
+/* Dovecot looks at the list when the time of cur/ has changed. */
+static void make_it_look(struct store *s, const char *dir)
+{
+	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+	MB_AUTO_FREE char *cur = path_join(dir, "cur", NULL);
+	MB_AUTO_CLOSE int fd = at_open(s->mail_fd, cur, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd >= 0)
+		io_utimens(fd, now);
+}
+
 /* Lines for the messages that have none, our UIDVALIDITY and next UID.  The list was followed. */
 static int complete(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		    const char *dir)
@@ -364,6 +375,8 @@ static int complete(struct store *s, struct index_txn *tx, const struct guid *ma
 		err = write_list(s, st.c, header ? SIZE_MAX : from);
 		if (err >= 0)
 			st.c->followed = true;
+		if (err >= 0 && header)
+			make_it_look(s, dir);
 	}
 	note = (struct uidlist_note){.uid_next = m.uid_next, .uid_validity = m.uid_validity};
 	mailbox_release(&m);
