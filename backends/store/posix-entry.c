@@ -179,10 +179,8 @@ int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *
 	copy_clone(&r.copy, &e->copy);
 	r.copy.dead = e->copy.place.at;
 	r.copy.dead_at = r.at;
-	if (via) {
-		r.copy.via = *via;
-		r.copy.via_seen = via_seen;
-	}
+	r.copy.via = via ? *via : GUID_ZERO; /* it may have one of an expunge that was void */
+	r.copy.via_seen = via_seen;
 	if (e->file)
 		r.old_name = posix_sub_name(e->in_new, e->file);
 	err = change_record(p->s, p->tx, &r);

@@ -288,3 +288,21 @@ def test_made_where_another_was(tmp_path, layout, how):
     answer = a.store.sync(b.store)
     assert a.tree() == b.tree() == want
     assert answer["sent"]["new"] == 1, answer
+
+
+@pytest.mark.parametrize("by", ["a", "b"])
+def test_removed_after_it_came_back(tmp_path, by):
+    """A rename brought the folder back that the other side had removed; its mail can be removed again."""
+    sides = {"a": Side(tmp_path / "a", "maildir++"), "b": Side(tmp_path / "b", "fs")}
+    a, b = sides["a"], sides["b"]
+    a.make(("F",))
+    a.store.deliver("m", folder="F")
+    a.store.sync(b.store)
+    b.move_tree(("F",), ("K",))
+    a.remove(("F",))
+    a.store.sync(b.store)
+    assert a.tree() == b.tree() == {(): [], ("K",): [body("m")]}
+    sides[by].store.expunge("m", folder="K")
+    for _ in range(2):
+        a.store.sync(b.store)
+        assert a.tree() == b.tree() == {(): [], ("K",): []}
