@@ -246,34 +246,76 @@ bool apply_has_aliases(const struct apply *a)
 	return false;
 }
 
+/* Mailboxes that the side cannot have: their mail and those below them are not even tried, and are
+ * no reason to look again. */
+struct refused {
+	struct guid *list; /* owned */
+	size_t n, cap;
+};
+
+static bool is_refused(const struct refused *r, const struct record *item)
+{
+	bool mailbox = item->type == REC_MAILBOX_STATE;
+	const struct guid *in = mailbox ? &item->mailbox.parent : &item->copy.place.mailbox;
+
+	if (!mailbox && !needs_body(item))
+		return false;
+	for (size_t i = 0; i < r->n; i++) {
+		if (guid_equal(&r->list[i], in))
+			return true;
+	}
+	return false;
+}
+
+static void refuse(const struct apply *a, int side, const struct record *item, struct refused *r)
+{
+	if (item->type != REC_MAILBOX_STATE ||
+	    tree_find(&a->in->side[side].tree, &item->mailbox.guid))
+		return; /* what it has, it keeps under the old name */
+	MB_GROW(r->list, r->cap, r->n + 1);
+	r->list[r->n++] = item->mailbox.guid;
+}
+
 static int put_items(const struct apply *a, int side, enum apply_part part, struct ahead *w)
 {
 	const struct plan *plan = &a->result->plan[side];
 	bool bulk = part == APPLY_REST && plan->n >= AHEAD_FROM;
+	struct refused refused = {0};
 	bool stale = false;
+	int gone = 0;
 
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct record *item = &plan->items[i];
 		if ((item->type == REC_ALIAS) != (part == APPLY_ALIASES))
 			continue;
-		if (a->opt->stop && a->opt->stop(a->opt->stop_arg))
-			return -EINTR;
+		if (a->opt->stop && a->opt->stop(a->opt->stop_arg)) {
+			gone = -EINTR;
+			break;
+		}
 		show(a, side, i);
 		if (bulk)
 			look_ahead(a, side, w, i);
-		int err = put(a, side, item, take_opened(w, i));
+		int opened = take_opened(w, i), err = MB_E_NAME;
+		if (!is_refused(&refused, item))
+			err = put(a, side, item, opened);
+		else if (opened >= 0)
+			close(opened);
 		if (err > 0) {
 			a->report->changed = true;
 			count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
 		} else if (err == MB_E_STALE) {
 			stale = true;
 		} else if (err < 0 && backend_is_gone(err)) {
-			return err;
+			gone = err;
+			break;
 		} else if (err < 0) {
+			if (err == MB_E_NAME)
+				refuse(a, side, item, &refused);
 			apply_error(a, side, item, err);
 		}
 	}
-	return stale ? MB_E_STALE : 0;
+	free(refused.list);
+	return gone ? gone : stale ? MB_E_STALE : 0;
 }
 
 int apply_plan(const struct apply *a, int side, enum apply_part part)

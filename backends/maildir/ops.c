@@ -378,9 +378,10 @@ int md_flush(struct maildir *m)
 
 static int sync_box(struct maildir *m, struct md_box *box)
 {
+	bool there = box->dir && !box->gone && !box->structural; /* it went with its mail */
 	int err = 0;
 
-	for (int i = 0; i < 2 && !err && box->touched && box->dir; i++) {
+	for (int i = 0; i < 2 && !err && box->touched && there; i++) {
 		MB_AUTO_CLOSE int fd = open_sub(m, box, i ? "new" : "cur");
 
 		err = fd < 0 ? fd : io_fsync(fd);

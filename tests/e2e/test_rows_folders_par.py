@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from support.matrix import KINDS, PLAIN, STORES, Rows, but, play
+from support.matrix import PLAIN, STORES, Rows, play
 from support.replica import body
 
 ROWS = Rows()
@@ -16,24 +16,6 @@ row = ROWS.row
 
 def no_body_was_sent(w):
     assert w.answer["sent"]["new"] == w.answer["got"]["new"] == 0
-
-
-@row(77, "subscribed here, unsubscribed later there: not subscribed", STORES)
-def subscribed(w):
-    in_f(w)
-    in_file = lambda r: os.path.join(r.mail, "subscriptions")
-    yield
-    for r, text in ((w.a, "V\t2\n\nINBOX\nF\n"), (w.b, "V\t2\n\nINBOX\nF\n"), (w.b, "V\t2\n\nINBOX\n")):
-        with open(in_file(r) + ".lock", "w", encoding="utf-8") as f:
-            f.write(text)
-        os.rename(in_file(r) + ".lock", in_file(r))
-        w.notice()
-    yield
-    assert "F" not in open(in_file(w.a), encoding="utf-8").read().split()
-    with open(in_file(w.b), "a", encoding="utf-8") as f:
-        f.write("F\n")
-    yield
-    assert "F" in open(in_file(w.a), encoding="utf-8").read().split()
 
 
 @row(48, "a new folder is a whole Maildir")

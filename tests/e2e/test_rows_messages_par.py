@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from support.matrix import KINDS, PLAIN, STORES, Rows, but, play
+from support.matrix import STORES, Rows, but, play
 from support.replica import body
 
 ROWS = Rows()

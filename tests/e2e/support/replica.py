@@ -9,6 +9,7 @@ import collections
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -33,6 +34,11 @@ def body(text, size=0):
     tag = hashlib.sha256(text.encode()).hexdigest()[:12]
     lines = f"From: a@example.org\nSubject: {text}\nMessage-ID: <{tag}@example.org>\n\n{text}\n"
     return lines.encode() + b"x" * size
+
+
+def unescaped(name):
+    """What a folder is called whose directory had to be named otherwise: \\2e is a dot."""
+    return re.sub(r"\\([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), name)
 
 
 def split(name):
@@ -103,20 +109,29 @@ class Replica:
     def folder(self, name):
         if name == "INBOX":
             return self.mail
-        return os.path.join(self.mail, name if self.layout == "fs" else "." + name.replace("/", "."))
+        path = os.path.join(self.mail, name if self.layout == "fs" else "." + name.replace("/", "."))
+        if not os.path.isdir(path):
+            for found in self.directories():
+                if unescaped(found) == name:
+                    return os.path.join(self.mail, found if self.layout == "fs" else "." + found.replace("/", "."))
+        return path
 
     def folders(self):
-        found = ["INBOX"]
+        return sorted(["INBOX", *map(unescaped, self.directories())])
+
+    def directories(self):
+        """Names of folders as their directories say them."""
+        found = []
         if self.layout == "fs":
             for folder, names, _ in os.walk(self.mail):
                 names[:] = [n for n in names if n not in ("cur", "new", "tmp")]
                 if folder != self.mail and os.path.isdir(os.path.join(folder, "cur")):
                     found.append(os.path.relpath(folder, self.mail))
-            return sorted(found)
+            return found
         for name in os.listdir(self.mail):
             if name.startswith(".") and os.path.isdir(os.path.join(self.mail, name, "cur")):
                 found.append(name[1:].replace(".", "/"))
-        return sorted(found)
+        return found
 
     def mkfolder(self, name):
         for sub in ("tmp", "new", "cur"):
@@ -235,13 +250,16 @@ class World:
 
     def __init__(self, path, starter="a", plain="", layout="maildir++", depth="changed"):
         os.makedirs(path, exist_ok=True)
-        self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layout)
-        self.b = Replica(os.path.join(path, "b"), plain="b" in plain, layout=layout)
+        layouts = layout if isinstance(layout, tuple) else (layout, layout)
+        self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layouts[0])
+        self.b = Replica(os.path.join(path, "b"), plain="b" in plain, layout=layouts[1])
         self.local, self.remote = (self.a, self.b) if starter == "a" else (self.b, self.a)
         self.answer = {}
         self.depth = depth
         self.states = {}  # of stateful syncs: what the last one printed, for each starter
         self.excepted = False
+        self.env = {}  # of each sync from now on
+        self.exit = 0  # what each sync from now on is to end with
 
     @property
     def stores(self):
@@ -250,13 +268,15 @@ class World:
     def other(self, r):
         return self.b if r is self.a else self.a
 
-    def sync(self, *options, code=0, by=None, **kw):
+    def sync(self, *options, code=None, by=None, **kw):
         """One sync of the world's depth, started by `by` or the side that always starts."""
+        code = self.exit if code is None else code
         r = by or self.local
         if self.depth == "full":
             options = ("-f", *options)
         elif self.depth == "stateful":
             options = ("-s", self.states.get(r.path, ""), *options)
+        kw.setdefault("env", self.env)
         answer = r.sync(self.other(r), *options, code=code, **kw)
         self.states[r.path] = answer.get("state") or self.states.get(r.path, "")
         if r is self.local:

@@ -7,11 +7,13 @@
 #include <cmocka.h>
 
 #include "backends/base/err.h"
+#include "backends/base/msg.h"
 #include "tests/support/pair.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -22,6 +24,7 @@ struct spoiled {
 	struct backend *inner;
 	int body_err, put_err; /* negative: fail so, as long as `times` lasts */
 	int times;
+	const char *no_mailbox; /* a name that it cannot have */
 };
 
 static struct spoiled *spoiled_of(struct backend *b)
@@ -69,6 +72,9 @@ static int spoiled_put(struct backend *b, const struct record *want, int body)
 {
 	struct spoiled *s = spoiled_of(b);
 
+	if (s->no_mailbox && want->type == REC_MAILBOX_STATE &&
+	    strcmp(want->mailbox.part, s->no_mailbox) == 0)
+		return MB_E_NAME;
 	if (s->put_err && want->type == REC_COPY_STATE && s->times && s->times--)
 		return s->put_err;
 	return s->inner->ops->put(s->inner, want, body);
@@ -135,6 +141,32 @@ static void an_error_that_stays_is_exit_1(void **state)
 	assert_int_equal(session_exit(0, &r), 1);
 	session_result_release(&r);
 	assert_true(sync_changed(&with));
+}
+
+/* Row 75: its mail is not tried, so that nobody looks again and again; all else is put. */
+static void a_mailbox_that_cannot_be_had_holds_nothing_up(void **state)
+{
+	struct pair *p = *state;
+	struct spoiled s;
+	struct guid box, below, g;
+	spoil(&s, p->b);
+	struct pair with = {p->a, &s.backend};
+
+	assert_int_equal(memory_create(p->a, &GUID_ZERO, "too long", &box), 0);
+	assert_int_equal(memory_create(p->a, &box, "below", &below), 0);
+	assert_int_equal(memory_deliver(p->a, &box, "x", 1, 0, &g), 0);
+	assert_int_equal(memory_deliver(p->a, &below, "y", 1, 0, &g), 0);
+	struct guid other = deliver(p->a, "one");
+	s.no_mailbox = "too long";
+	mb_msg_set_level(MB_ERROR);
+	struct session_result r = sync_pair(&with);
+	assert_int_equal(r.errors, 4);
+	assert_int_equal(session_exit(0, &r), 1);
+	session_result_release(&r);
+	assert_true(lives(p->b, &other));
+	s.no_mailbox = NULL;
+	assert_true(sync_changed(&with));
+	assert_equal_sides(p);
 }
 
 static void a_stale_item_repeats_the_session(void **state)
@@ -370,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_body_that_cannot_be_read_is_left_for_the_next_run),
 		T(an_error_that_stays_is_exit_1),
+		T(a_mailbox_that_cannot_be_had_holds_nothing_up),
 		T(a_stale_item_repeats_the_session),
 		T(endless_staleness_ends),
 		T(what_comes_during_a_sync_is_in_the_next),

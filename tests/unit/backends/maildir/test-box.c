@@ -105,6 +105,24 @@ static void a_swap_of_names_arrives(void **state)
 	assert_string_equal(tree_find(memory_tree(f->local), &a)->part, "A");
 }
 
+/* Row 64: it was deleted with its mail; the name above the child needs no directory. */
+static void a_deleted_parent_is_not_made_again(void **state)
+{
+	struct foreign *f = *state;
+	struct guid a, b;
+
+	memory_create(f->local, &GUID_ZERO, "A", &a);
+	memory_create(f->local, &a, "B", &b);
+	local_deliver(f, a, "one\n");
+	local_deliver(f, b, "two\n");
+	foreign_sync(f);
+	memory_expunge(f->local, &local_find(f, "one\n")->guid, 0);
+	memory_delete(f->local, &a);
+	foreign_sync(f);
+	assert_false(foreign_exists(f, ".A"));
+	assert_int_equal(foreign_count(f, ".A.B"), 1);
+}
+
 /* Mail that came meanwhile keeps its folder, and what is not ours is never removed. */
 static void a_folder_with_unseen_mail_stays(void **state)
 {
@@ -218,6 +236,7 @@ int main(void)
 		T(a_parent_may_be_no_mailbox),
 		T(folders_are_deleted_both_ways),
 		T(a_swap_of_names_arrives),
+		T(a_deleted_parent_is_not_made_again),
 		T(a_folder_with_unseen_mail_stays),
 		T(a_folder_made_on_both_sides_is_one),
 		T(renamed_while_mail_arrives),
