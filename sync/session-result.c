@@ -66,9 +66,9 @@ int session_exit(int err, const struct session_result *r)
 		return mb_err_exit(err) == 75 ? 75 : 2;
 	if (err < 0)
 		return mb_err_exit(err);
+	if (r->held || r->held_old)
+		return 1; /* also when something else only has to be tried again */
 	if (r->errors)
 		return mb_err_retry(r->first_error) == MB_RETRY_NEVER ? 1 : 2;
-	if (r->held || r->held_old)
-		return 1;
 	return r->again ? 2 : 0;
 }

@@ -6,6 +6,7 @@
  * Threads: no state, but `have_openat2`, which only changes from true to false.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -232,6 +234,24 @@ int at_open_regular(int root, const char *path, int flags)
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	return MB_TAKE_FD(fd);
+}
+
+#define WRITTEN_LATELY_NS (120ll * 1000000000)
+
+bool at_being_written(int root, const char *path, int64_t mtime_ns)
+{
+	if (clock_wall_ns() - mtime_ns > WRITTEN_LATELY_NS)
+		return false;
+	MB_AUTO_CLOSE int fd = at_open_regular(root, path, O_RDONLY);
+	if (fd < 0)
+		return false;
+	/* who opens it to write meanwhile has us told by a signal: by one that does nothing */
+	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+		return false;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
 }
 
 /* Makes dir/name when it is not there, durably, and opens it. */

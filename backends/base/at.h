@@ -37,6 +37,12 @@ int at_identity(int root, const char *path, uint64_t *ret);
  * block). */
 int at_open_regular(int root, const char *path, int flags);
 
+/* true when some program has the file open to write, as one does that delivers without tmp/: its size
+ * says nothing yet.  Only of a file that was changed within the last two minutes, for others nobody
+ * asks; false where the kernel gives no leases (it needs our own file, or CAP_LEASE).  fcntl(2),
+ * F_SETLEASE.  Three calls, one for an old file. */
+bool at_being_written(int root, const char *path, int64_t mtime_ns);
+
 /* mkdir -p beneath root, mode 0700 (or `mode`) for each new one.  0 also when all existed. */
 int at_mkdirs(int root, const char *path, mode_t mode);
 

@@ -7,6 +7,7 @@
  * guard (rule 9) until it is allowed.  A file with other content under its old name is a new message,
  * and the old one is expunged; one that was cut short is damaged and left alone.
  */
+#include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
@@ -294,6 +295,17 @@ static void arrived(struct maildir *m, struct md_file *f)
 	md_file_add(m, f);
 }
 
+static bool is_written(struct maildir *m, const struct md_file *f)
+{
+	MB_AUTO_FREE char *path = md_sub_path(f->box, f->in_new ? "new" : "cur", f->name);
+
+	if (!at_being_written(m->root, path, f->mtime_ns))
+		return false;
+	memset(f->box->times, 0, sizeof(f->box->times)); /* to be listed again */
+	f->box->stale_times = true;
+	return true;
+}
+
 static void settle_fresh(struct maildir *m, const struct missing *l)
 {
 	for (size_t i = 0; i < m->n_fresh; i++) {
@@ -307,6 +319,8 @@ static void settle_fresh(struct maildir *m, const struct missing *l)
 		was = find_same(m, l, here);
 		if (was)
 			found_again(m, was, here);
+		else if (is_written(m, here))
+			md_file_free(here); /* the next run sees more of it */
 		else
 			arrived(m, here);
 	}

@@ -78,9 +78,10 @@ class Replica:
         return result
 
     def sync(self, other, *options, code=0, env=None):
-        """One sync started here; the printed object, with what went to stderr as "err"."""
+        """One sync started here; the printed object, with what went to stderr as "err".  `code`: the
+        exit code that it must have, or several."""
         result = self.command("sync", "--json", *options, other.destination, env=env)
-        assert result.code == code, result
+        assert result.code in (code if isinstance(code, tuple) else (code,)), result
         answer = json.loads(result.out.splitlines()[-1]) if result.out.strip() else {}
         answer["err"] = result.err
         return answer
@@ -268,14 +269,24 @@ class World:
     def other(self, r):
         return self.b if r is self.a else self.a
 
+    def options(self, r):
+        """What says how deep a sync started by r looks."""
+        if self.depth == "full":
+            return ("-f",)
+        return ("-s", self.states.get(r.path, "")) if self.depth == "stateful" else ()
+
+    def start(self, by=None):
+        """A sync that runs beside the test."""
+        r = by or self.local
+        command = [PROGRAM, "--store", r.path, "sync", *self.options(r), self.other(r).destination]
+        env = dict(os.environ, **self.env)
+        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def sync(self, *options, code=None, by=None, **kw):
         """One sync of the world's depth, started by `by` or the side that always starts."""
         code = self.exit if code is None else code
         r = by or self.local
-        if self.depth == "full":
-            options = ("-f", *options)
-        elif self.depth == "stateful":
-            options = ("-s", self.states.get(r.path, ""), *options)
+        options = (*self.options(r), *options)
         kw.setdefault("env", self.env)
         answer = r.sync(self.other(r), *options, code=code, **kw)
         self.states[r.path] = answer.get("state") or self.states.get(r.path, "")

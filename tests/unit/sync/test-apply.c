@@ -143,6 +143,18 @@ static void an_error_that_stays_is_exit_1(void **state)
 	assert_true(sync_changed(&with));
 }
 
+static void a_person_is_needed_for_what_is_held(void **state)
+{
+	struct session_result r = {.errors = 1, .first_error = -ENOSPC};
+
+	(void)state;
+	assert_int_equal(session_exit(0, &r), 2);
+	r.held = 1;
+	assert_int_equal(session_exit(0, &r), 1);
+	r.errors = 0;
+	assert_int_equal(session_exit(0, &r), 1);
+}
+
 /* Row 75: its mail is not tried, so that nobody looks again and again; all else is put. */
 static void a_mailbox_that_cannot_be_had_holds_nothing_up(void **state)
 {
@@ -402,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_body_that_cannot_be_read_is_left_for_the_next_run),
 		T(an_error_that_stays_is_exit_1),
+		T(a_person_is_needed_for_what_is_held),
 		T(a_mailbox_that_cannot_be_had_holds_nothing_up),
 		T(a_stale_item_repeats_the_session),
 		T(endless_staleness_ends),

@@ -1,6 +1,7 @@
 /* No path leaves its root: "..", absolute paths and symbolic links are refused everywhere.  All tests
  * run twice, the second time in a process that is told that there is no openat2(). */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -224,6 +225,23 @@ static void only_regular_files_are_bodies(void **state)
 	assert_int_equal(at_open_regular(f->root, "fifo", O_RDONLY), -EINVAL);
 }
 
+static void who_writes_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = clock_wall_ns();
+	int fd = openat(f->root, "a/b/file", O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_true(at_being_written(f->root, "a/b/file", now));
+	assert_false(at_being_written(f->root, "a/b/file", now - 3600 * 1000000000ll));
+	close(fd);
+	assert_false(at_being_written(f->root, "a/b/file", now));
+	assert_false(at_being_written(f->root, "a/b/none", now));
+	fd = openat(f->root, "a/b/file", O_RDONLY);
+	assert_false(at_being_written(f->root, "a/b/file", now));
+	close(fd);
+}
+
 static void mkdirs_makes_what_is_missing(void **state)
 {
 	const struct fixture *f = *state;
@@ -360,6 +378,7 @@ int main(int argc, char **argv)
 		TEST(parent_and_name),
 		TEST(stat_is_lstat),
 		TEST(only_regular_files_are_bodies),
+		TEST(who_writes_is_seen),
 		TEST(mkdirs_makes_what_is_missing),
 		TEST(list_gives_each_name_once),
 		TEST(a_tree_is_removed_and_links_are_not_followed),

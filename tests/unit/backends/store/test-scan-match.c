@@ -7,8 +7,10 @@
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct scan_report scan(struct store_dir *d)
 {
@@ -37,6 +39,23 @@ static void deliveries_are_found(void **state)
 	store_find(d, "2.x:2,FS", &e);
 	assert_int_equal(e.copy.flags.set, FLAG_MASK(FLAG_FLAGGED) | FLAG_MASK(FLAG_SEEN));
 	entry_release(&e);
+	store_consistent(d);
+}
+
+/* Row 106: a program that delivers without tmp/ is waited for, and nothing tells when it has done. */
+static void a_file_that_is_being_written_is_no_message_yet(void **state)
+{
+	struct store_dir *d = *state;
+
+	outside_write(d, "new/1.x", "half");
+	int fd = openat(d->mail_fd, "new/1.x", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(scan(d).arrived, 0);
+	assert_int_equal(write(fd, " and half", 9), 9);
+	close(fd);
+	assert_int_equal(scan(d).arrived, 1);
+	assert_list(d, "INBOX/new/1.x");
+	assert_text(d, "new/1.x", "half and half");
 	store_consistent(d);
 }
 
@@ -296,6 +315,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(deliveries_are_found),
+		TEST(a_file_that_is_being_written_is_no_message_yet),
 		TEST(things_that_are_no_messages_are_left_alone),
 		TEST(flags_are_found),
 		TEST(moves_are_found_by_inode),
