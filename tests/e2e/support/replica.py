@@ -260,6 +260,7 @@ class World:
         self.states = {}  # of stateful syncs: what the last one printed, for each starter
         self.excepted = False
         self.env = {}  # of each sync from now on
+        self.always = ()  # options of each sync from now on
         self.exit = 0  # what each sync from now on is to end with
 
     @property
@@ -270,10 +271,11 @@ class World:
         return self.b if r is self.a else self.a
 
     def options(self, r):
-        """What says how deep a sync started by r looks."""
+        """What says how deep a sync started by r looks, and what all have."""
         if self.depth == "full":
-            return ("-f",)
-        return ("-s", self.states.get(r.path, "")) if self.depth == "stateful" else ()
+            return ("-f", *self.always)
+        state = ("-s", self.states.get(r.path, "")) if self.depth == "stateful" else ()
+        return (*state, *self.always)
 
     def start(self, by=None):
         """A sync that runs beside the test."""
