@@ -280,6 +280,26 @@ def ring(w):
     assert w.a.names() == ["n", "o", "p"] and w.a.flags("n") == "S"
 
 
+@row(94, "away for longer than expunges are remembered: what comes back is held, until a person takes it", STORES)
+def away_for_too_long(w):
+    for name in ("keep", "gone"):
+        w.a.deliver(name + ":2,", sub="cur")
+    yield
+    w.a.expunge("gone")
+    w.notice()
+    w.a.must("checkpoint", env={"MAILBRAID_CLOCK_OFFSET": str(401 * 86400)})
+    w.env = {"MAILBRAID_CLOCK_OFFSET": str(402 * 86400)}
+    w.b.flag("gone", "+F")
+    w.a.deliver("new")
+    for _ in range(2):
+        answer = w.sync(code=1)
+        assert answer["held_old"] == 1 and "--accept-old" in answer["err"]
+        assert w.a.names() == ["keep", "new"] and w.b.names() == ["gone", "keep", "new"]
+    yield "--accept-old"
+    assert w.a.names() == ["gone", "keep", "new"]
+    yield
+
+
 @row(95, "another store where the peer was: nothing is touched", STORES)
 def wrong_peer(w):
     three(w)
