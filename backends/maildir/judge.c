@@ -361,7 +361,7 @@ static struct copy *local_copy(struct maildir *m, const struct md_file *f, struc
 }
 
 /* The message that took the name of this one: the content was replaced. */
-static const struct md_file *edit_of(const struct md_file *f)
+static struct md_file *edit_of(const struct md_file *f)
 {
 	const char *slash = strchr(f->key, '/'); /* see displace() */
 
@@ -415,6 +415,29 @@ static enum verdict verdict_on(struct maildir *m, const struct md_file *f, const
 									    : SAY_NOTHING;
 }
 
+/* One file under two GUIDs: it was to get another, and the map was cut before the first went.  The
+ * one that the local side has is right. */
+static bool unite_identities(struct maildir *m, struct md_file *f)
+{
+	struct md_file *now = edit_of(f);
+	struct message msg = {0}, other = {0};
+	struct guid guid = f->guid;
+	uint64_t id = f->id;
+
+	if (!now || !now->seen || now->ino != f->ino || now->size != f->size ||
+	    now->mtime_ns != f->mtime_ns)
+		return false; /* an edit */
+	bool has = local_copy(m, f, &msg), has_other = local_copy(m, now, &other);
+	message_release(&msg);
+	message_release(&other);
+	md_file_drop(m, f);
+	if (has && !has_other) {
+		md_file_rekey(m, now, &guid, id);
+		m->must_write = true;
+	}
+	return true;
+}
+
 /* Only what this side alone says is for the guard. */
 static void sort_out_missing(struct maildir *m, struct missing *l)
 {
@@ -426,7 +449,7 @@ static void sort_out_missing(struct maildir *m, struct missing *l)
 		const struct copy *c;
 		enum verdict v;
 
-		if (!f->missing)
+		if (!f->missing || unite_identities(m, f))
 			continue;
 		c = local_copy(m, f, &msg);
 		v = verdict_on(m, f, c);
