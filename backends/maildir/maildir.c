@@ -276,7 +276,18 @@ static int match_peer(struct peer_state *p, void *arg)
 	return 0;
 }
 
-/* Our id for this Maildir: from the local sync state, or a new one. */
+/* After a kill the log may hold what no index has yet, the sync state with our id among it; whoever
+ * becomes the writer of the local store reads that first. */
+static int catch_up(struct maildir *m)
+{
+	int err = m->local->ops->begin(m->local, m->local_replica, false);
+	int err2 = err < 0 ? 0 : m->local->ops->commit(m->local);
+
+	return err < 0 ? err : err2 < 0 ? err2 : 0;
+}
+
+/* Our id for this Maildir: from the local sync state, or a new one.  Two ids would be two maps, and
+ * all mail of one would be new to the other. */
 static int find_identity(struct maildir *m)
 {
 	struct identity id = {.destination = m->destination};
@@ -287,6 +298,10 @@ static int find_identity(struct maildir *m)
 		return err;
 	m->local_replica = info.replica;
 	err = m->local->ops->each_peer(m->local, match_peer, &id);
+	if (err >= 0 && !id.replica)
+		err = catch_up(m);
+	if (err >= 0 && !id.replica)
+		err = m->local->ops->each_peer(m->local, match_peer, &id);
 	if (err < 0)
 		return err;
 	m->registered = id.replica != 0;

@@ -1,6 +1,7 @@
 /* What it means that a file is there that was not, or is not that was. */
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/maildir/maildir.h"
 #include "tests/support/foreign.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,6 +203,40 @@ static void many_expunged_by_both_are_not_held(void **state)
 	assert_int_equal(f->last.n_notices, 0);
 	foreign_sync(f);
 	assert_int_equal(local_live(f), 0);
+}
+
+/* The map was cut while a file got another GUID: it has two, and is one message all the same. */
+static void one_file_under_two_guids(void **state)
+{
+	struct foreign *f = *state;
+	struct peer_entry twin = {.state = PEER_ENTRY_INTENT, .mailbox = GUID_INBOX};
+	struct backend *b;
+	struct guid one;
+
+	foreign_write(f, "cur/1.a.host:2,S", "one\n");
+	foreign_sync(f);
+	one = local_find(f, "one\n")->guid;
+	assert_int_equal(backend_open_maildir(f->path, (int)f->layout, f->local, &b), 0);
+	struct maildir *m = maildir_of(b);
+	assert_int_equal(md_load(m), 0);
+	const struct md_file *file = md_find(m, &one, 0);
+	assert_non_null(file);
+	twin.guid = guid_new();
+	twin.path = file->key;
+	twin.ino = file->ino;
+	twin.size = file->size;
+	twin.mtimes[0] = file->mtime_ns;
+	twin.mtimes[1] = (int64_t)((uint64_t)(KIND_IN | KIND_FRESH) << KIND_SHIFT);
+	twin.placed_at = MD_BIRTH(m);
+	assert_int_equal(md_batch_begin(m), 0);
+	assert_int_equal(md_batch_entry(m, &twin), 0);
+	assert_int_equal(md_batch_end(m, 0), 0);
+	backend_close(b);
+	f->full = true;
+	foreign_sync(f);
+	assert_int_equal(local_live(f), 1);
+	assert_true(guid_equal(&local_find(f, "one\n")->guid, &one));
+	assert_int_equal(foreign_count(f, ""), 1);
 }
 
 /* A file cut short is damage, not an edit. */
@@ -406,15 +441,25 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(moves_keep_the_message),	   T(a_folder_that_is_a_link_is_held),
-		T(a_cur_that_is_a_link_is_held),   T(what_both_have_is_paired),
-		T(many_missing_are_held),	   T(an_edit_is_a_new_message),
-		T(an_edit_meets_a_flag),	   T(an_edit_meets_an_expunge),
-		T(an_expunge_meets_an_edit),	   T(many_expunged_by_both_are_not_held),
-		T(a_shorter_file_is_left_alone),   T(a_shorter_edit_is_a_new_message),
-		T(an_expunge_leaves_what_grew),	   T(damage_is_not_expunged),
-		T(a_new_name_is_the_same_message), T(a_message_moved_back_can_be_expunged),
-		T(a_move_beats_an_expunge),	   T(many_expunged_at_the_local_side_are_not_held),
+		T(moves_keep_the_message),
+		T(a_folder_that_is_a_link_is_held),
+		T(a_cur_that_is_a_link_is_held),
+		T(what_both_have_is_paired),
+		T(many_missing_are_held),
+		T(an_edit_is_a_new_message),
+		T(an_edit_meets_a_flag),
+		T(an_edit_meets_an_expunge),
+		T(an_expunge_meets_an_edit),
+		T(many_expunged_by_both_are_not_held),
+		T(one_file_under_two_guids),
+		T(a_shorter_file_is_left_alone),
+		T(a_shorter_edit_is_a_new_message),
+		T(an_expunge_leaves_what_grew),
+		T(damage_is_not_expunged),
+		T(a_new_name_is_the_same_message),
+		T(a_message_moved_back_can_be_expunged),
+		T(a_move_beats_an_expunge),
+		T(many_expunged_at_the_local_side_are_not_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
