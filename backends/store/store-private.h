@@ -113,8 +113,7 @@ struct store {
 	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
 
 	/* Dovecot's files (dovecot.h) */
-	bool has_dotlock;	      /* STORE/dotlock is this writer's; guarded by dotlock_lock */
-	pthread_mutex_t dotlock_lock; /* one dotlock at a time; taken before `lock` */
+	bool has_dotlock;	  /* STORE/dotlock is this writer's */
 	const char *uidlist_held; /* mailbox directory whose dovecot-uidlist is locked; or NULL */
 	struct uidlist_cache *uidlist; /* the list that was read last, or NULL */
 	char *uidlist_unsynced;	       /* owned: path of one with lines that may not be durable */

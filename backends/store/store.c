@@ -432,7 +432,6 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->event_lock, NULL);
 	pthread_mutex_init(&s->queue_lock, NULL);
-	pthread_mutex_init(&s->dotlock_lock, NULL);
 	return s;
 }
 
@@ -473,7 +472,6 @@ static void store_free(struct store *s)
 	free(s->dir);
 	uidlist_cache_free(s->uidlist);
 	free(s->uidlist_unsynced);
-	pthread_mutex_destroy(&s->dotlock_lock);
 	free(s->mail_path);
 	free(s);
 }

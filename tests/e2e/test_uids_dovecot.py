@@ -8,11 +8,14 @@ HIGHESTMODSEQ does not go back.
 import json
 import os
 import random
+import types
 
 import pytest
 
 from support import imap_pipe
+from support.fixtures import users_linked  # noqa: F401
 from support.replica import World, body
+from support.wait import until
 
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted"]
 WORDS = ["work", "home", "$Forwarded", "$Label1", "later"]
@@ -23,14 +26,14 @@ RENUMBERED = ["Duplicate file entry", "UIDVALIDITY changed"]
 class Side:
     """One replica and its Dovecot, with what was ever seen there."""
 
-    def __init__(self, replica):
+    def __init__(self, replica, own=True):
         self.replica = replica
         self.base = os.path.join(os.path.dirname(replica.path), "dovecot-" + os.path.basename(replica.path))
         os.makedirs(self.base)
         for path in (os.path.dirname(replica.path), replica.path):
             os.chmod(path, 0o755)
         who = imap_pipe.user()
-        for folder, _, names in os.walk(replica.mail):
+        for folder, _, names in os.walk(replica.mail) if own else ():
             for path in [folder, *(os.path.join(folder, n) for n in names)]:
                 os.chown(path, who.pw_uid, who.pw_gid)
         self.server = imap_pipe.Server(self.base, replica.mail)
@@ -264,3 +267,41 @@ def test_random_clients(tmp_path, pair, seed):
     pair.check_equal()
     for side in pair.sides:
         assert side.server.complaints(RENUMBERED) == []
+
+
+def test_live_with_one_of_them_on_a_mount(users_linked):  # noqa: F811
+    """Each change is made at one Dovecot and waited for at the other, which is asked all the time."""
+    place = users_linked
+    for name in ("near", "far"):
+        os.makedirs(f"{place.base}/{name}/x")
+    near = Side(types.SimpleNamespace(path=f"{place.base}/near/x", mail=place.mail), own=False)
+    os.chmod(os.path.dirname(place.peer), 0o755)
+    far = Side(types.SimpleNamespace(path=f"{place.base}/far/x", mail=place.peer))
+    sides = [near, far]
+
+    def equal():
+        views = [side.view() for side in sides]
+        return views[0] if views[0] == views[1] else None
+
+    def agree(what):
+        return until(what, equal, tell=lambda: differences(*[side.view() for side in sides]))
+
+    try:
+        view = agree("first")
+        count = len(view[0]["INBOX"][2])
+        for n in range(8):
+            imap = sides[n % 2].imap
+            imap.ok(imap.append("INBOX", "(\\Seen work)", None, body(f"live {n}")))
+            imap.select_state("INBOX")
+            imap.ok(imap.uid("STORE", str(max(view[0]["INBOX"][2])), "+FLAGS", f"(\\Flagged k{n})"))
+            view = until("both have it", lambda: (v := equal()) and len(v[0]["INBOX"][2]) == count + n + 1 and v,
+                         tell=lambda: differences(*[side.view() for side in sides]))  # fmt: skip
+        # at one time on both sides
+        for side in sides:
+            side.imap.ok(side.imap.append("INBOX", None, None, body(f"from {side.base}")))
+        until("both have both", lambda: (v := equal()) and len(v[0]["INBOX"][2]) == count + 10 and v)
+        for side in sides:
+            assert side.server.complaints(RENUMBERED) == []
+    finally:
+        for side in sides:
+            side.close()
