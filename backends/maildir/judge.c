@@ -163,6 +163,17 @@ static void replaced(struct maildir *m, struct md_file *f)
 	add_fresh(m, y);
 }
 
+static bool is_written(struct maildir *m, const struct md_file *f)
+{
+	MB_AUTO_FREE char *path = md_sub_path(f->box, f->in_new ? "new" : "cur", f->name);
+
+	if (!at_being_written(m->root, path, f->mtime_ns))
+		return false;
+	memset(f->box->times, 0, sizeof(f->box->times)); /* to be listed again */
+	f->box->stale_times = true;
+	return true;
+}
+
 static int check_content(struct maildir *m, struct md_file *f, void *arg)
 {
 	struct md_file was = *f;
@@ -176,10 +187,13 @@ static int check_content(struct maildir *m, struct md_file *f, void *arg)
 		f->dirty = true;
 		return 0;
 	}
-	f->damaged = f->size < was.size && is_cut_short(m, f);
+	bool written = is_written(m, f); /* no edit yet: nor is the old one expunged for it */
+	f->damaged = !written && f->size < was.size && is_cut_short(m, f);
 	f->size = was.size;
 	f->ino = was.ino;
 	f->mtime_ns = was.mtime_ns;
+	if (written)
+		return 0;
 	if (f->damaged)
 		mb_msg(MB_WARNING,
 		       "a file of the Maildir is shorter than it was and is left alone; name=%s",
@@ -293,17 +307,6 @@ static void arrived(struct maildir *m, struct md_file *f)
 	md_set_now(f);
 	f->before = f->now;
 	md_file_add(m, f);
-}
-
-static bool is_written(struct maildir *m, const struct md_file *f)
-{
-	MB_AUTO_FREE char *path = md_sub_path(f->box, f->in_new ? "new" : "cur", f->name);
-
-	if (!at_being_written(m->root, path, f->mtime_ns))
-		return false;
-	memset(f->box->times, 0, sizeof(f->box->times)); /* to be listed again */
-	f->box->stale_times = true;
-	return true;
 }
 
 static void settle_fresh(struct maildir *m, const struct missing *l)

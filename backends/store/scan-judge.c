@@ -183,6 +183,9 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 	    (e->state == ENTRY_DAMAGED || (uint64_t)st.st_size == e->copy.size) &&
 	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == e->mtime_ns)
 		return 0;
+	if (at_being_written(sc->s->mail_fd, path,
+			     (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec))
+		return 0; /* no edit yet: the next look sees the whole */
 	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
 	if (fd < 0) {
 		sc->report->errors++;

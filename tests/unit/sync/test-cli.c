@@ -106,6 +106,8 @@ static void exit_codes(void **state)
 	assert_int_equal(session_exit(0, &r), 1);
 	r.errors = 1;
 	r.first_error = -ENOSPC;
+	assert_int_equal(session_exit(0, &r), 1);
+	r.held = 0;
 	assert_int_equal(session_exit(0, &r), 2);
 	r.first_error = MB_E_NAME;
 	assert_int_equal(session_exit(0, &r), 1);

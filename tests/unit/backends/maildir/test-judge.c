@@ -3,6 +3,7 @@
 #include "backends/base/mem.h"
 #include "backends/maildir/maildir.h"
 #include "tests/support/foreign.h"
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -437,10 +438,40 @@ static void many_expunged_at_the_local_side_are_not_held(void **state)
 	assert_int_equal(foreign_count(f, ""), 0);
 }
 
+/* Row 106: neither its half nor an expunge of what it was goes over before it is closed. */
+static void a_file_that_is_being_written_is_waited_for(void **state)
+{
+	struct foreign *f = *state;
+	MB_AUTO_FREE char *path = mb_xasprintf("%s/cur/1.a.host:2,", f->path);
+
+	foreign_write(f, "cur/1.a.host:2,", "one\n");
+	foreign_sync(f);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "two\n", 4), 4);
+	f->full = true;
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(local_live(f), 1);
+	local_find(f, "one\n");
+	foreign_write(f, "new/2.a.host", "half");
+	MB_AUTO_FREE char *fresh = mb_xasprintf("%s/new/2.a.host", f->path);
+	int fd2 = open(fresh, O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(local_live(f), 1);
+	assert_int_equal(write(fd2, " and half", 9), 9);
+	close(fd);
+	close(fd2);
+	assert_int_equal(foreign_try(f), 0);
+	assert_int_equal(local_live(f), 2);
+	local_find(f, "one\ntwo\n");
+	local_find(f, "half and half");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
+		T(a_file_that_is_being_written_is_waited_for),
 		T(moves_keep_the_message),
 		T(a_folder_that_is_a_link_is_held),
 		T(a_cur_that_is_a_link_is_held),

@@ -56,6 +56,14 @@ static void a_file_that_is_being_written_is_no_message_yet(void **state)
 	assert_int_equal(scan(d).arrived, 1);
 	assert_list(d, "INBOX/new/1.x");
 	assert_text(d, "new/1.x", "half and half");
+	fd = openat(d->mail_fd, "new/1.x", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write(fd, "!", 1), 1);
+	struct scan_report r;
+	assert_int_equal(store_scan(d->s, true, &r), 0);
+	assert_int_equal(r.edited, 0);
+	close(fd);
+	assert_int_equal(store_scan(d->s, true, &r), 0);
+	assert_int_equal(r.edited, 1);
 	store_consistent(d);
 }
 

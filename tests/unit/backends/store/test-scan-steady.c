@@ -162,8 +162,9 @@ static void arrives_while_it_moves(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, move_about, &m), 0);
 	for (int i = 0; i < 5; i++) {
 		char *name MB_AUTO_FREE = mb_xasprintf("new/2%d.a", i);
-		int fd MB_AUTO_CLOSE = openat(m.mail, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		int fd = openat(m.mail, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		assert_int_equal(write(fd, "A: b\n\nd\n", 8), 8);
+		close(fd); /* while it is open it is waited for */
 		assert_int_equal(store_scan(s, false, &r), 0);
 		arrived += r.arrived;
 	}
