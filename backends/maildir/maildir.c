@@ -276,7 +276,7 @@ static int match_peer(struct peer_state *p, void *arg)
 	return 0;
 }
 
-/* After a kill the log may hold what no index has yet, the sync state with our id among it; whoever
+/* After a kill the log may hold what no index has yet, our id and entries of the map among it; whoever
  * becomes the writer of the local store reads that first. */
 static int catch_up(struct maildir *m)
 {
@@ -297,10 +297,8 @@ static int find_identity(struct maildir *m)
 	if (err < 0)
 		return err;
 	m->local_replica = info.replica;
-	err = m->local->ops->each_peer(m->local, match_peer, &id);
-	if (err >= 0 && !id.replica)
-		err = catch_up(m);
-	if (err >= 0 && !id.replica)
+	err = catch_up(m);
+	if (err >= 0)
 		err = m->local->ops->each_peer(m->local, match_peer, &id);
 	if (err < 0)
 		return err;
