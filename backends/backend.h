@@ -96,7 +96,8 @@ struct backend_ops {
 	int (*begin)(struct backend *b, uint64_t from, bool many);
 	/*
 	 * Joins one wanted state (record types as in store_put).  `body`: fd of a new copy's body, or
-	 * -1 (then the backend must hold it already, else -ENOENT).  Returns 1 changed, 0 nothing to do.
+	 * -1 (then the backend must hold it already, else -ENOENT).  REC_REPLICA: it goes on as another
+	 * replica, which info() tells from then on.  Returns 1 changed, 0 nothing to do.
 	 * MB_E_STALE: changed meanwhile, read again.  An error concerns this item only, unless
 	 * mb_err_retry() or the code says that the whole backend is gone.
 	 */

@@ -527,6 +527,9 @@ static int put(struct backend *b, const struct record *want, int fd)
 		return memory_put_peer(m, &want->peer);
 	case REC_PEER_FORGET:
 		return memory_forget_peer(m, want->peer.replica);
+	case REC_REPLICA:
+		m->info.replica = m->clock.replica = m->from = want->replica_id;
+		return 1;
 	case REC_PEER_ENTRY:
 		return memory_put_entry(m, &want->entry);
 	default:

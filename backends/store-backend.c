@@ -157,7 +157,7 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 	struct store_backend *b = store_backend_of(backend);
 
 	*ret = (struct backend_info){
-		.replica = store_replica(b->store),
+		.replica = store_replica_now(b->store),
 		.store = store_id(b->store),
 		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE |
 			(at_folds_case(store_mail_fd(b->store), "cur") ? CAP_FOLDS : 0),

@@ -6,6 +6,7 @@
  */
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
+#include "backends/base/hash.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/session-private.h"
@@ -18,17 +19,36 @@
 
 /* ---- who is there ---------------------------------------------------------------------------- */
 
+static int ask_both(struct session *s)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++)
+		err = s->b[i]->ops->info(s->b[i], &s->info[i]);
+	return err < 0 ? err : 0;
+}
+
+/* A copy of a store notices that it is one when it looks at its files, and is another replica then. */
+static int tell_apart(struct session *s)
+{
+	int err = ask_both(s);
+
+	for (int i = 1; i >= 0 && err >= 0 && s->info[0].replica == s->info[1].replica; i--) {
+		err = s->b[i]->ops->refresh(s->b[i], false);
+		if (err >= 0)
+			err = ask_both(s);
+	}
+	if (err >= 0 && s->info[0].replica == s->info[1].replica)
+		return MB_E_SAME;
+	return err < 0 ? err : 0;
+}
+
 int session_look(struct session *s)
 {
-	for (int i = 0; i < 2; i++) {
-		int err = s->b[i]->ops->info(s->b[i], &s->info[i]);
-		if (err < 0)
-			return err;
-	}
-	if (!guid_is_zero(&s->info[0].store) && guid_equal(&s->info[0].store, &s->info[1].store))
-		return MB_E_SAME;
-	if (s->info[0].replica == s->info[1].replica)
-		return MB_E_SAME;
+	int same = tell_apart(s);
+
+	if (same < 0)
+		return same;
 
 	s->ret->held = 0;
 	for (int k = 0; k < 2; k++) {
@@ -39,7 +59,7 @@ int session_look(struct session *s)
 			return held;
 		s->ret->held += (uint64_t)held;
 	}
-	return 0;
+	return ask_both(s); /* one that was copied is another replica by now */
 }
 
 /* One record about peers, durable when this returns. */
@@ -58,16 +78,20 @@ static int put_one(struct session *s, int side, struct record *r)
 
 struct same_place {
 	const struct backend_info *peer;
-	uint64_t other; /* replica that was there before */
+	uint64_t other;	  /* replica that was there before, of another store */
+	uint64_t earlier; /* that this very store was before it was restored or lost its log */
 };
 
 static int find_other(struct peer_state *p, void *arg)
 {
 	struct same_place *f = arg;
 
-	if (p->destination && strcmp(p->destination, f->peer->destination) == 0 &&
-	    p->replica != f->peer->replica && !guid_is_zero(&p->store) &&
-	    !guid_equal(&p->store, &f->peer->store))
+	if (!p->destination || strcmp(p->destination, f->peer->destination) != 0 ||
+	    p->replica == f->peer->replica || guid_is_zero(&p->store))
+		return 0;
+	if (guid_equal(&p->store, &f->peer->store))
+		f->earlier = p->replica;
+	else
 		f->other = p->replica;
 	return 0;
 }
@@ -80,12 +104,68 @@ static int check_place(struct session *s)
 	if (!s->info[1].destination)
 		return 0;
 	int err = s->b[0]->ops->each_peer(s->b[0], find_other, &f);
-	if (err < 0 || !f.other)
+	if (err < 0 || (!f.other && !f.earlier))
 		return err;
-	if (!s->opt->replace_peer)
+	if (f.other && !s->opt->replace_peer)
 		return MB_E_WRONG_PEER;
-	struct record forget = {.type = REC_PEER_FORGET, .peer = {.replica = f.other}};
+	struct record forget = {.type = REC_PEER_FORGET,
+				.peer = {.replica = f.other ? f.other : f.earlier}};
 	return s->opt->dry_run ? 0 : put_one(s, 0, &forget);
+}
+
+/* ---- one replica that is there twice --------------------------------------------------------- */
+
+/* The other side has seen `p` in the log of `side`, and that log never came so far: the store was
+ * restored from a backup, or is a copy that went its own way (rows 91, 92). */
+static bool never_given(struct session *s, int side, const struct position *p)
+{
+	struct change_set c = {0};
+	struct position end;
+
+	if (!session_has_log(s, side) || position_is_none(p))
+		return false;
+	int err = s->b[side]->ops->changes(s->b[side], p, 0, &c);
+	change_set_release(&c);
+	if (err != MB_E_POSITION || s->b[side]->ops->position(s->b[side], &end) < 0)
+		return false;
+	if (p->sequence != end.sequence)
+		return p->sequence > end.sequence;
+	return !guid_equal(&p->log, &end.log) || p->check;
+}
+
+/* So it goes on as a new replica, and nobody takes its news for those of the other. */
+static int renew(struct session *s, int side)
+{
+	struct record r = {.type = REC_REPLICA, .replica_id = random_u64() | 1};
+	int err = put_one(s, side, &r);
+
+	if (err < 0)
+		return err;
+	mb_msg(MB_NOTICE,
+	       "%s was restored from a backup, or is a copy of a store: it goes on as a new "
+	       "replica, "
+	       "and everything is compared",
+	       side ? "the peer" : "this store");
+	return MB_E_STALE; /* who is there is asked anew */
+}
+
+static int check_twice(struct session *s)
+{
+	for (int i = 0; i < 2; i++) {
+		struct peer_state seen = {0};
+		struct backend *other = s->b[1 - i];
+		if (!session_has_log(s, 1 - i))
+			continue;
+		int err = other->ops->peer(other, s->info[i].replica, NULL, &seen);
+		bool twice = err >= 0 && seen.replica == s->info[i].replica &&
+			     never_given(s, i, &seen.remote);
+		peer_state_release(&seen);
+		if (err < 0 && err != -ENOENT)
+			return err;
+		if (twice && !s->opt->dry_run)
+			return renew(s, i);
+	}
+	return 0;
 }
 
 /* ---- what was agreed ------------------------------------------------------------------------- */
@@ -202,6 +282,8 @@ int session_agree(struct session *s)
 	struct agreement a = {0};
 	int err = check_place(s);
 
+	if (err >= 0)
+		err = check_twice(s);
 	if (err < 0)
 		return err;
 	err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);

@@ -82,7 +82,7 @@ void change_event(struct store *s, int what, const char *path, const char *old_p
 
 int store_mark_dirty(struct store *s)
 {
-	struct store_state st = {.clean = false};
+	struct store_state st = {.clean = false, .place = s->place};
 	int err;
 
 	if (s->dirty)

@@ -527,6 +527,8 @@ static bool makes_sense(const struct record *want)
 	case REC_PEER_ENTRY:
 	case REC_PEER_FORGET:
 		return true;
+	case REC_REPLICA:
+		return want->replica_id != 0;
 	default:
 		return !guid_is_zero(&want->copy.guid);
 	}
@@ -557,6 +559,8 @@ int put_locked(struct store *s, const struct record *want, const char *staged, c
 		return put_copy(s, want, staged, target, quiet);
 	case REC_ALIAS:
 		return put_alias(s, want);
+	case REC_REPLICA:
+		return identity_take(s, want->replica_id);
 	case REC_PEER:
 	case REC_PEER_ENTRY:
 	case REC_PEER_FORGET:

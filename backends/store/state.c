@@ -115,7 +115,8 @@ int state_write(int dir_fd, const struct store_state *st)
 	position_encode(&st->end, &end);
 	buf_printf(&b, "\nend=");
 	put_hex(&b, end.data, end.len);
-	buf_printf(&b, "\n");
+	buf_printf(&b, "\nplace=%llu %lld\n", (unsigned long long)st->place.ino,
+		   (long long)st->place.born_ns);
 	return io_replace_file(dir_fd, "state", b.data, b.len, 0600);
 }
 
@@ -131,9 +132,14 @@ int state_read(int dir_fd, struct store_state *ret)
 	MB_AUTO_FREE char *clean = value_of((char *)text, "clean");
 	MB_AUTO_FREE char *boot = value_of((char *)text, "boot");
 	MB_AUTO_FREE char *pos = value_of((char *)text, "end");
+	MB_AUTO_FREE char *place = value_of((char *)text, "place");
+	unsigned long long ino;
+	long long born_ns;
 	size_t pos_len = pos ? strlen(pos) / 2 : 0;
 
 	memset(ret, 0, sizeof(*ret));
+	if (place && sscanf(place, "%llu %lld", &ino, &born_ns) == 2)
+		ret->place = (struct store_place){.ino = ino, .born_ns = born_ns};
 	if (!clean || !get_hex(boot, ret->boot, sizeof(ret->boot)) || pos_len > sizeof(end) ||
 	    !get_hex(pos, end, pos_len))
 		return 0; /* a damaged state file says "not clean" */

@@ -67,6 +67,12 @@ struct unsettled {
 
 struct uidlist_cache; /* uidlist.c */
 
+/* identity.c: which directory STORE/log is; zeros: not known */
+struct store_place {
+	uint64_t ino;
+	int64_t born_ns;
+};
+
 struct store {
 	char *dir, *mail_path;
 	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
@@ -99,6 +105,7 @@ struct store {
 	bool dirty;	   /* state file says so; index and log may be written */
 	bool allow_mass_expunge;
 	struct store_limits limits;
+	struct store_place place;
 	struct scan_report opening; /* what the scan at opening found */
 	bool watched;
 	bool (*watch_pending)(void *arg);
@@ -125,6 +132,15 @@ struct store {
 	void *listener_arg;
 };
 
+/* identity.c */
+int identity_load(struct store *s);  /* from the index; -ENOENT */
+int identity_birth(struct store *s); /* first record: who we are */
+void place_read(int log_fd, struct store_place *ret);
+bool place_differs(const struct store_place *was, const struct store_place *is);
+/* Goes on as another replica, durably.  1, or an error and it is who it was. */
+int identity_take(struct store *s, uint64_t replica);
+int identity_renew(struct store *s); /* as one that never was; says so */
+
 /* state.c: STORE/config and STORE/state */
 struct store_config {
 	enum layout layout;
@@ -133,6 +149,7 @@ struct store_config {
 };
 struct store_state {
 	bool clean;
+	struct store_place place;
 	uint8_t boot[16];
 	struct position end; /* of the log, when clean */
 };

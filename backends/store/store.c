@@ -60,16 +60,6 @@ static int make_root(const char *dir, int *ret_fd)
 	return err;
 }
 
-/* First record: who we are. */
-static int log_birth(struct store *s)
-{
-	struct record r = {.type = REC_REPLICA, .replica_id = s->replica, .store_id = s->id};
-	struct index_txn *tx;
-	int err = change_begin(s, &tx);
-
-	return err < 0 ? err : change_end(s, tx, change_record(s, tx, &r));
-}
-
 static int log_inbox(struct store *s)
 {
 	struct record r = {.type = REC_MAILBOX_CREATE};
@@ -264,24 +254,6 @@ static int take_lock(struct store *s)
 	return 0;
 }
 
-static int load_identity(struct store *s)
-{
-	struct index_txn *tx;
-	uint64_t clock = 0;
-	int err = index_begin(s->index, false, &tx);
-
-	if (err < 0)
-		return err;
-	err = index_meta_get(tx, "replica", &s->replica, sizeof(s->replica));
-	if (err == 0) {
-		index_meta_get(tx, "clock", &clock, sizeof(clock));
-		index_meta_get(tx, "ordinal", &s->ordinal, sizeof(s->ordinal));
-	}
-	index_abort(tx);
-	s->clock = (struct hlc){.last = clock, .replica = s->replica};
-	return err;
-}
-
 static bool has_inbox(struct store *s)
 {
 	struct index_txn *tx;
@@ -297,12 +269,12 @@ static bool has_inbox(struct store *s)
 /* A store whose identity is nowhere (new, or its log was lost) gets one. */
 static int ensure_identity(struct store *s)
 {
-	int err = load_identity(s);
+	int err = identity_load(s);
 
 	if (err == -ENOENT) {
 		s->replica = random_u64() | 1;
 		s->clock.replica = s->replica;
-		err = log_birth(s);
+		err = identity_birth(s);
 	}
 	return err < 0 || has_inbox(s) ? err : log_inbox(s);
 }
@@ -314,7 +286,7 @@ static int open_reader(struct store *s)
 
 	if (err >= 0)
 		err = log_open(s->log_fd, &s->id, &s->log);
-	return err < 0 ? err : load_identity(s);
+	return err < 0 ? err : identity_load(s);
 }
 
 /* Kept from then on by each change: see index_missing(). */
@@ -386,7 +358,7 @@ static int open_writer(struct store *s)
 {
 	struct store_state st = {0};
 	uint8_t boot[16];
-	bool same_boot;
+	bool same_boot, moved;
 	int err = take_lock(s);
 
 	if (err < 0)
@@ -394,6 +366,8 @@ static int open_writer(struct store *s)
 	err = state_read(s->dir_fd, &st);
 	if (err < 0 && err != -ENOENT)
 		return err;
+	place_read(s->log_fd, &s->place);
+	moved = place_differs(&st.place, &s->place);
 	clock_boot_id(boot);
 	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0 &&
 		    memcmp(boot, (const uint8_t[16]){0}, sizeof(boot)) != 0; /* zeros: not known */
@@ -401,13 +375,15 @@ static int open_writer(struct store *s)
 	s->in_order = writes_in_order(s);
 	err = log_open(s->log_fd, &s->id, &s->log);
 	if (err >= 0)
-		err = log_begin(s->log, st.clean, &st.end);
+		err = log_begin(s->log, st.clean && !moved, &st.end);
 	s->dirty = !st.clean;
 	if (err >= 0)
 		err = recover_index(s, st.clean || same_boot);
 	if (err < 0)
 		return err;
 	err = look_at_files(s, st.clean);
+	if (err >= 0 && moved)
+		err = identity_renew(s);
 	if (err != MB_E_CHECKSUM && err != MB_E_FORMAT)
 		return err;
 	err = recover_anew(s); /* a value of the index that nobody had read so far */
@@ -494,7 +470,7 @@ int store_open(const char *dir, enum store_mode mode, struct store **ret)
 /* Flushes everything and says that the stop was clean.  What fails here is recovered next time. */
 static int stop_cleanly(struct store *s)
 {
-	struct store_state st = {.clean = true};
+	struct store_state st = {.clean = true, .place = s->place};
 	struct scan_report report;
 	int err = 0;
 

@@ -67,7 +67,8 @@ int store_mail_fd(
 	const struct store *s); /* borrowed: the backing directory, whatever is mounted over it */
 int store_staging_fd(const struct store *s); /* borrowed */
 enum layout store_layout(const struct store *s);
-uint64_t store_replica(const struct store *s);
+uint64_t store_replica(const struct store *s); /* a reader's: as it was when it was last asked */
+uint64_t store_replica_now(struct store *s);   /* a reader looks again */
 /* Clock time (stamp.time) up to which tombstones of expunges may have been dropped: 0 = none were. */
 uint64_t store_forgotten(struct store *s);
 struct guid store_id(const struct store *s);
@@ -186,7 +187,8 @@ int store_xattr(struct store *s, const char *path, const char *name, struct buf 
 /* ---- Changes from a peer (sync) ------------------------------------------------------------
  *
  * `want` is a state to join: REC_MAILBOX_STATE, REC_COPY_STATE (body of a new copy: file `staged` in
- * staging/, or found here by GUID or digest), REC_ALIAS, REC_PEER*, REC_RENUMBER.  The store joins it with
+ * staging/, or found here by GUID or digest), REC_ALIAS, REC_PEER*, REC_REPLICA (it goes on as another
+ * replica), REC_RENUMBER.  The store joins it with
  * what it has, changes files as needed, logs what really changed with want->origin, and updates the
  * index; a state that is already in changes nothing (returns 0).  Returns 1 when something changed.
  * -ENOENT: the body is needed and was not given.  MB_E_NAME: the name cannot be stored here.

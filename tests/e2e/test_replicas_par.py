@@ -1,6 +1,7 @@
 """Replicas that were restored, lost their memory, were copied or were swapped (rows 88 to 95), each
 with a third one that saw both sides; and random histories of three to five stores."""
 
+import json
 import os
 import shutil
 
@@ -58,6 +59,8 @@ def test_88_one_loses_log_and_state(three):
     a.deliver("m5")
     settle(a, b, c)
     check_same(a, b, c)
+    peers = json.loads(b.must("peer", "--json").out)["peers"]
+    assert len({p["destination"] for p in peers if p["destination"]}) == len([p for p in peers if p["destination"]])
     assert c.names() == ["m1", "m2", "m3", "m5"]
     assert c.names("Box") == ["m4"]
     assert "F" in a.flags("m1")
@@ -115,6 +118,117 @@ def test_91_restored_from_a_backup(three, tmp_path, starts):
     assert a.names() == ["after the restore", "flagged", "old", "week-a", "week-b"]
     assert "F" in a.flags("flagged")
     assert not a.sync(b)["full"] and not c.sync(a)["full"]
+
+
+def restore_in_place(backup, path):
+    """As a backup program does that keeps the directories: nothing tells but the log."""
+    for folder, names, files in os.walk(path):
+        for name in files:
+            os.unlink(os.path.join(folder, name))
+    shutil.copytree(backup, path, symlinks=True, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("starts", ["a", "b"])
+def test_91_restored_into_the_same_directories(three, tmp_path, starts):
+    a, b, c = three
+    for name in ("old", "gone"):
+        a.deliver(name)
+    settle(a, b, c)
+    was = a.status()["replica"]
+    shutil.copytree(a.path, tmp_path / "backup", symlinks=True)
+    a.deliver("week-a")
+    a.expunge("gone")
+    settle(a, b, c)
+    restore_in_place(tmp_path / "backup", a.path)
+    a.deliver("after the restore")
+    one, two = (a, b) if starts == "a" else (b, a)
+    answer = one.sync(two)
+    assert answer["full"] and "restored" in answer["err"]
+    assert a.status()["replica"] != was
+    settle(a, b, c)
+    check_same(a, b, c)
+    assert a.names() == ["after the restore", "old", "week-a"]
+    assert not a.sync(b)["full"] and not c.sync(a)["full"]
+
+
+# ---- row 92: one replica twice ---------------------------------------------------------------------
+
+
+def clone(replica, path):
+    shutil.copytree(replica.path, path, symlinks=True)
+    copy = object.__new__(Replica)
+    copy.__dict__.update(replica.__dict__, path=str(path), mail=os.path.join(path, "mail"))
+    return copy
+
+
+def test_92_a_copied_store_is_a_replica_of_its_own(three, tmp_path):
+    a, b, c = three
+    for name in ("m1", "m2", "gone"):
+        a.deliver(name)
+    settle(a, b, c)
+    copy = clone(a, tmp_path / "copy")
+    a.deliver("of a")
+    copy.deliver("of the copy")
+    copy.expunge("gone")
+    a.flag("m1", "+F")
+    copy.flag("m1", "+S")
+    assert "new replica" in copy.must("sync", b.destination).err
+    ids = {r.status()["replica"] for r in (a, b, c, copy)}
+    assert len(ids) == 4
+    settle(a, b, c, copy)
+    check_same(a, b, c, copy)
+    assert a.names() == ["m1", "m2", "of a", "of the copy"]
+    assert a.flags("m1") == "FS"
+    assert not a.sync(b)["full"] and not copy.sync(b)["full"]
+
+
+def test_92_original_and_copy_sync_each_other(three, tmp_path):
+    a = three[0]
+    a.deliver("m1")
+    a.must("status")
+    copy = clone(a, tmp_path / "copy")
+    copy.deliver("m2")
+    a.deliver("m3")
+    a.sync(copy)
+    check_same(a, copy)
+    assert a.names() == ["m1", "m2", "m3"]
+    assert a.status()["replica"] != copy.status()["replica"]
+
+
+@pytest.mark.parametrize("first", ["a", "copy"])
+def test_92_a_copy_that_only_the_log_tells(three, tmp_path, first):
+    """A copy of the whole disk: same directories, same ids; the second one to sync notices."""
+    a, b, c = three
+    for name in ("m1", "m2", "gone"):
+        a.deliver(name)
+    settle(a, b, c)
+    shutil.copytree(a.path, tmp_path / "image", symlinks=True)
+    a.deliver("of a")
+    a.expunge("gone")
+    a.sync(b)
+    shutil.copytree(a.path, tmp_path / "later", symlinks=True)
+    restore_in_place(tmp_path / "image", a.path)  # now it is the copy
+    a.deliver("of the copy")
+    (one, two) = (b, c) if first == "a" else (c, b)
+    a.sync(one)
+    a.sync(two)
+    settle(a, b, c)
+    check_same(a, b, c)
+    assert a.names() == ["m1", "m2", "of a", "of the copy"]
+
+
+def test_a_renamed_store_is_who_it_was(three):
+    a, b, _ = three
+    a.deliver("m1")
+    a.sync(b)
+    was = b.status()["replica"]
+    os.rename(b.path, b.path + ".new")
+    b.path += ".new"
+    b.mail = os.path.join(b.path, "mail")
+    b.deliver("m2")
+    assert not b.sync(a)["full"]
+    assert b.status()["replica"] == was
+    check_same(a, b)
 
 
 # ---- row 93: a ring --------------------------------------------------------------------------------
