@@ -68,37 +68,6 @@ void apply_error(const struct apply *a, int side, const struct record *item, int
 	       guid_text(&item->copy.guid, guid));
 }
 
-static void count(struct session_counts *c, enum record_type what)
-{
-	switch (what) {
-	case REC_ARRIVE:
-		c->arrived++;
-		break;
-	case REC_FLAGS:
-		c->flags++;
-		break;
-	case REC_MOVE:
-		c->moved++;
-		break;
-	case REC_EXPUNGE:
-		c->expunged++;
-		break;
-	case REC_MAILBOX_CREATE:
-	case REC_MAILBOX_RENAME:
-	case REC_MAILBOX_DELETE:
-	case REC_MAILBOX_REVIVE:
-	case REC_MAILBOX_SUBSCRIBE:
-	case REC_MAILBOX_MERGE:
-		c->mailboxes++;
-		break;
-	case REC_NONE:
-		break;
-	default:
-		c->other++;
-		break;
-	}
-}
-
 static void show(const struct apply *a, int side, size_t i)
 {
 	const struct plan *plan = &a->result->plan[side];
@@ -115,7 +84,7 @@ void apply_show(const struct apply *a, int side)
 
 	for (size_t i = 0; i < plan->n; i++) {
 		show(a, side, i);
-		count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
+		session_count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
 	}
 }
 
@@ -302,7 +271,8 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 			close(opened);
 		if (err > 0) {
 			a->report->changed = true;
-			count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
+			session_count(&a->report->to[side],
+				      plan_what(&a->in->side[side], &plan->items[i]));
 		} else if (err == MB_E_STALE) {
 			stale = true;
 		} else if (err < 0 && backend_is_gone(err)) {

@@ -234,9 +234,11 @@ char *cli_summary(const struct session_result *r)
 
 json_t *cli_counts_json(const struct session_counts *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "new", (json_int_t)c->arrived, "flags",
-			 (json_int_t)c->flags, "moved", (json_int_t)c->moved, "expunged",
-			 (json_int_t)c->expunged, "mailboxes", (json_int_t)c->mailboxes, "other",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "new",
+			 (json_int_t)c->arrived, "flags", (json_int_t)c->flags, "moved",
+			 (json_int_t)c->moved, "expunged", (json_int_t)c->expunged, "mailboxes",
+			 (json_int_t)c->mailboxes, "made", (json_int_t)c->made, "renamed",
+			 (json_int_t)c->renamed, "deleted", (json_int_t)c->deleted, "other",
 			 (json_int_t)c->other);
 }
 

@@ -9,6 +9,46 @@
 #include <errno.h>
 #include <string.h>
 
+void session_count(struct session_counts *c, enum record_type what)
+{
+	switch (what) {
+	case REC_ARRIVE:
+		c->arrived++;
+		break;
+	case REC_FLAGS:
+		c->flags++;
+		break;
+	case REC_MOVE:
+		c->moved++;
+		break;
+	case REC_EXPUNGE:
+		c->expunged++;
+		break;
+	case REC_MAILBOX_CREATE:
+	case REC_MAILBOX_REVIVE:
+		c->made++;
+		c->mailboxes++;
+		break;
+	case REC_MAILBOX_RENAME:
+		c->renamed++;
+		c->mailboxes++;
+		break;
+	case REC_MAILBOX_DELETE:
+		c->deleted++;
+		c->mailboxes++;
+		break;
+	case REC_MAILBOX_SUBSCRIBE:
+	case REC_MAILBOX_MERGE:
+		c->mailboxes++;
+		break;
+	case REC_NONE:
+		break;
+	default:
+		c->other++;
+		break;
+	}
+}
+
 static void counts_add(struct session_counts *to, const struct session_counts *c)
 {
 	to->arrived += c->arrived;
@@ -16,6 +56,9 @@ static void counts_add(struct session_counts *to, const struct session_counts *c
 	to->moved += c->moved;
 	to->expunged += c->expunged;
 	to->mailboxes += c->mailboxes;
+	to->made += c->made;
+	to->renamed += c->renamed;
+	to->deleted += c->deleted;
 	to->other += c->other;
 }
 

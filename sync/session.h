@@ -46,7 +46,9 @@ struct session_options {
 /* What one side got, as people see it. */
 struct session_counts {
 	uint64_t arrived, flags, moved, expunged, mailboxes;
-	uint64_t other; /* UIDs, file names, aliases */
+	uint64_t made, renamed,
+		deleted; /* of `mailboxes`, which has subscriptions and such as well */
+	uint64_t other;	 /* UIDs, file names, aliases */
 };
 
 struct session_result {
@@ -77,6 +79,8 @@ void session_result_follow(struct session_result *first, struct session_result *
  * restricted scope. */
 uint64_t session_origin(uint64_t replica, uint64_t scope);
 
+/* Adds one item, as plan_what() calls it. */
+void session_count(struct session_counts *c, enum record_type what);
 /* true when either count has something that people see. */
 bool session_counts_any(const struct session_counts *c);
 

@@ -44,7 +44,7 @@ int sync_run(const struct cli *cli, const struct verb *v, int argc, char **argv,
 	"  -r FILE               write every call to both sides to FILE\n"                         \
 	"  -P                    drop what the destination deleted over 30 days ago\n"             \
 	"  -u USER               check that we are USER;  -d: all registered peers\n"              \
-	"      --dry-run         say what would be done\n"                                         \
+	"      --dry-run         say how much would be done, each way; -v: in each mailbox\n"      \
 	"      --allow-mass-expunge\n"                                                             \
 	"                        do what the guard holds back\n"                                   \
 	"      --replace-peer    another store lies at a registered destination: accept it\n"      \

@@ -13,14 +13,21 @@ static const char *name_after(const struct record *item)
 	return item->new_name ? item->new_name : "";
 }
 
-/* A line for each item, with -v or --dry-run. */
+void sync_report_release(struct sync_report *rep)
+{
+	sync_diff_release(&rep->diff);
+}
+
 void sync_report_item(int side, enum record_type what, const struct tree *names,
 		      const struct record *item, void *arg)
 {
-	struct sync_options *o = arg;
+	struct sync_report *rep = arg;
+	const struct sync_options *o = rep->o;
 	char guid[GUID_TEXT];
 
-	if (what == REC_NONE || (!o->verbose && !o->session.dry_run))
+	if (o->session.dry_run)
+		sync_diff_add(&rep->diff, side, what, names, item);
+	if (what == REC_NONE || !(o->session.dry_run ? o->debug : o->verbose))
 		return;
 	bool mailbox = !guid_is_zero(&item->mailbox.guid);
 	const struct guid *g = mailbox ? &item->mailbox.guid : &item->copy.place.mailbox;
@@ -53,37 +60,55 @@ static void tell_notices(const struct session_result *r)
 		       (unsigned long long)r->left_out[0]);
 }
 
-static void tell_json(const char *name, int code, uint64_t missing, const struct session_result *r)
+static void tell_json(struct sync_report *rep, const char *name, int code, uint64_t missing,
+		      const struct session_result *r)
 {
+	bool dry = rep->o->session.dry_run;
 	json_t *notices = json_array();
 
 	for (size_t i = 0; i < r->n_notices; i++)
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(
-		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?}",
+		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?, "
+		"s:b, s:o*}",
 		"v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
 		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
 		(json_int_t)r->errors, "held", (json_int_t)r->held, "held_old",
 		(json_int_t)r->held_old, "too_large", (json_int_t)r->left_out[0], "left_out",
 		(json_int_t)r->left_out[1], "missing", (json_int_t)missing, "again", r->again,
-		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state));
+		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state,
+		"dry_run", dry, "diff", dry ? sync_diff_json(&rep->diff) : NULL));
 }
 
-void sync_report(const struct sync_options *o, const char *name, int code, uint64_t missing,
+/* Data goes to stdout; with -s that is the state, and nothing else. */
+static void tell_text(struct sync_report *rep, const char *name, const struct session_result *r)
+{
+	const struct sync_options *o = rep->o;
+	FILE *out = o->session.state ? stderr : stdout;
+	char *text MB_AUTO_FREE =
+		o->session.dry_run
+			? sync_diff_text(&rep->diff, name, r, &o->scope, o->verbose || o->debug)
+			: cli_summary(r);
+
+	if (o->session.dry_run)
+		fputs(text, out);
+	else
+		fprintf(out, "%s: %s\n", name, text);
+}
+
+void sync_report(struct sync_report *rep, const char *name, int code, uint64_t missing,
 		 const struct session_result *r)
 {
+	const struct sync_options *o = rep->o;
 	bool nothing = !session_counts_any(&r->to[0]) && !session_counts_any(&r->to[1]);
 
 	tell_notices(r);
 	if (o->json) {
-		tell_json(name, code, missing, r);
+		tell_json(rep, name, code, missing, r);
 		return;
 	}
-	if (!nothing || code || o->verbose) {
-		char *text MB_AUTO_FREE = cli_summary(r);
-		fprintf(o->session.state ? stderr : stdout, "%s: %s%s\n", name,
-			o->session.dry_run ? "would have " : "", text);
-	}
+	if (!nothing || code || o->verbose || o->session.dry_run)
+		tell_text(rep, name, r);
 	if (o->session.state && r->state)
 		printf("%s\n", r->state);
 }

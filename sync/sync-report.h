@@ -4,14 +4,23 @@
 #ifndef MB_SYNC_REPORT_H
 #define MB_SYNC_REPORT_H
 
+#include "sync/sync-diff.h"
 #include "sync/sync-options.h"
 
-/* A line on stderr for an item, with -v or --dry-run; for session_options.show.  arg: sync_options. */
+/* Of one peer. */
+struct sync_report {
+	const struct sync_options *o; /* borrowed */
+	struct sync_diff diff;	      /* owned: filled by a dry run */
+};
+void sync_report_release(struct sync_report *rep);
+
+/* For session_options.show, arg: sync_report.  A line on stderr for an item, with -v, of a dry run with
+ * -D; a dry run's diff. */
 void sync_report_item(int side, enum record_type what, const struct tree *names,
 		      const struct record *item, void *arg);
-/* Notices, then the line (or JSON object) of one peer, then the state if it was asked for.  `missing`:
+/* Notices, then the line (of a dry run: one for each direction; or JSON object) of one peer, then the state if it was asked for.  `missing`:
  * messages here whose body is lost. */
-void sync_report(const struct sync_options *o, const char *name, int code, uint64_t missing,
+void sync_report(struct sync_report *rep, const char *name, int code, uint64_t missing,
 		 const struct session_result *r);
 
 #endif

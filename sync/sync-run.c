@@ -110,19 +110,24 @@ static int sync_one(struct sync_run *run, const char *destination)
 {
 	struct backend *peer;
 	struct session_result r;
+	struct sync_report rep = {.o = &run->o};
+	struct session_options opt = run->o.session;
 	int err = open_peer(run, destination, &peer);
 
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
-	err = session_run_until_stable(run->local, peer, &run->o.session, &r);
+	opt.show = sync_report_item;
+	opt.show_arg = &rep;
+	err = session_run_until_stable(run->local, peer, &opt, &r);
 	int code = session_exit(err, &r);
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
 	if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
 	if (err >= 0 || r.changed || run->o.json)
-		sync_report(&run->o, destination, told, missing, &r);
+		sync_report(&rep, destination, told, missing, &r);
 	session_result_release(&r);
+	sync_report_release(&rep);
 	backend_close(peer);
 	return run->o.purge && err >= 0 ? worse(code, purge(run, destination)) : code;
 }
@@ -184,8 +189,6 @@ static int sync_everything(struct sync_run *run)
 {
 	struct sync_options *o = &run->o;
 
-	o->session.show = sync_report_item;
-	o->session.show_arg = o;
 	if (o->debug)
 		mb_msg_set_level(MB_DEBUG);
 	if (o->stall_s)

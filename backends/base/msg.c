@@ -49,7 +49,7 @@ static size_t printable(const unsigned char *s)
 	return n;
 }
 
-static void put_clean(struct buf *out, const char *text)
+void mb_msg_clean(struct buf *out, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
@@ -73,7 +73,7 @@ __attribute__((format(printf, 3, 0))) static void put_line(struct buf *out, cons
 		text = mb_xstrdup(fmt);
 	buf_put(out, head, strlen(head));
 	buf_put(out, ": ", 2);
-	put_clean(out, text);
+	mb_msg_clean(out, text);
 	buf_put_u8(out, '\n');
 }
 
@@ -105,7 +105,7 @@ __attribute__((format(printf, 3, 0))) static void fail(int err, const char *advi
 	buf_printf(&out, "  why: %s\n", mb_err_str(err));
 	if (advice) {
 		buf_printf(&out, "  do:  ");
-		put_clean(&out, advice);
+		mb_msg_clean(&out, advice);
 		buf_put_u8(&out, '\n');
 	}
 	print(&out);

@@ -9,6 +9,8 @@
 
 #include <stdarg.h>
 
+struct buf;
+
 enum mb_level { MB_ERROR, MB_WARNING, MB_NOTICE, MB_INFO, MB_DEBUG };
 
 /* The most talkative level that is printed; MB_NOTICE until changed. */
@@ -30,5 +32,8 @@ int mb_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
 /* As mb_fail(), with the advice given by the caller. */
 int mb_fail_do(int err, const char *advice, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Adds `text` as a terminal may be shown it: control bytes, and what is not UTF-8, as \xNN. */
+void mb_msg_clean(struct buf *out, const char *text);
 
 #endif

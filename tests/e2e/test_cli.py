@@ -233,7 +233,10 @@ def test_sync_json(a, b):
 def test_a_dry_run_tells_and_changes_nothing(a, b):
     a.deliver("1.x.host")
     result = a.must("sync", "--dry-run", b.destination)
-    assert "would have" in result.out and "1 new" in result.out
+    assert result.out == (
+        f"-> {b.destination}  + 1 mails  ~ 0 flags  > 0 moves  - 0 expunged\n"
+        f"<- {b.destination}  + 0 mails  ~ 0 flags  > 0 moves  - 0 expunged\n"
+    )
     assert not os.listdir(os.path.join(b.mail, "new"))
     assert a.status()["peers"] == []
 
