@@ -226,6 +226,9 @@ char *cli_summary(const struct session_result *r)
 		buf_printf(&out, "; %" PRIu64 " expunges held back", r->held);
 	if (r->held_old)
 		buf_printf(&out, "; %" PRIu64 " old messages held", r->held_old);
+	if (r->conflicts)
+		buf_printf(&out, "; %" PRIu64 " %s, see mailbraid conflicts", r->conflicts,
+			   r->conflicts == 1 ? "conflict" : "conflicts");
 	if (r->again)
 		buf_printf(&out, "; changed meanwhile, run again");
 	buf_printf(&out, " (%.2f s)", (double)r->took_ns / 1e9);

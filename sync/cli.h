@@ -2,7 +2,7 @@
  * cli.h - what the verbs share: the table's type, options, messages for people, JSON.
  *
  * Data goes to stdout, talk to stderr.  A verb returns its exit code: 0 in step or done, 2 running
- * again can do the rest, 1 failed or only a person can help, 64 usage, 69 something missing on this
+ * again can do the rest, 1 failed or only a person can help, 3 conflicts (asked for), 64 usage, 69 something missing on this
  * system, 75 try later.
  */
 #ifndef MB_SYNC_CLI_H
@@ -19,6 +19,7 @@ enum {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_AGAIN = 2,
+	CLI_CONFLICT = 3,
 	CLI_MOUNT = 32, /* mount(8): the mount failed */
 	CLI_USAGE = 64,
 	CLI_MISSING = 69,
@@ -86,6 +87,7 @@ json_t *cli_counts_json(const struct session_counts *c);
 void cli_json(json_t *o);
 
 extern const struct verb verb_init, verb_mount, verb_umount, verb_watch, verb_sync, verb_status,
-	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer, verb_backup;
+	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer, verb_backup,
+	verb_conflicts;
 
 #endif

@@ -13,6 +13,7 @@
 #include "backends/base/msg.h"
 #include "sync/apply.h"
 #include "sync/cli.h"
+#include "sync/conflicts.h"
 #include "sync/peers.h"
 #include "sync/session.h"
 
@@ -295,7 +296,11 @@ static void after(struct live_peer *p, int err, const struct session_result *r)
 
 static void sync_with(struct live_peer *p)
 {
-	const struct session_options opt = {.stop = told_to_end, .stop_arg = p->loop};
+	struct conflicts_keeper keeper = {.dir = p->loop->o->dir, .peer = p->destination};
+	const struct session_options opt = {.stop = told_to_end,
+					    .stop_arg = p->loop,
+					    .decided = keeper.dir ? conflicts_keep : NULL,
+					    .decided_arg = &keeper};
 	struct session_result r = {0};
 
 	p->due_ms = p->first_ms = 0;

@@ -25,6 +25,7 @@
 
 struct live {
 	struct backend *local;	  /* borrowed */
+	const char *dir;	  /* borrowed: of the local store, for conflicts; NULL: not kept */
 	const char *const *peers; /* destinations from the command line */
 	size_t n_peers;
 };

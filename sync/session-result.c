@@ -81,6 +81,7 @@ void session_result_follow(struct session_result *first, struct session_result *
 	for (int i = 0; i < 2; i++) /* the same ones may have been seen again */
 		if (next->left_out[i] < first->left_out[i])
 			next->left_out[i] = first->left_out[i];
+	next->conflicts += first->conflicts;
 	next->changed |= first->changed;
 	next->full |= first->full;
 	next->state_refused |= first->state_refused;

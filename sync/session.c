@@ -11,6 +11,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/apply.h"
+#include "sync/conflicts.h"
 #include "sync/session-private.h"
 
 #include <errno.h>
@@ -219,6 +220,13 @@ static void keep_notices(struct session *s)
 	s->ret->notices = MB_TAKE(s->merged.notices);
 	s->ret->n_notices = s->merged.n_notices;
 	s->merged.n_notices = s->merged.cap_notices = 0;
+	/* A second try finds what the first one has put already. */
+	uint64_t n = notices_conflicts(s->ret->notices, s->ret->n_notices);
+	if (n > s->ret->conflicts)
+		s->ret->conflicts = n;
+	if (s->opt->decided && !s->opt->dry_run && s->ret->n_notices)
+		s->opt->decided(&s->merged.tree, s->ret->notices, s->ret->n_notices,
+				s->opt->decided_arg);
 }
 
 /* ---- act ------------------------------------------------------------------------------------- */

@@ -41,6 +41,10 @@ struct session_options {
 	void (*show)(int side, enum record_type what, const struct tree *names,
 		     const struct record *item, void *arg);
 	void *show_arg;
+	/* Told of what was decided, before anything is put (not of a dry run), with the joined tree; a
+	 * merge that has to be made again tells again.  May be NULL. */
+	void (*decided)(const struct tree *names, const struct notice *list, size_t n, void *arg);
+	void *decided_arg;
 };
 
 /* What one side got, as people see it. */
@@ -55,9 +59,10 @@ struct session_result {
 	struct session_counts to[2]; /* what side 0 and side 1 got */
 	struct notice *notices;	     /* owned */
 	size_t n_notices;
-	uint64_t errors; /* items that could not be put */
-	int first_error; /* of those: the worst, one that never goes away before others */
-	uint64_t held;	 /* expunges that the guard holds back */
+	uint64_t conflicts; /* of the notices: what notice_is_conflict() */
+	uint64_t errors;    /* items that could not be put */
+	int first_error;    /* of those: the worst, one that never goes away before others */
+	uint64_t held;	    /* expunges that the guard holds back */
 	uint64_t
 		held_old; /* messages that old-mail.h holds; nothing is remembered while there are */
 	uint64_t left_out

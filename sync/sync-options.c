@@ -10,7 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_DRY_RUN = 256, OPT_MASS, OPT_OLD, OPT_REPLACE, OPT_JSON, OPT_PULL, OPT_PUSH };
+enum {
+	OPT_DRY_RUN = 256,
+	OPT_MASS,
+	OPT_OLD,
+	OPT_REPLACE,
+	OPT_JSON,
+	OPT_PULL,
+	OPT_PUSH,
+	OPT_CONFLICT
+};
 
 #define LETTERS ":1Rfs:m:g:n:Nx:t:e:I:O:l:T:r:PDvdu:Aa:S:F:U"
 #define SECONDS_MAX 86400
@@ -188,6 +197,9 @@ static void take_switch(struct parsing *p, int c)
 	case OPT_OLD:
 		o->session.accept_old = true;
 		break;
+	case OPT_CONFLICT:
+		o->fail_on_conflict = true;
+		break;
 	case OPT_REPLACE:
 		o->session.replace_peer = true;
 		break;
@@ -321,6 +333,7 @@ int sync_options_parse(const struct verb *v, int argc, char **argv, bool backup,
 					      {"dry-run", no_argument, NULL, OPT_DRY_RUN},
 					      {"allow-mass-expunge", no_argument, NULL, OPT_MASS},
 					      {"accept-old", no_argument, NULL, OPT_OLD},
+					      {"fail-on-conflict", no_argument, NULL, OPT_CONFLICT},
 					      {"replace-peer", no_argument, NULL, OPT_REPLACE},
 					      {"pull", required_argument, NULL, OPT_PULL},
 					      {"push", required_argument, NULL, OPT_PUSH},

@@ -12,7 +12,7 @@
 struct sync_options {
 	struct session_options session; /* its scope is `scope` */
 	struct scope scope;		/* owned */
-	bool verbose, debug, json, purge;
+	bool verbose, debug, json, purge, fail_on_conflict;
 	unsigned lock_s;	 /* how long to wait for a process that has a store; 0 = as it is */
 	unsigned stall_s;	 /* 0 = as it is */
 	const char *rawlog;	 /* file, or NULL */
@@ -45,6 +45,8 @@ int sync_run(const struct cli *cli, const struct verb *v, int argc, char **argv,
 	"  -P                    drop what the destination deleted over 30 days ago\n"             \
 	"  -u USER               check that we are USER;  -d: all registered peers\n"              \
 	"      --dry-run         say how much would be done, each way; -v: in each mailbox\n"      \
+	"      --fail-on-conflict\n"                                                               \
+	"                        exit 3 when something was decided against somebody\n"             \
 	"      --allow-mass-expunge\n"                                                             \
 	"                        do what the guard holds back\n"                                   \
 	"      --replace-peer    another store lies at a registered destination: accept it\n"      \

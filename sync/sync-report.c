@@ -70,14 +70,15 @@ static void tell_json(struct sync_report *rep, const char *name, int code, uint6
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(
 		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?, "
-		"s:b, s:o*}",
+		"s:b, s:I, s:o*}",
 		"v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
 		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
 		(json_int_t)r->errors, "held", (json_int_t)r->held, "held_old",
 		(json_int_t)r->held_old, "too_large", (json_int_t)r->left_out[0], "left_out",
 		(json_int_t)r->left_out[1], "missing", (json_int_t)missing, "again", r->again,
 		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state,
-		"dry_run", dry, "diff", dry ? sync_diff_json(&rep->diff) : NULL));
+		"dry_run", dry, "conflicts", (json_int_t)r->conflicts, "diff",
+		dry ? sync_diff_json(&rep->diff) : NULL));
 }
 
 /* Data goes to stdout; with -s that is the state, and nothing else. */

@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/store.h"
+#include "sync/conflicts.h"
 #include "sync/peers.h"
 #include "sync/sync-report.h"
 
@@ -26,14 +27,14 @@ struct sync_run {
 
 /* ---- exit codes ------------------------------------------------------------------------------ */
 
-/* 1 is worse than 2 (a person is needed), and both than 75. */
+/* 1 is worse than 2 (a person is needed), both than 75, and that than 3. */
 static int worse(int a, int b)
 {
-	static const int order[] = {CLI_OK, CLI_LATER, CLI_AGAIN};
-	int rank[2] = {3, 3}, code[2] = {a, b};
+	static const int order[] = {CLI_OK, CLI_CONFLICT, CLI_LATER, CLI_AGAIN};
+	int rank[2] = {4, 4}, code[2] = {a, b};
 
 	for (int i = 0; i < 2; i++) {
-		for (int k = 0; k < 3; k++) {
+		for (int k = 0; k < 4; k++) {
 			if (code[i] == order[k])
 				rank[i] = k;
 		}
@@ -111,6 +112,7 @@ static int sync_one(struct sync_run *run, const char *destination)
 	struct backend *peer;
 	struct session_result r;
 	struct sync_report rep = {.o = &run->o};
+	struct conflicts_keeper keeper = {.dir = run->dir, .peer = destination};
 	struct session_options opt = run->o.session;
 	int err = open_peer(run, destination, &peer);
 
@@ -118,8 +120,12 @@ static int sync_one(struct sync_run *run, const char *destination)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
 	opt.show = sync_report_item;
 	opt.show_arg = &rep;
+	opt.decided = conflicts_keep;
+	opt.decided_arg = &keeper;
 	err = session_run_until_stable(run->local, peer, &opt, &r);
 	int code = session_exit(err, &r);
+	if (run->o.fail_on_conflict && r.conflicts)
+		code = worse(code, CLI_CONFLICT);
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
 	if (err < 0)

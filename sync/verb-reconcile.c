@@ -33,6 +33,7 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 	int code = cli_store(cli, v, &dir);
 	if (!code)
 		code = cli_open_local(dir, &live.local);
+	live.dir = dir;
 	if (code)
 		return code;
 	int err = live_run(&live);

@@ -2,6 +2,7 @@
 both sides, and how much is said while it runs."""
 
 import json
+import os
 
 import pytest
 
@@ -109,3 +110,100 @@ def test_a_dry_run_in_step_tells_zeros(a, b):
     a.sync(b)
     told = a.must("sync", "--dry-run", b.destination)
     assert [line.partition("  ")[2] for line in told.out.splitlines()] == [figures(), figures()]
+
+
+# ---- conflicts -------------------------------------------------------------------------------------
+
+
+def conflicts(replica):
+    answer = json.loads(replica.must("conflicts", "--json").out)
+    assert answer["v"] == 1
+    return answer["conflicts"]
+
+
+def expunged_and_flagged(a, b):
+    a.mkfolder("Work")
+    deliver(a, "m", folder="Work")
+    a.sync(b)
+    a.flag("m", "+F")
+    b.expunge(name_of(b, "m", "Work"), folder="Work")
+
+
+def test_a_conflict_is_kept_and_told(a, b):
+    expunged_and_flagged(a, b)
+    a.sync(b, "--dry-run")
+    assert conflicts(a) == [], "a dry run decides nothing"
+    done = a.must("sync", b.destination)
+    assert done.out.startswith(f"{b.destination}: ") and "; 1 conflict, see mailbraid conflicts" in done.out
+    (one,) = conflicts(a)
+    assert (one["kind"], one["peer"], one["mailbox"]) == ("expunge-beat-flags", b.destination, "Work")
+    assert len(one["message"]) == 32 and one["when"].endswith("Z")
+    text = a.must("conflicts").out
+    for part in (one["when"], b.destination, "Work", one["message"], one["decided"], "do:  " + one["do"]):
+        assert part in text
+    assert "Subject" not in text
+    kept = os.path.join(a.path, "deleted", one["mailbox_guid"])
+    assert [n for n in os.listdir(kept) if n.startswith(one["message"])], "where the advice says"
+    if not b.plain:
+        assert conflicts(b) == [], "the store that ran the sync keeps it"
+    a.sync(b)
+    assert len(conflicts(a)) == 1
+    assert a.must("conflicts", "--clear").out == "1 conflict forgotten\n"
+    assert conflicts(a) == [] and a.must("conflicts").out == "no conflicts\n"
+    assert json.loads(a.must("conflicts", "--clear", "--json").out) == {"v": 1, "cleared": 0}
+
+
+def test_fail_on_conflict(a, b):
+    expunged_and_flagged(a, b)
+    answer = a.sync(b, "--fail-on-conflict", code=3)
+    assert answer["exit"] == 3 and answer["conflicts"] == 1
+    assert a.names("Work") == b.names("Work") == [], "all is done all the same"
+    assert a.sync(b, "--fail-on-conflict")["conflicts"] == 0
+
+
+def test_no_conflict_is_no_failure(a, b):
+    """Delivered on both sides, some of it the same: pairs, new UIDs, one mailbox out of two."""
+    for r in (a, b):
+        r.mkfolder("Work")
+        deliver(r, "same")
+    deliver(a, "a1", "a2")
+    deliver(b, "b1", "b2")
+    a.must("sync", "--fail-on-conflict", b.destination)
+    assert conflicts(a) == []
+
+
+def test_moved_twice(tmp_path, a):
+    b = Replica(tmp_path / "b")
+    for name in ("One", "Two"):
+        a.mkfolder(name)
+    deliver(a, "m")
+    a.sync(b)
+    a.move("m", "One")
+    a.command("sync", "--dry-run", b.destination)
+    b.move("m", "Two")
+    b.sync(a)
+    (one,) = conflicts(b)
+    assert one["kind"] == "moved-twice" and one["mailbox"] == "Two" and conflicts(a) == []
+
+
+def test_a_conflict_survives_a_kill(tmp_path):
+    """Killed at any step: what was decided is told at least once, and done."""
+    for step in range(1, 200):
+        here = tmp_path / str(step)
+        os.mkdir(here)
+        a, b = Replica(here / "a"), Replica(here / "b")
+        expunged_and_flagged(a, b)
+        a.sync(b, "--dry-run")
+        cut = a.command("sync", b.destination, env={"MAILBRAID_STOP_AT": str(step)})
+        a.sync(b, code=(0, 2))
+        assert a.names("Work") == b.names("Work") == []
+        assert [c["kind"] for c in conflicts(a)] == ["expunge-beat-flags"], step
+        if cut.code == 0:
+            return
+    raise AssertionError("it never got through")
+
+
+@pytest.mark.parametrize("words", [["x"], ["--nonsense"], ["-c"]])
+def test_conflicts_with_wrong_words(a, words):
+    result = a.command("conflicts", *words)
+    assert result.code == 64 and "mailbraid conflicts --help" in result.err
