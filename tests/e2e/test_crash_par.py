@@ -7,6 +7,7 @@ must be what the uninterrupted one leaves.  MAILBRAID_ALL_STEPS=1 tries every st
 Below: what a disk, a person or a power cut can do to a store while nothing runs.
 """
 
+import json
 import os
 import random
 import shutil
@@ -14,7 +15,7 @@ import subprocess
 
 import pytest
 
-from support.replica import World, body
+from support.replica import World, body, run
 
 SAMPLE = 8  # steps tried of each story, its first and last ones included
 
@@ -412,11 +413,16 @@ def test_store_copied_back(tmp_path, starter):
     w.check_idle()
 
 
-def test_two_copies_of_one_store_are_not_synced_with_each_other(tmp_path):
+def test_a_copy_of_a_store_is_another_replica_and_a_second_path_is_not(tmp_path):
     w = World(tmp_path)
     w.a.deliver("m")
     w.sync()
+    os.symlink(w.a.path, tmp_path / "path")
+    result = w.a.command("sync", "store:" + str(tmp_path / "path"))
+    assert result.code == 1 and "why:" in result.err
     subprocess.run(["cp", "-a", w.a.path, str(tmp_path / "clone")], check=True)
     result = w.a.command("sync", "store:" + str(tmp_path / "clone"))
-    assert result.code == 1 and "why:" in result.err
-    assert w.a.names() == ["m"]
+    assert result.code == 0 and "new replica" in result.err
+    assert w.a.names() == os.listdir(tmp_path / "clone" / "mail" / "new") == ["m"]
+    copy = json.loads(run("--store", tmp_path / "clone", "status", "--json").out)
+    assert w.a.status()["replica"] != copy["replica"]

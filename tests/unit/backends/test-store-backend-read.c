@@ -266,10 +266,30 @@ static void peers_and_their_maps(void **state)
 	record_release(&e);
 }
 
+/* A peer that still calls a message by the name it had is told the one it has now. */
+static void a_message_under_its_former_name(void **state)
+{
+	struct peered *p = *state;
+	struct message m = {0};
+	struct guid g[2];
+	struct record alias = {.type = REC_ALIAS};
+
+	two_messages(p, g);
+	alias.old_guid = g[1];
+	alias.copy.guid = guid_new();
+	assert_int_equal(p->b->ops->begin(p->b, 7, false), 0);
+	assert_int_equal(p->b->ops->put(p->b, &alias, -1), 1);
+	assert_int_equal(p->b->ops->commit(p->b), 0);
+	assert_int_equal(p->b->ops->message(p->b, &g[1], &m), 0);
+	assert_int_equal(m.n, 1);
+	assert_memory_equal(&m.guid, &alias.copy.guid, sizeof(m.guid));
+	message_release(&m);
+}
+
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(a_message_under_its_former_name, setup, teardown),
+	cmocka_unit_test_setup_teardown(name, setup, teardown) const struct CMUnitTest tests[] = {
 		T(no_news_ahead_of_the_index),
 		T(every_message_once),
 		T(news_are_keys_once_and_no_echoes),
