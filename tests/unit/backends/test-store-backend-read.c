@@ -288,8 +288,9 @@ static void a_message_under_its_former_name(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(a_message_under_its_former_name, setup, teardown),
-	cmocka_unit_test_setup_teardown(name, setup, teardown) const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_message_under_its_former_name),
 		T(no_news_ahead_of_the_index),
 		T(every_message_once),
 		T(news_are_keys_once_and_no_echoes),
