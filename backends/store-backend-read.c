@@ -130,6 +130,15 @@ static int collect_record(const struct record *r, const struct position *end, ui
 	return 0;
 }
 
+/* It is in no log, and so has no position: `end` stays where it is. */
+static int collect_found(const struct record *r, void *arg)
+{
+	struct collect *c = arg;
+	struct position here = c->set->end;
+
+	return collect_record(r, &here, 0, arg);
+}
+
 static int guid_order(const void *a, const void *b)
 {
 	return guid_compare(a, b);
@@ -177,6 +186,8 @@ int sb_changes(struct backend *backend, const struct position *since, uint64_t e
 		err = news_end(b, &c.last);
 	if (!err)
 		err = log_read(store_log(b->store), since, collect_record, &c, &good);
+	if (!err && b->is_trial)
+		err = store_trial_each(b->store, collect_found, &c);
 	if (!err) /* all of it: also a new file without a record counts, so that the old one may go */
 		set.end = good;
 	if (err >= 0)

@@ -7,6 +7,10 @@
  * nothing, and after the commit() that ends a sync (it put a sync state, or the backend is one that
  * waits for news), so that a reconciler that waits never keeps anybody out.
  *
+ * Of a process that writes nothing (io_set_read_only()) it never is one: refresh() then opens the store
+ * as STORE_TRIAL and keeps what it finds to itself, until it is closed.  While another process is the
+ * writer, a mount, what that has noticed is what there is: it watches its tree.
+ *
  * A new body is copied to the store's staging/ and checked there against size and digest before the
  * store hears of it.  Its bytes are durable before its record: flushed one by one, or, of many, by
  * one syncfs in commit(), before the log is flushed.
@@ -52,8 +56,9 @@ static int reopen(struct store_backend *b, enum store_mode mode)
 
 	store_close(b->store);
 	b->store = NULL;
-	b->writer = false;
+	b->writer = b->is_trial = false;
 	err = store_open(b->dir, mode, &b->store);
+	b->is_trial = !err && mode == STORE_TRIAL;
 	b->writer = !err && mode == STORE_WRITE;
 	return err;
 }
@@ -168,12 +173,58 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 	return 0;
 }
 
+/* The writer that listens has noticed what there is. */
+static bool has_watchful_writer(struct store_backend *b)
+{
+	bool listens = store_client_connect(b->dir, &b->client) == 0;
+
+	drop_client(b);
+	return listens;
+}
+
+static int open_trial(struct store_backend *b)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
+	int64_t until = clock_mono_ns() + lock_wait_ns;
+	int err, err2;
+
+	for (;;) {
+		if (has_watchful_writer(b))
+			return 0;
+		err = reopen(b, STORE_TRIAL);
+		if (!err)
+			return 0;
+		err2 = reopen(b, STORE_READ);
+		if (err2 || err != MB_E_LOCKED || clock_mono_ns() >= until)
+			return err2 ? err2 : err;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* What a scan finds is known to this process alone. */
+static int look_dry(struct store_backend *b, bool full, struct scan_report *ret)
+{
+	bool was_trial = b->is_trial;
+	int err = was_trial ? 0 : open_trial(b);
+
+	if (err < 0 || !b->is_trial)
+		return err;
+	store_allow_mass_expunge(b->store, b->allow_mass_expunge);
+	*ret = *store_opening_scan(b->store);
+	if (was_trial || full || (ret->held && b->allow_mass_expunge))
+		err = store_scan(b->store, full, ret);
+	return err;
+}
+
 /* Becoming the writer looks at the files already: a second look would only cost stats. */
 static int look(struct store_backend *b, bool full, struct scan_report *ret)
 {
 	bool was_writer = b->writer;
-	int err = take_role(b);
+	int err;
 
+	if (b->dry)
+		return look_dry(b, full, ret);
+	err = take_role(b);
 	if (err)
 		return err;
 	if (b->client)
@@ -192,7 +243,7 @@ static int sb_refresh(struct backend *backend, bool full)
 
 	if (err < 0)
 		return err;
-	if (!report.records)
+	if (!report.records && !b->dry)
 		err = give_up_role(b);
 	store_backend_watch_update(b);
 	return err < 0 ? err : (int)(report.held > INT_MAX ? INT_MAX : report.held);
@@ -228,7 +279,7 @@ static int sb_begin(struct backend *backend, uint64_t from, bool many)
 	b->from = from;
 	b->many = many;
 	b->bodies = 0;
-	int err = take_role(b);
+	int err = b->dry ? -EROFS : take_role(b);
 
 	if (!err && b->writer)
 		store_batch_begin(b->store);
@@ -438,9 +489,12 @@ int backend_open_store(const char *dir, struct backend **ret)
 	b->base.ops = &STORE_OPS;
 	b->dir = real;
 	b->destination = mb_xasprintf("store:%s", real);
+	b->dry = io_is_read_only();
 	err = store_open(real, STORE_READ, &b->store);
 	/* A store that was never opened, or was left without an index, needs its writer first. */
-	if (err && err != MB_E_NOT_STORE && err != MB_E_VERSION && err != MB_E_UNSAFE) {
+	if (err && b->dry && err != MB_E_NOT_STORE && err != MB_E_VERSION && err != MB_E_UNSAFE) {
+		err = MB_E_UNCLEAN;
+	} else if (err && err != MB_E_NOT_STORE && err != MB_E_VERSION && err != MB_E_UNSAFE) {
 		err = store_open(real, STORE_WRITE, &b->store);
 		b->writer = !err;
 	}

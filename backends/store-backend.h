@@ -19,6 +19,8 @@ struct store_backend {
 	char *destination;   /* owned: "store:DIR" */
 	struct store *store; /* owned: as writer when `writer`, else for reading */
 	bool writer;
+	bool dry;		     /* nothing is written (io_is_read_only()): no role is taken */
+	bool is_trial;		     /* `store` is a STORE_TRIAL: dry, and looked at */
 	struct store_client *client; /* owned: who the writer is, while we are not; or NULL */
 	struct hlc clock;	     /* has seen what now() was shown */
 	bool allow_mass_expunge;

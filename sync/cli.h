@@ -60,7 +60,7 @@ int cli_open_local(const char *dir, struct backend **ret);
 
 /* A checkpoint, by the process that is the writer, if there is one, else as the writer; drops deleted
  * bodies and history older than `keep_ns`. */
-int cli_checkpoint(const char *dir, int64_t keep_ns);
+int cli_checkpoint(const char *dir, bool full, int64_t keep_ns);
 /* Opens it for looking only; a store whose index is missing or damaged is mended first, if nobody
  * else is its writer.  0 or an error, without a message. */
 int cli_open_read(const char *dir, struct store **ret);

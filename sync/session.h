@@ -27,10 +27,11 @@
 struct session_options {
 	const struct scope *scope; /* borrowed; NULL: everything, both ways */
 	bool full;		   /* compare every message, look at every file */
-	bool dry_run;		   /* decide, change nothing but what a scan finds */
-	bool allow_mass_expunge;   /* rule 9 is told to let go */
-	bool accept_old;	   /* mail that old-mail.h holds may travel */
-	bool replace_peer;	   /* another store lies where a known peer was: accept it */
+	bool dry_run; /* decide only; nothing is written when io_set_read_only() came first, else
+			 what a scan finds is logged */
+	bool allow_mass_expunge; /* rule 9 is told to let go */
+	bool accept_old;	 /* mail that old-mail.h holds may travel */
+	bool replace_peer;	 /* another store lies where a known peer was: accept it */
 	const char *state; /* -s: used instead of what is remembered; "" = none; NULL = not given */
 	bool want_state;   /* fill session_result.state */
 	/* Asked before each item; true ends the session with -EINTR.  May be NULL. */

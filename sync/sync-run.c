@@ -5,6 +5,7 @@
  * peers'.
  */
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/store.h"
@@ -99,7 +100,7 @@ static int purge(const struct sync_run *run, const char *destination)
 		dir = mb_xstrdup(run->dir);
 	else if (store_locate(path, &dir) < 0)
 		return 0;
-	int err = cli_checkpoint(dir, STORE_KEEP_DELETED_NS);
+	int err = cli_checkpoint(dir, false, STORE_KEEP_DELETED_NS);
 	if (err >= 0)
 		return CLI_OK;
 	mb_fail(err, "what %s deleted long ago was not dropped", dir);
@@ -197,6 +198,7 @@ static int sync_everything(struct sync_run *run)
 
 	if (o->debug)
 		mb_msg_set_level(MB_DEBUG);
+	io_set_read_only(o->session.dry_run);
 	if (o->stall_s)
 		backend_patience(o->stall_s);
 	if (o->lock_s)

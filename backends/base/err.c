@@ -77,6 +77,9 @@ static const struct row own_rows[MB_E_LAST - MB_E_FIRST + 1] = {
 	    "Check the destination.  After copying a store, give the copy its own identity."),
 	OWN(MB_E_LOG_DEAD, EIO, MB_RETRY_WAIT, EXIT_AGAIN, "the log could not be flushed to disk",
 	    "Check the disk and its free space; the log goes on in a new file."),
+	OWN(MB_E_UNCLEAN, EROFS, MB_RETRY_NEVER, EXIT_FAILED,
+	    "the store was not closed cleanly, and a dry run mends nothing",
+	    "Run mailbraid checkpoint with that store, then again."),
 };
 
 static const struct row system_rows[] = {

@@ -36,7 +36,8 @@ enum mb_err {
 	MB_E_LOG_DEAD = -4979, /* a flush of the log failed: this log file takes no more records */
 	MB_E_OLD_MAIL =
 		-4978, /* messages that the other side may have expunged and forgotten are held */
-	MB_E_LAST = -4978,
+	MB_E_UNCLEAN = -4977, /* the last stop was not clean, and nothing may be written now */
+	MB_E_LAST = -4977,
 };
 
 /* When may the same thing be tried again? */

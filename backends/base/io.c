@@ -30,6 +30,7 @@ static struct {
 	char *count_to;
 	int (*hook)(uint64_t step, const char *what, void *arg);
 	void *hook_arg;
+	bool read_only;
 } control;
 
 #define RETRY(call)                                                                                \
@@ -100,9 +101,21 @@ void io_set_hook(int (*hook)(uint64_t step, const char *what, void *arg), void *
 	control.hook_arg = arg;
 }
 
+void io_set_read_only(bool on)
+{
+	control.read_only = on;
+}
+
+bool io_is_read_only(void)
+{
+	return control.read_only;
+}
+
 /* 0 when the step is to be done. */
 static int step(const char *what)
 {
+	if (control.read_only)
+		return -EROFS;
 	uint64_t n = atomic_fetch_add(&steps, 1) + 1;
 	int err = control.hook ? control.hook(n, what, control.hook_arg) : 0;
 

@@ -30,6 +30,11 @@ uint64_t io_steps(void); /* durable steps done by this process so far */
  * back as the step's error instead of doing it.  NULL removes the hook. */
 void io_set_hook(int (*hook)(uint64_t step, const char *what, void *arg), void *arg);
 
+/* Of a process that only tells what it would do: every durable step fails with -EROFS from now on, and
+ * none is counted; whoever opens a store does so as STORE_TRIAL (store.h). */
+void io_set_read_only(bool on);
+bool io_is_read_only(void);
+
 /* All of `len` bytes, or an error (part may have been written then). */
 int io_write_all(int fd, const void *data, size_t len);
 int io_pwrite_all(int fd, const void *data, size_t len, off_t offset);

@@ -8,6 +8,7 @@
 #include "backends/maildir/intent.h"
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include <errno.h>
@@ -173,6 +174,8 @@ int md_intent_replay(struct maildir *m)
 
 	if (!m->n_lines)
 		return 0;
+	if (io_is_read_only())
+		return MB_E_UNCLEAN; /* renames that were cut are finished first */
 	qsort(m->lines, m->n_lines, sizeof(*m->lines), order_id);
 	if (is_whole(m)) {
 		for (size_t i = 0; !err && i < m->n_lines; i++)

@@ -9,6 +9,7 @@
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/maildir/list.h"
@@ -584,7 +585,7 @@ int md_judge(struct maildir *m)
 		err = judge_boxes(m);
 	}
 	free(l.files);
-	if (!err && (m->must_write || m->listed > LISTED_MANY))
+	if (!err && (m->must_write || m->listed > LISTED_MANY) && !io_is_read_only())
 		err = md_write(m);
 	return err;
 }

@@ -6,6 +6,7 @@
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/maildir/maildir.h"
@@ -297,7 +298,7 @@ static int find_identity(struct maildir *m)
 	if (err < 0)
 		return err;
 	m->local_replica = info.replica;
-	err = catch_up(m);
+	err = io_is_read_only() ? 0 : catch_up(m); /* refresh() of a dry run wants it done before */
 	if (err >= 0)
 		err = m->local->ops->each_peer(m->local, match_peer, &id);
 	if (err < 0)

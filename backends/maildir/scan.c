@@ -9,6 +9,7 @@
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/maildir/intent.h"
@@ -496,7 +497,7 @@ int md_scan(struct maildir *m, bool full)
 		guard_root(m);
 		return name_from_map(m);
 	}
-	if (empty)
+	if (empty && !io_is_read_only())
 		err = md_box_make(m, "");
 	if (!err)
 		err = scan_dirs(m);

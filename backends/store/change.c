@@ -173,6 +173,9 @@ int change_begin(struct store *s, struct index_txn **ret)
 {
 	int err;
 
+	*ret = s->trial.tx;
+	if (s->trial.scanning)
+		return 0;
 	if (s->mode != STORE_WRITE)
 		return -EROFS;
 	if (s->batch.tx)
@@ -203,6 +206,8 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 		hlc_see(&s->clock, &r->at);
 	if (!r->origin.replica)
 		r->origin.replica = s->replica;
+	if (s->trial.tx)
+		return trial_record(s, r);
 	if (log_file_size(s->log) > LOG_ROTATE_BYTES) {
 		err = log_rotate(s->log);
 		if (err < 0)
@@ -238,6 +243,8 @@ int change_end(struct store *s, struct index_txn *tx, int err)
 {
 	int failed = 0;
 
+	if (s->trial.scanning)
+		return err;
 	if (tx == s->batch.tx) {
 		if (batch_end_change(s, err, &failed))
 			return err;

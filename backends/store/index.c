@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define MAP_SIZE_MAX (sizeof(size_t) > 4 ? (size_t)1 << 36 : (size_t)1 << 29)
 #define MAP_SIZE_MIN ((size_t)1 << 24)
@@ -224,7 +225,7 @@ int index_open(const char *path, bool writable, struct index **ret)
 	MDB_env *env = NULL;
 	int dead, r;
 
-	if (writable) {
+	if (writable && access(path, F_OK) < 0) {
 		r = io_mkdirat(AT_FDCWD, path, 0700);
 		if (r < 0 && r != -EEXIST)
 			return r;

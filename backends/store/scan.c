@@ -138,11 +138,13 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	index_abort(MB_TAKE(sc.tx));
 	sc.full = full || s->recheck;
 	sc.steady = true;
+	s->trial.scanning = s->trial.tx;
 	if (err >= 0 && anything_to_do(&sc)) {
 		err = change_begin(s, &sc.tx);
 		if (err >= 0)
 			err = change_end(s, sc.tx, scan_changed(&sc));
 	}
+	s->trial.scanning = false;
 	if (err >= 0 && ret->errors == 0 && sc.steady) {
 		s->rescan = s->recheck = false;
 		s->was_clean = true; /* what the stop left has been judged */

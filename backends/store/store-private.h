@@ -99,6 +99,13 @@ struct store {
 		uint64_t writes;      /* index_writes() when the last of them began, */
 		uint64_t appended;    /* and `appended` */
 	} batch;
+	struct {
+		struct index_txn *tx; /* open from the first to the last moment; never committed */
+		struct record *records; /* owned: what is in no log */
+		size_t n, cap;
+		uint64_t modseq; /* given last */
+		bool scanning;	 /* the only ones who may change something */
+	} trial;
 	uint64_t appended; /* records so far: tells whether a change got into the log */
 	bool log_lost;	   /* part of the log was damaged when it was last read */
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
@@ -164,6 +171,10 @@ int store_make(int dir_fd, enum layout layout, const char *mail);
 
 /* change.c: the one way to write log and index.  The lock is held. */
 int store_mark_dirty(struct store *s); /* durably, before the first write of this run */
+/* trial.c: a store of which nothing is written */
+int trial_open(struct store *s);
+int trial_record(struct store *s, const struct record *r);
+void trial_close(struct store *s);
 void store_lock(struct store *s);
 void store_unlock(struct store *s); /* and delivers queued events */
 int change_begin(struct store *s, struct index_txn **ret);

@@ -416,8 +416,9 @@ static void store_free(struct store *s)
 	int *fds[] = {&s->dir_fd,     &s->mail_fd, &s->log_fd,	 &s->deleted_fd,
 		      &s->staging_fd, &s->lock_fd, &s->intent_fd};
 
+	trial_close(s);
 	index_close(s->index);
-	if (s->index_bad) /* the next start builds it anew */
+	if (s->index_bad && s->mode == STORE_WRITE) /* the next start builds it anew */
 		io_renameat(s->dir_fd, "index", s->dir_fd, "index.old");
 	log_close(s->log);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -458,7 +459,9 @@ int store_open(const char *dir, enum store_mode mode, struct store **ret)
 	int err = open_dirs(s);
 
 	if (err >= 0)
-		err = mode == STORE_WRITE ? open_writer(s) : open_reader(s);
+		err = mode == STORE_WRITE   ? open_writer(s)
+		      : mode == STORE_TRIAL ? trial_open(s)
+					    : open_reader(s);
 	if (err < 0) {
 		store_free(s);
 		return err;
@@ -611,10 +614,8 @@ int store_flush(struct store *s)
 
 	if (err >= 0)
 		err = flush_tree(s);
-
 	if (err >= 0)
 		err = log_flush(s->log);
-
 	if (err != MB_E_LOG_DEAD)
 		return err;
 	store_lock(s);

@@ -36,6 +36,11 @@ struct store;
 enum store_mode {
 	STORE_READ,  /* look only: index as the writer left it */
 	STORE_WRITE, /* take the writer lock, recover, scan what changed */
+	/* The same to look at, and nothing is written: what the scan finds is in a transaction of the
+	 * index that is never committed.  The log has none of it: store_trial_each().  The lock is
+	 * taken, so that nobody else writes; calls that change anything but store_scan() fail.  MB_E_UNCLEAN: this store
+	 * has to be recovered first, or was never opened. */
+	STORE_TRIAL,
 };
 
 /* Makes a new, empty store in `dir` (made if missing, must be empty), with an INBOX. */
@@ -89,7 +94,9 @@ struct scan_report {
 	uint64_t errors;
 };
 int store_scan(struct store *s, bool full, struct scan_report *ret);
-/* What the scan of store_open() found (writer); borrowed. */
+/* The records that a STORE_TRIAL has found, oldest first; non-zero from fn ends it and is returned. */
+int store_trial_each(struct store *s, int (*fn)(const struct record *r, void *arg), void *arg);
+/* What the scan of store_open() found (writer, trial); borrowed. */
 const struct scan_report *store_opening_scan(const struct store *s);
 void store_allow_mass_expunge(struct store *s, bool allow);
 /* A tree that is watched while it is written needs no stats: set by watch.c. */

@@ -364,7 +364,6 @@ def test_a_peer_of_backups_is_not_kept_in_step(a, store):
 def test_row_144_a_dry_run_changes_nothing(a, store, options):
     a.mkfolder("Work")
     a.deliver("m", body("m"))
-    a.command("sync", "--dry-run", store.destination)  # what is in the files is logged
     before = picture(a), picture(store), a.log_bytes(), store.log_bytes()
     result = a.command("sync", "--dry-run", *options, store.destination)
     assert result.code == 0, result

@@ -263,7 +263,6 @@ def dry_run(w):
     w.a.flag("m1", "+F")
     w.b.expunge("m2", folder="F")
     w.b.deliver("new")
-    w.notice()  # what changed in the files of a store is in its log by now
     logs = [r.log_bytes() for r in w.stores]
     trees = w.a.tree(), w.b.tree()
     times = [os.stat(w.b.path_of("new")).st_atime_ns, os.stat(w.a.path_of("m1")).st_atime_ns]

@@ -137,9 +137,7 @@ class History:
         getattr(self, op[0])(s, *op[2:])
         if s.tree() == before:
             return False
-        other = self.sides["b" if op[1] == "a" else "a"]
-        result = s.store.command("sync", "--dry-run", other.store.destination)
-        assert result.code == 0, (op, result)
+        s.store.notice()
         return True
 
     @staticmethod
