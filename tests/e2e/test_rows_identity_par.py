@@ -133,6 +133,8 @@ def uids_used_up(w):
     yield
     for name in ("p", "q", "r"):
         w.b.deliver(name)
+    answer = w.sync(code=(0, 1))
+    assert answer["exit"] == 0 or "no UIDs are left" in answer["err"]
     yield
     assert w.a.names() == ["m", "n", "o", "p", "q", "r"]
 
@@ -246,18 +248,23 @@ def copied_back(w):
     assert (w.a.flags("m0"), w.a.flags("m2")) == ("S", "F")
 
 
-@row(92, "a copy of a store is not synced with it", STORES)
+@row(92, "a copy of a store becomes a replica of its own", STORES)
 def cloned(w):
     three(w)
     yield
-    clone = w.a.path + "-clone"
-    subprocess.run(["cp", "-a", w.a.path, clone], check=True)
-    before = w.a.log_bytes()
-    result = w.a.command("sync", "store:" + clone)
-    assert result.code == 1 and "why:" in result.err
-    assert w.a.log_bytes() == before
+    clone = Replica(w.a.path + "-clone")
+    shutil.rmtree(clone.path)
+    subprocess.run(["cp", "-a", w.a.path, clone.path], check=True)
+    clone.deliver("c")
+    clone.expunge("m")
+    answer = clone.sync(w.b)
+    assert "copied or restored" in answer["err"]
+    w.a.flag("n", "+F")
+    clone.sync(w.a)
+    assert len({r.status()["replica"] for r in (w.a, w.b, clone)}) == 3
     yield
-    assert w.a.names() == ["m", "n", "o"]
+    assert w.a.names() == ["c", "n", "o"] and w.a.flags("n") == "F"
+    assert clone.tree() == w.a.tree()
 
 
 @row(93, "three in a ring: deleted at one, flagged at another; nothing comes back", STORES)

@@ -117,6 +117,7 @@ def play(case, tmp_path, record_property):
     if case.exception:
         with open(manual, encoding="utf-8") as f:
             text = " ".join(line for line in f.read().splitlines() if not re.match(r"\.(It|Pp|Bl|El)", line))
+        text = re.sub(r"\.Pq (\S+)", r"(\1)", text)
         text = re.sub(r"\.(Xr (\S+) (\d)|Sq |Em |Fl |Nm |Pa |Ql )", lambda m: f"{m[2]}({m[3]})" if m[2] else "", text)
         assert case.exception in " ".join(text.split()), "the exception is not in mailbraid-merge(7)"
     case.play(tmp_path)
