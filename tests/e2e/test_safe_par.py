@@ -179,7 +179,7 @@ def test_moved_twice(tmp_path, a):
     deliver(a, "m")
     a.sync(b)
     a.move("m", "One")
-    a.command("sync", "--dry-run", b.destination)
+    a.notice()
     b.move("m", "Two")
     b.sync(a)
     (one,) = conflicts(b)
@@ -193,7 +193,7 @@ def test_a_conflict_survives_a_kill(tmp_path):
         os.mkdir(here)
         a, b = Replica(here / "a"), Replica(here / "b")
         expunged_and_flagged(a, b)
-        a.sync(b, "--dry-run")
+        a.notice()
         cut = a.command("sync", b.destination, env={"MAILBRAID_STOP_AT": str(step)})
         a.sync(b, code=(0, 2))
         assert a.names("Work") == b.names("Work") == []
