@@ -214,6 +214,9 @@ char *cli_summary(const struct session_result *r)
 {
 	struct buf out BUF_AUTO = BUF_INIT;
 
+	if (r->matched)
+		buf_printf(&out, "matched %" PRIu64 " messages, copied %" PRIu64, r->matched,
+			   r->to[0].arrived + r->to[1].arrived);
 	add_counts(&out, "sent", &r->to[1]);
 	add_counts(&out, "got", &r->to[0]);
 	if (!out.len)

@@ -104,6 +104,15 @@ static bool same_message(const struct guid *key, const struct message *a, const 
 	return same;
 }
 
+static bool any_alive(const struct message *m)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		if (copy_alive(&m->copies[i]))
+			return true;
+	}
+	return false;
+}
+
 static int compare_message(struct gather *g, const struct guid *key)
 {
 	struct message m[2] = {0};
@@ -115,6 +124,7 @@ static int compare_message(struct gather *g, const struct guid *key)
 		gather_add(g, key);
 		err = 0;
 	}
+	g->both += err >= 0 && any_alive(&m[0]) && any_alive(&m[1]);
 	message_release(&m[0]);
 	message_release(&m[1]);
 	return err < 0 ? err : 0;
@@ -140,6 +150,7 @@ int gather_add_differences(struct gather *g)
 {
 	struct guid_stream s[2] = {{.b = g->b[0]}, {.b = g->b[1]}};
 	const struct guid *next[2];
+	uint64_t done = 0;
 	int err = 0;
 
 	g->compared = true;
@@ -150,6 +161,7 @@ int gather_add_differences(struct gather *g)
 			err = stream_peek(&s[i], &next[i]);
 		if (err >= 0 && (next[0] || next[1]))
 			err = step(g, s, next);
+		progress_tell(g->progress, PROGRESS_COMPARING, ++done, 0);
 	} while (err >= 0 && (next[0] || next[1]));
 	free(s[0].page);
 	free(s[1].page);
@@ -275,6 +287,7 @@ int gather_read(struct gather *g)
 	/* The list grows by neighbours while it is walked; it ends because each key comes once. */
 	for (size_t k = 0; err >= 0 && k < g->n_order; k++) {
 		struct guid key = g->order[k];
+		progress_tell(g->progress, PROGRESS_COMPARING, k, g->n_order);
 		for (int i = 0; err >= 0 && i < 2; i++) {
 			err = read_message(g, i, &key);
 			if (err >= 0)
@@ -358,9 +371,12 @@ static int compare_candidates(const void *a, const void *b)
 	return x->side - y->side;
 }
 
-static int make_digests(const struct gather *g, struct candidate *list, size_t n)
+/* `of` all, `from` were looked at before. */
+static int make_digests(const struct gather *g, struct candidate *list, size_t n, size_t from,
+			size_t of)
 {
 	for (size_t i = 0; i < n; i++) {
+		progress_tell(g->progress, PROGRESS_READING, from + i, of);
 		struct copy *c = list[i].copy;
 		struct backend *b = g->b[list[i].side];
 		if (digest_known(&c->digest))
@@ -389,7 +405,7 @@ int gather_digests(struct gather *g)
 		     to++)
 			sides[list[to].side] = true;
 		if (sides[0] && sides[1])
-			err = make_digests(g, list + from, to - from);
+			err = make_digests(g, list + from, to - from, from, n);
 	}
 	return err < 0 ? err : 0;
 }

@@ -10,6 +10,7 @@
 
 #include "backends/backend.h"
 #include "sync/merge.h"
+#include "sync/progress.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,9 +31,11 @@ struct gather {
 	struct gather_alias *aliases; /* owned: found while reading */
 	size_t n_aliases, cap_aliases;
 	size_t cap_messages[2], cap_missing[2];
-	bool compared;	       /* in full */
-	bool related;	       /* both sides know some message */
-	struct merge_input in; /* owned: filled by gather_read() */
+	bool compared; /* in full */
+	bool related;  /* both sides know some message */
+	uint64_t both; /* of a full comparison: messages alive on both sides under one GUID */
+	const struct progress_to *progress; /* borrowed; may be NULL */
+	struct merge_input in;		    /* owned: filled by gather_read() */
 };
 
 void gather_release(struct gather *g);

@@ -15,6 +15,7 @@
 #include "sync/cli.h"
 #include "sync/conflicts.h"
 #include "sync/peers.h"
+#include "sync/sync-report.h"
 #include "sync/session.h"
 
 #include <errno.h>
@@ -238,10 +239,7 @@ static bool told_to_end(void *arg)
 
 static void tell(struct live_peer *p, int err, const struct session_result *r)
 {
-	for (size_t i = 0; i < r->n_notices; i++) {
-		if (r->notices[i].text)
-			mb_msg(MB_NOTICE, "%s", r->notices[i].text);
-	}
+	sync_report_notices(r);
 	int now = err < 0	? err
 		  : r->errors	? r->first_error
 		  : r->held	? MB_E_GUARD

@@ -54,6 +54,7 @@ int session_look(struct session *s)
 	for (int k = 0; k < 2; k++) {
 		int i = session_in_order(s, k);
 		s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
+		progress_tell(&s->opt->progress, PROGRESS_LOOKING, 0, 0);
 		int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
 		if (held < 0)
 			return held;

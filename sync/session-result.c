@@ -82,6 +82,7 @@ void session_result_follow(struct session_result *first, struct session_result *
 		if (next->left_out[i] < first->left_out[i])
 			next->left_out[i] = first->left_out[i];
 	next->conflicts += first->conflicts;
+	next->matched += first->matched;
 	next->changed |= first->changed;
 	next->full |= first->full;
 	next->state_refused |= first->state_refused;

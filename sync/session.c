@@ -169,6 +169,7 @@ static int gather(struct session *s)
 
 	if (err < 0)
 		return err;
+	g->progress = &s->opt->progress;
 	g->in.agreed = s->known ? s->agreed : 0;
 	g->in.scope = s->opt->scope;
 	g->in.now_ns = clock_wall_ns();
@@ -313,6 +314,15 @@ static int move_past_echo(struct session *s)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+static uint64_t count_paired(const struct merge_result *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < r->n_notices; i++)
+		n += r->notices[i].kind == NOTICE_PAIRED;
+	return n;
+}
+
 static int merge_and_act(struct session *s)
 {
 	int err = gather(s);
@@ -330,6 +340,7 @@ static int merge_and_act(struct session *s)
 		return MB_E_STALE;
 	}
 	s->selected = s->merged.selected;
+	s->ret->matched = s->known ? 0 : s->gather.both + count_paired(&s->merged);
 	s->ret->held += s->merged.held;
 	memcpy(s->ret->left_out, s->merged.left_out, sizeof(s->ret->left_out));
 	keep_notices(s);

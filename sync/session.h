@@ -20,6 +20,7 @@
 
 #include "backends/backend.h"
 #include "sync/merge.h"
+#include "sync/progress.h"
 #include "sync/scope.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,7 @@ struct session_options {
 	 * merge that has to be made again tells again.  May be NULL. */
 	void (*decided)(const struct tree *names, const struct notice *list, size_t n, void *arg);
 	void *decided_arg;
+	struct progress_to progress;
 };
 
 /* What one side got, as people see it. */
@@ -60,6 +62,7 @@ struct session_result {
 	struct session_counts to[2]; /* what side 0 and side 1 got */
 	struct notice *notices;	     /* owned */
 	size_t n_notices;
+	uint64_t matched; /* of a first sync: messages that both had already, and were not copied */
 	uint64_t conflicts; /* of the notices: what notice_is_conflict() */
 	uint64_t errors;    /* items that could not be put */
 	int first_error;    /* of those: the worst, one that never goes away before others */

@@ -112,6 +112,10 @@ char *sync_diff_text(struct sync_diff *d, const char *peer, const struct session
 	struct buf out BUF_AUTO = BUF_INIT;
 
 	sort(d);
+	if (r->matched) {
+		mb_msg_clean(&out, peer);
+		buf_printf(&out, ": %" PRIu64 " messages are on both sides already\n", r->matched);
+	}
 	for (int side = 1; side >= 0; side--) {
 		char *figures MB_AUTO_FREE = sync_diff_figures(&r->to[side]);
 		if (side == scope_source(scope))

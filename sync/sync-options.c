@@ -21,7 +21,7 @@ enum {
 	OPT_CONFLICT
 };
 
-#define LETTERS ":1Rfs:m:g:n:Nx:t:e:I:O:l:T:r:PDvdu:Aa:S:F:U"
+#define LETTERS ":1Rfs:m:g:n:Nx:t:e:I:O:l:T:r:PDvqdu:Aa:S:F:U"
 #define SECONDS_MAX 86400
 
 /* While it is read. */
@@ -185,6 +185,9 @@ static void take_switch(struct parsing *p, int c)
 	case 'D':
 		o->debug = true;
 		break;
+	case 'q':
+		o->quiet = true;
+		break;
 	case 'v':
 		o->verbose = true;
 		break;
@@ -301,6 +304,9 @@ static int check_rest(const struct parsing *p)
 		return cli_usage(p->v, "-s needs a DESTINATION: a state is of one peer");
 	if (p->backup && !o->destination)
 		return cli_usage(p->v, "a backup needs a DESTINATION");
+	if (o->quiet && (o->verbose || o->debug || o->json || o->session.dry_run))
+		return cli_usage(p->v,
+				 "-q says nothing: leave it out, or -v, -D, --json, --dry-run");
 	if (o->purge && o->session.dry_run)
 		return cli_usage(p->v, "-P and --dry-run: a dry run drops nothing");
 	return 0;
@@ -338,6 +344,7 @@ int sync_options_parse(const struct verb *v, int argc, char **argv, bool backup,
 					      {"pull", required_argument, NULL, OPT_PULL},
 					      {"push", required_argument, NULL, OPT_PUSH},
 					      {"verbose", no_argument, NULL, 'v'},
+					      {"quiet", no_argument, NULL, 'q'},
 					      {"json", no_argument, NULL, OPT_JSON},
 					      {0}};
 	struct parsing p = {.v = v, .o = o, .backup = backup};

@@ -12,7 +12,7 @@
 struct sync_options {
 	struct session_options session; /* its scope is `scope` */
 	struct scope scope;		/* owned */
-	bool verbose, debug, json, purge, fail_on_conflict;
+	bool verbose, debug, quiet, json, purge, fail_on_conflict;
 	unsigned lock_s;	 /* how long to wait for a process that has a store; 0 = as it is */
 	unsigned stall_s;	 /* 0 = as it is */
 	const char *rawlog;	 /* file, or NULL */
@@ -51,6 +51,7 @@ int sync_run(const struct cli *cli, const struct verb *v, int argc, char **argv,
 	"                        do what the guard holds back\n"                                   \
 	"      --replace-peer    another store lies at a registered destination: accept it\n"      \
 	"  -v, --verbose         a line for each change;  -D: and what else is going on\n"         \
+	"  -q, --quiet           nothing but errors, and warnings of what is left undone\n"        \
 	"      --json            one JSON object for each peer\n"
 
 #endif

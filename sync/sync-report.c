@@ -7,14 +7,26 @@
 #include "backends/base/msg.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static const char *name_after(const struct record *item)
 {
 	return item->new_name ? item->new_name : "";
 }
 
+void sync_report_open(struct sync_report *rep, const struct sync_options *o,
+		      struct session_options *opt)
+{
+	*rep = (struct sync_report){.o = o};
+	progress_open(&rep->progress, STDERR_FILENO, !o->quiet && !o->verbose && !o->debug);
+	opt->show = sync_report_item;
+	opt->show_arg = rep;
+	opt->progress = (struct progress_to){progress_show, &rep->progress};
+}
+
 void sync_report_release(struct sync_report *rep)
 {
+	progress_close(&rep->progress);
 	sync_diff_release(&rep->diff);
 }
 
@@ -37,12 +49,28 @@ void sync_report_item(int side, enum record_type what, const struct tree *names,
 		*name_after(item) ? " " : "", name_after(item));
 }
 
-static void tell_notices(const struct session_result *r)
+void sync_report_notices(const struct session_result *r)
 {
+	const struct notice *pair = NULL;
+	size_t paired = 0;
+
 	for (size_t i = 0; i < r->n_notices; i++) {
-		if (r->notices[i].text)
+		bool is_pair = r->notices[i].kind == NOTICE_PAIRED;
+		paired += is_pair;
+		if (is_pair)
+			pair = &r->notices[i];
+		else if (r->notices[i].text)
 			mb_msg(MB_NOTICE, "%s", r->notices[i].text);
 	}
+	if (paired == 1 && !r->matched && pair->text)
+		mb_msg(MB_NOTICE, "%s", pair->text);
+	else if (paired && !r->matched)
+		mb_msg(MB_NOTICE, "%zu messages: %s", paired, pair->text);
+}
+
+static void tell_notices(const struct session_result *r)
+{
+	sync_report_notices(r);
 	if (r->held)
 		mb_msg(MB_WARNING,
 		       "%llu expunges are held back: so much went missing at once; if it was "
@@ -70,15 +98,15 @@ static void tell_json(struct sync_report *rep, const char *name, int code, uint6
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(
 		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?, "
-		"s:b, s:I, s:o*}",
+		"s:b, s:I, s:I, s:o*}",
 		"v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
 		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
 		(json_int_t)r->errors, "held", (json_int_t)r->held, "held_old",
 		(json_int_t)r->held_old, "too_large", (json_int_t)r->left_out[0], "left_out",
 		(json_int_t)r->left_out[1], "missing", (json_int_t)missing, "again", r->again,
 		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state,
-		"dry_run", dry, "conflicts", (json_int_t)r->conflicts, "diff",
-		dry ? sync_diff_json(&rep->diff) : NULL));
+		"dry_run", dry, "matched", (json_int_t)r->matched, "conflicts",
+		(json_int_t)r->conflicts, "diff", dry ? sync_diff_json(&rep->diff) : NULL));
 }
 
 /* Data goes to stdout; with -s that is the state, and nothing else. */
@@ -103,12 +131,13 @@ void sync_report(struct sync_report *rep, const char *name, int code, uint64_t m
 	const struct sync_options *o = rep->o;
 	bool nothing = !session_counts_any(&r->to[0]) && !session_counts_any(&r->to[1]);
 
+	progress_close(&rep->progress); /* what follows may go to the same terminal */
 	tell_notices(r);
 	if (o->json) {
 		tell_json(rep, name, code, missing, r);
 		return;
 	}
-	if (!nothing || code || o->verbose || o->session.dry_run)
+	if (!o->quiet && (!nothing || code || r->matched || o->verbose || o->session.dry_run))
 		tell_text(rep, name, r);
 	if (o->session.state && r->state)
 		printf("%s\n", r->state);

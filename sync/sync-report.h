@@ -11,8 +11,15 @@
 struct sync_report {
 	const struct sync_options *o; /* borrowed */
 	struct sync_diff diff;	      /* owned: filled by a dry run */
+	struct progress progress;     /* opened by sync_report_open() */
 };
+/* `rep` becomes what shows one run: fills the callbacks of `opt` but for `decided`. Release it. */
+void sync_report_open(struct sync_report *rep, const struct sync_options *o,
+		      struct session_options *opt);
 void sync_report_release(struct sync_report *rep);
+/* The notices as messages; those of messages that were on both sides come as their number, and not at
+ * all when the summary tells it (session_result.matched). */
+void sync_report_notices(const struct session_result *r);
 
 /* For session_options.show, arg: sync_report.  A line on stderr for an item, with -v, of a dry run with
  * -D; a dry run's diff. */

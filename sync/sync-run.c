@@ -112,15 +112,14 @@ static int sync_one(struct sync_run *run, const char *destination)
 {
 	struct backend *peer;
 	struct session_result r;
-	struct sync_report rep = {.o = &run->o};
+	struct sync_report rep;
 	struct conflicts_keeper keeper = {.dir = run->dir, .peer = destination};
 	struct session_options opt = run->o.session;
 	int err = open_peer(run, destination, &peer);
 
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
-	opt.show = sync_report_item;
-	opt.show_arg = &rep;
+	sync_report_open(&rep, &run->o, &opt);
 	opt.decided = conflicts_keep;
 	opt.decided_arg = &keeper;
 	err = session_run_until_stable(run->local, peer, &opt, &r);
@@ -129,6 +128,7 @@ static int sync_one(struct sync_run *run, const char *destination)
 		code = worse(code, CLI_CONFLICT);
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
+	progress_close(&rep.progress);
 	if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
 	if (err >= 0 || r.changed || run->o.json)
@@ -196,6 +196,8 @@ static int sync_everything(struct sync_run *run)
 {
 	struct sync_options *o = &run->o;
 
+	if (o->quiet)
+		mb_msg_set_level(MB_WARNING);
 	if (o->debug)
 		mb_msg_set_level(MB_DEBUG);
 	io_set_read_only(o->session.dry_run);

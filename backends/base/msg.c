@@ -15,6 +15,8 @@
 
 static _Atomic int max_level = MB_NOTICE;
 static const char *_Atomic program = "mailbraid";
+static void (*_Atomic before)(void *arg);
+static void *_Atomic before_arg;
 
 void mb_msg_set_level(enum mb_level level)
 {
@@ -24,6 +26,13 @@ void mb_msg_set_level(enum mb_level level)
 enum mb_level mb_msg_level(void)
 {
 	return (enum mb_level)max_level;
+}
+
+void mb_msg_set_before(void (*fn)(void *arg), void *arg)
+{
+	before = NULL;
+	before_arg = arg;
+	before = fn;
 }
 
 void mb_msg_set_program(const char *name)
@@ -79,6 +88,10 @@ __attribute__((format(printf, 3, 0))) static void put_line(struct buf *out, cons
 
 static void print(const struct buf *out)
 {
+	void (*call)(void *) = before;
+
+	if (call)
+		call(before_arg);
 	fwrite(out->data, 1, out->len, stderr);
 	fflush(stderr);
 }

@@ -17,6 +17,9 @@ enum mb_level { MB_ERROR, MB_WARNING, MB_NOTICE, MB_INFO, MB_DEBUG };
 void mb_msg_set_level(enum mb_level level);
 enum mb_level mb_msg_level(void);
 
+/* Called with `arg` before each message is written, by whichever thread writes it; NULL: nothing is. */
+void mb_msg_set_before(void (*fn)(void *arg), void *arg);
+
 /* Name put before every message ("mailbraid" until changed).  Keeps the pointer. */
 void mb_msg_set_program(const char *name);
 

@@ -1,12 +1,19 @@
 """Safe by default: what a dry run tells, what was decided against somebody, a first sync with mail on
 both sides, and how much is said while it runs."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import time
 
 import pytest
 
-from support.replica import Replica, body
+from support.replica import PROGRAM, Replica, body
 
 
 @pytest.fixture
@@ -207,3 +214,153 @@ def test_a_conflict_survives_a_kill(tmp_path):
 def test_conflicts_with_wrong_words(a, words):
     result = a.command("conflicts", *words)
     assert result.code == 64 and "mailbraid conflicts --help" in result.err
+
+
+# ---- a first sync with mail on both sides ------------------------------------------------------------
+
+
+def files(replica):
+    """{inode: bytes} of every message."""
+    found = {}
+    for folder in replica.folders():
+        for sub in ("cur", "new"):
+            where = os.path.join(replica.folder(folder), sub)
+            for name in os.listdir(where):
+                path = os.path.join(where, name)
+                found[os.stat(path).st_ino] = open(path, "rb").read()
+    return found
+
+
+def fill_both(a, b, n):
+    """n messages each, the same; other names, another order, other flags."""
+    for r in (a, b):
+        r.mkfolder("Work")
+    for i in range(n):
+        folder = "Work" if i % 3 == 0 else "INBOX"
+        content = body(f"m{i}", size=i % 50)
+        a.deliver(f"a{i:04}:2,S", content, folder=folder, sub="cur")
+        b.deliver(f"b{i * 7 % n:04}:2,F", content, folder=folder, sub="cur")
+
+
+def test_a_filled_peer_is_matched_and_nothing_is_copied(a, b):
+    fill_both(a, b, 500)
+    before = files(a), files(b)
+    preview = a.must("sync", "--dry-run", b.destination)
+    assert preview.out.splitlines()[0] == f"{b.destination}: 500 messages are on both sides already"
+    done = a.must("sync", b.destination)
+    assert done.out.startswith(f"{b.destination}: matched 500 messages, copied 0; sent 500 flag changes")
+    assert done.out.count("\n") == 1 and done.err.count("\n") <= 3, "not a line for each"
+    assert (files(a), files(b)) == before, "no body was written anew"
+    assert a.contents() == b.contents() and len(a.contents()) == 500
+    assert all(a.flags(name) == "FS" for name in a.names()[:20])
+    again = a.must("sync", b.destination)
+    assert again.out == again.err == ""
+
+
+def test_matching_by_guid(tmp_path, a):
+    """A copy of the Maildir with its file names, adopted by nobody: the GUIDs are the same."""
+    c = Replica(tmp_path / "c", plain=True)
+    deliver(a, "m1", "m2")
+    a.sync(c)
+    d = Replica(tmp_path / "d")
+    d.sync(c)
+    answer = a.sync(d)
+    assert (answer["matched"], answer["sent"]["new"], answer["got"]["new"]) == (2, 0, 0)
+    assert a.sync(d)["matched"] == 0, "it is of the first sync"
+
+
+def test_what_one_side_lacks_is_copied(a, b):
+    fill_both(a, b, 20)
+    deliver(a, "own")
+    answer = a.sync(b)
+    assert (answer["matched"], answer["sent"]["new"], answer["got"]["new"]) == (20, 1, 0)
+    assert a.contents() == b.contents()
+
+
+# ---- while it runs -----------------------------------------------------------------------------------
+
+
+def on_terminal(replica, *args, width=50, term="xterm"):
+    """(exit code, everything that came out on a terminal of this width, seconds)."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    began = time.monotonic()
+    child = subprocess.Popen(
+        [PROGRAM, "--store", replica.path, *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=dict(os.environ, TERM=term),
+    )
+    os.close(theirs)
+    out = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        out += part
+    os.close(ours)
+    return child.wait(timeout=60), out.decode(), time.monotonic() - began
+
+
+CLEAR = "\r\x1b[K"
+
+
+@pytest.mark.parametrize("width", [50, 24])
+def test_progress_on_a_terminal(a, b, width):
+    fill_both(a, Replica(a.path + "-aside"), 3000)
+    code, out, seconds = on_terminal(a, "sync", b.destination, width=width)
+    assert code == 0
+    shown = [line for line in out.split(CLEAR) if line]
+    *lines, summary = shown
+    assert summary.startswith(f"{b.destination}: sent 3000 new") and summary.endswith(" s)\r\n")
+    assert summary.count("\n") == 1 and out.endswith(CLEAR + summary)
+    assert lines, "3000 messages take longer than a fifth of a second"
+    assert len(lines) <= seconds * 5 + 1
+    for line in lines:
+        assert len(line) < width
+        assert re.fullmatch(
+            r"looking at the files|(comparing|reading bodies|sending|getting)"
+            r"( \d+( of \d+)?(, [\d.]+/s(, \d+ (s|min|h) left)?)?)?",
+            line,
+        ), line
+    assert width < 50 or any(re.match(r"\w+ \d+ of \d+, \d+/s, \d+ s left", line) for line in lines)
+
+
+@pytest.mark.parametrize("options, term", [(["-q"], "xterm"), ([], "dumb"), (["-v"], "xterm")])
+def test_no_progress_where_it_is_not_wanted(a, b, options, term):
+    fill_both(a, Replica(a.path + "-aside"), 1500)
+    code, out, _ = on_terminal(a, "sync", *options, b.destination, term=term)
+    assert code == 0 and "\x1b" not in out
+    if options == ["-q"]:
+        assert out == ""
+
+
+def test_in_a_pipe_one_line(a, b):
+    fill_both(a, Replica(a.path + "-aside"), 1500)
+    done = a.must("sync", b.destination, env={"TERM": "xterm"})
+    assert re.fullmatch(rf"{re.escape(b.destination)}: sent 1500 new, \d mailbox changes? \(.* s\)\n", done.out)
+    assert done.err == ""
+
+
+def test_quiet_tells_errors(a, b, tmp_path):
+    deliver(a, "m")
+    done = a.must("sync", "-q", b.destination)
+    assert done.out == done.err == ""
+    result = a.command("sync", "-q", f"store:{tmp_path}/nowhere")
+    assert result.code != 0 and "why:" in result.err and result.out == ""
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+\n", a.must("sync", "-q", "-s", "", b.destination).out)
+    for other in ("-v", "-D", "--json", "--dry-run"):
+        assert a.command("sync", "-q", other, b.destination).code == 64
+
+
+def test_quiet_tells_what_is_held(a, b):
+    a.mkfolder("F")
+    deliver(a, *(f"m{i}" for i in range(20)), folder="F")
+    a.sync(b)
+    os.rename(a.folder("F"), a.path + "-aside")
+    result = a.command("sync", "-q", b.destination)
+    assert result.code == 1 and "held back" in result.err and result.out == ""

@@ -86,6 +86,13 @@ static void summaries(void **state)
 	r.took_ns = SECOND / 4;
 	expect_summary(&r, "sent 3 new, 1 flag change; got 2 expunges (0.25 s)");
 	memset(&r, 0, sizeof(r));
+	r.matched = 500;
+	expect_summary(&r, "matched 500 messages, copied 0 (0.00 s)");
+	r.conflicts = 2;
+	r.to[1].arrived = 1;
+	expect_summary(&r, "matched 500 messages, copied 1; sent 1 new; 2 conflicts, see mailbraid "
+			   "conflicts (0.00 s)");
+	memset(&r, 0, sizeof(r));
 	r.errors = 1;
 	r.first_error = MB_E_NAME;
 	expect_summary(&r, "nothing done; 1 not done: the name cannot be stored (0.00 s)");

@@ -291,6 +291,79 @@ static void a_bad_or_foreign_state_string_means_full(void **state)
 	backend_close(c);
 }
 
+/* ---- what is told while it runs --------------------------------------------------------------- */
+
+struct told {
+	struct pair *p;
+	size_t n, on_peer; /* notices; messages alive at the peer when they were told */
+	unsigned phases;   /* bits */
+};
+
+static void decided(const struct tree *names, const struct notice *list, size_t n, void *arg)
+{
+	struct told *t = arg;
+
+	assert_non_null(tree_find(names, &list[0].mailbox));
+	t->n += n;
+	for (size_t i = 0; i < n; i++)
+		t->on_peer += lives(t->p->b, &list[i].message);
+}
+
+static void progress(enum progress_phase phase, uint64_t n, uint64_t of, void *arg)
+{
+	struct told *t = arg;
+
+	assert_true(!of || n <= of);
+	t->phases |= 1u << phase;
+}
+
+static void a_conflict_is_told_before_anything_is_put(void **state)
+{
+	struct pair *p = *state;
+	struct guid g = deliver(p->a, "one");
+	struct told t = {.p = p};
+	struct session_options o = {
+		.decided = decided, .decided_arg = &t, .progress = {progress, &t}, .dry_run = true};
+
+	sync_changed(p);
+	assert_int_equal(memory_expunge(p->a, &g, 0), 0);
+	assert_int_equal(memory_flags(p->b, &g, 0, FLAG_MASK(FLAG_SEEN), 0), 0);
+	struct session_result r = run_with(p, &o, 0);
+	assert_int_equal(r.conflicts, 1);
+	assert_int_equal(t.n, 0); /* a dry run */
+	session_result_release(&r);
+	o.dry_run = false;
+	r = run_with(p, &o, 0);
+	assert_int_equal(r.conflicts, 1);
+	assert_int_equal(t.n, 1);
+	assert_int_equal(t.on_peer, 1);
+	assert_false(lives(p->b, &g));
+	assert_true(t.phases & 1u << PROGRESS_SENDING);
+	session_result_release(&r);
+	r = run_with(p, &o, 0);
+	assert_int_equal(r.conflicts, 0);
+	assert_int_equal(t.n, 1);
+	session_result_release(&r);
+}
+
+static void a_first_sync_tells_what_it_matched(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "both");
+	deliver(p->b, "both");
+	deliver(p->a, "from a");
+	struct session_result r = sync_pair(p);
+	assert_int_equal(r.matched, 1);
+	assert_int_equal(r.to[1].arrived, 1);
+	session_result_release(&r);
+	deliver(p->a, "later");
+	deliver(p->b, "later");
+	r = sync_pair(p);
+	assert_int_equal(r.matched, 0);
+	session_result_release(&r);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
@@ -304,6 +377,8 @@ int main(void)
 		T(clashing_uids_are_seen),
 		T(one_mail_delivered_on_both_sides_is_one),
 		T(first_sync_of_filled_sides_copies_nothing),
+		T(a_conflict_is_told_before_anything_is_put),
+		T(a_first_sync_tells_what_it_matched),
 		T(either_side_may_start),
 		T(an_alias_reaches_a_third_side),
 		T(a_dry_run_changes_nothing),

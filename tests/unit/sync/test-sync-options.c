@@ -124,6 +124,10 @@ static void refused(void **state)
 		"sync -d x",
 		"sync -s _",
 		"sync -P --dry-run x",
+		"sync -q -v x",
+		"sync -qD x",
+		"sync -q --json x",
+		"sync --quiet --dry-run x",
 		"sync --nonsense x",
 		"sync -Z x",
 		"sync -m",
@@ -160,6 +164,10 @@ static void the_rest(void **state)
 	assert_true(o.session.want_state);
 	assert_ptr_equal(o.session.scope, &o.scope);
 	assert_string_equal(o.destination, "store:x");
+	sync_options_release(&o);
+
+	assert_int_equal(parse("backup -q --fail-on-conflict x", &o, copy, sizeof(copy)), 0);
+	assert_true(o.quiet && o.fail_on_conflict && !o.verbose);
 	sync_options_release(&o);
 
 	assert_non_null(me);

@@ -101,6 +101,26 @@ static void advice_of_the_caller_wins(void **state)
 					     "  why: Permission denied\n  do:  Ask root.\n");
 }
 
+static void count(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void somebody_is_called_before_a_message(void **state)
+{
+	int calls = 0;
+
+	capture();
+	mb_msg_set_before(count, &calls);
+	mb_msg(MB_ERROR, "one");
+	mb_msg(MB_DEBUG, "not printed");
+	mb_fail(-ENOENT, "two");
+	mb_msg_set_before(NULL, NULL);
+	mb_msg(MB_ERROR, "three");
+	captured_text();
+	assert_int_equal(calls, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +131,7 @@ int main(void)
 		cmocka_unit_test(a_failure_says_what_why_and_what_to_do),
 		cmocka_unit_test(without_advice_there_is_no_line),
 		cmocka_unit_test(advice_of_the_caller_wins),
+		cmocka_unit_test(somebody_is_called_before_a_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
