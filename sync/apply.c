@@ -74,8 +74,8 @@ static void show(const struct apply *a, int side, size_t i)
 	const struct merge_side *to = &a->in->side[side];
 
 	if (a->opt->show)
-		a->opt->show(side, plan_what(to, &plan->items[i]), &a->result->tree,
-			     &plan->items[i], a->opt->show_arg);
+		a->opt->show(side, plan_what_joined(to, &a->result->tree, &plan->items[i]),
+			     &a->result->tree, &plan->items[i], a->opt->show_arg);
 }
 
 void apply_show(const struct apply *a, int side)
@@ -84,7 +84,9 @@ void apply_show(const struct apply *a, int side)
 
 	for (size_t i = 0; i < plan->n; i++) {
 		show(a, side, i);
-		session_count(&a->report->to[side], plan_what(&a->in->side[side], &plan->items[i]));
+		session_count(
+			&a->report->to[side],
+			plan_what_joined(&a->in->side[side], &a->result->tree, &plan->items[i]));
 	}
 }
 
@@ -274,7 +276,8 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 		if (err > 0) {
 			a->report->changed = true;
 			session_count(&a->report->to[side],
-				      plan_what(&a->in->side[side], &plan->items[i]));
+				      plan_what_joined(&a->in->side[side], &a->result->tree,
+						       &plan->items[i]));
 		} else if (err == MB_E_STALE) {
 			stale = true;
 		} else if (err < 0 && backend_is_gone(err)) {

@@ -93,6 +93,10 @@ struct plan {
  * change.  Sides without CAP_STAMPS get no items that are REC_NONE, but for aliases.
  */
 enum record_type plan_what(const struct merge_side *side, const struct record *item);
+/* The same for people, who are told by the joined tree: a message whose mailbox became another one is
+ * not moved. */
+enum record_type plan_what_joined(const struct merge_side *side, const struct tree *joined,
+				  const struct record *item);
 
 struct merge_result {
 	struct plan plan[2];	/* [i]: for side i */

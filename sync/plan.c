@@ -90,7 +90,15 @@ static bool is_moved(const struct place *was, const struct place *now)
 	return !guid_equal(&was->mailbox, &now->mailbox) && stamp_compare(&was->at, &now->at) != 0;
 }
 
-static enum record_type what_copy(const struct merge_side *side, const struct record *item)
+static bool became(const struct tree *joined, const struct guid *was, const struct guid *now)
+{
+	struct guid there = joined ? tree_resolve(joined, *was) : *was;
+
+	return !guid_equal(was, now) && guid_equal(&there, now);
+}
+
+static enum record_type what_copy(const struct merge_side *side, const struct tree *joined,
+				  const struct record *item)
 {
 	const struct copy *was = side_copy(side, item), *now = &item->copy;
 	bool lived = was && copy_alive(was);
@@ -99,7 +107,8 @@ static enum record_type what_copy(const struct merge_side *side, const struct re
 		return lived ? REC_EXPUNGE : REC_NONE;
 	if (!lived)
 		return REC_ARRIVE;
-	if (is_moved(&was->place, &now->place))
+	if (is_moved(&was->place, &now->place) &&
+	    !became(joined, &was->place.mailbox, &now->place.mailbox))
 		return REC_MOVE;
 	if (!flags_same_set(&was->flags, &now->flags))
 		return REC_FLAGS;
@@ -112,11 +121,17 @@ static enum record_type what_copy(const struct merge_side *side, const struct re
 
 enum record_type plan_what(const struct merge_side *side, const struct record *item)
 {
+	return plan_what_joined(side, NULL, item);
+}
+
+enum record_type plan_what_joined(const struct merge_side *side, const struct tree *joined,
+				  const struct record *item)
+{
 	switch (item->type) {
 	case REC_MAILBOX_STATE:
 		return what_mailbox(side, &item->mailbox);
 	case REC_COPY_STATE:
-		return what_copy(side, item);
+		return what_copy(side, joined, item);
 	default:
 		return REC_NONE;
 	}

@@ -238,6 +238,28 @@ static void aliases(struct world *w)
 	merged_release(&m);
 }
 
+/* Made apart under one name, with the same message: for people its mailbox became the other one, and it
+ * did not move.  One that really moved did. */
+static void a_mailbox_that_became_another_moves_nothing(struct world *w)
+{
+	struct guid x[2] = {mkbox(w->a, "X"), mkbox(w->b, "X")};
+	size_t copies = 0;
+
+	has(w->a, x[0], "same");
+	has(w->b, x[1], "same");
+	struct merged m = merge_now(w);
+	for (int side = 0; side < 2; side++) {
+		for (size_t i = 0; i < m.r.plan[side].n; i++) {
+			const struct record *item = &m.r.plan[side].items[i];
+			copies += item->type == REC_COPY_STATE;
+			assert_int_not_equal(plan_what_joined(&m.in.side[side], &m.r.tree, item),
+					     REC_MOVE);
+		}
+	}
+	assert_true(copies > 0);
+	merged_release(&m);
+}
+
 /* One that was made for pairing and is known to one side only is no reason to write. */
 static void digests_are_no_news(struct world *w)
 {
@@ -269,6 +291,7 @@ static struct row rows[] = {
 	{"a side without UIDs and subscriptions", without_uids},
 	{"what a side without UIDs delivers gets one", gets_uids},
 	{"an alias, and no arrival", aliases},
+	{"a mailbox became another one", a_mailbox_that_became_another_moves_nothing},
 	{"a digest that one side has not made yet", digests_are_no_news},
 	{"two empty sides", nothing_at_all},
 };
