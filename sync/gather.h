@@ -32,7 +32,7 @@ struct gather {
 	size_t n_aliases, cap_aliases;
 	size_t cap_messages[2], cap_missing[2];
 	bool compared; /* in full */
-	bool related;  /* both sides know some message */
+	bool related;  /* both sides know some message, or each other */
 	uint64_t both; /* of a full comparison: messages alive on both sides under one GUID */
 	const struct progress_to *progress; /* borrowed; may be NULL */
 	struct merge_input in;		    /* owned: filled by gather_read() */
@@ -61,8 +61,9 @@ int gather_read(struct gather *g);
 int gather_digests(struct gather *g);
 
 /*
- * Takes what old-mail.h holds out of what was read; how many copies.  Two stores that never met, and
- * have neither a message nor a mailbox in common, forgot nothing of each other: nothing is held then.
+ * Takes what old-mail.h holds out of what was read; how many copies.  Two stores that never met (the
+ * caller sets `related` when they did), and have neither a message nor a mailbox in common, forgot
+ * nothing of each other: nothing is held then.
  */
 uint64_t gather_hold_old(struct gather *g);
 

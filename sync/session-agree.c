@@ -107,6 +107,7 @@ static int check_place(struct session *s)
 	int err = s->b[0]->ops->each_peer(s->b[0], find_other, &f);
 	if (err < 0 || (!f.other && !f.earlier))
 		return err;
+	s->acquainted |= f.earlier != 0;
 	if (f.other && !s->opt->replace_peer)
 		return MB_E_WRONG_PEER;
 	struct record forget = {.type = REC_PEER_FORGET,
@@ -219,6 +220,13 @@ static bool position_good(struct session *s, int side, const struct position *p)
 	return err >= 0;
 }
 
+/* The record is of that replica, or of what the same store was before. */
+static bool is_of(const struct peer_state *p, const struct backend_info *i)
+{
+	return p->replica == i->replica ||
+	       (!guid_is_zero(&i->store) && guid_equal(&p->store, &i->store));
+}
+
 /* The peer's own record of us: without one, or with one that our log never gave, one of the two was
  * copied back from a backup, and what it sent since would be taken for an echo. */
 static int ask_peer(struct session *s)
@@ -230,6 +238,7 @@ static int ask_peer(struct session *s)
 	int err = s->b[1]->ops->peer(s->b[1], s->info[0].replica, NULL, &theirs);
 	if (err < 0 && err != -ENOENT)
 		return err;
+	s->acquainted |= err >= 0 && is_of(&theirs, &s->info[0]);
 	struct agreement a = s->scope[1] && !s->borrowed ? of_scope(&theirs, s->scope[1])
 							 : of_everything(&theirs);
 	if (!a.known && s->opt->state)
@@ -254,6 +263,7 @@ static void use_state(struct session *s)
 	else if (err >= 0 && st.scope != s->scope[0])
 		why = "it is of a sync with other options";
 	s->known = !why;
+	s->acquainted |= !why;
 	s->borrowed = false;
 	if (!why) {
 		memcpy(s->since, st.position, sizeof(s->since));
@@ -288,6 +298,7 @@ int session_agree(struct session *s)
 	if (err < 0)
 		return err;
 	err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);
+	s->acquainted |= err >= 0 && is_of(&mine, &s->info[1]);
 	if (err >= 0 && mine.replica == s->info[1].replica)
 		a = later_of(&mine, s->scope[0]);
 	peer_state_release(&mine);

@@ -24,6 +24,7 @@ struct session {
 	uint64_t agreed;   /* clock time of that agreement, 0 = none */
 	bool known;	   /* both sides have a sync state that agrees with `since` */
 	bool met;	   /* both have such a state, whatever a state string says */
+	bool acquainted;   /* either side remembers the other, from whatever session */
 	bool borrowed;	   /* `since` is that of the default scope */
 	uint64_t selected; /* mailboxes that were selected then, and after the merge now; 0 = all */
 	uint64_t selected_before;
@@ -51,7 +52,7 @@ static inline uint64_t session_news_of(const struct session *s, int side)
 
 /* session-agree.c */
 int session_look(struct session *s);	 /* info and files of both sides */
-int session_agree(struct session *s);	 /* fills since, known, full */
+int session_agree(struct session *s);	 /* fills since, known, acquainted, full */
 int session_remember(struct session *s); /* `end` is what was agreed */
 int session_confirm(
 	struct session *s); /* the map of a side without a log: the other has its news */

@@ -189,6 +189,7 @@ static int gather(struct session *s)
 		err = put_found_aliases(s);
 	if (err >= 0)
 		err = gather_digests(g);
+	g->related |= s->acquainted;
 	bool hold = !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
 	if (err >= 0)
 		s->ret->held_old = hold ? gather_hold_old(g) : 0;

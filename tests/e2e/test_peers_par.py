@@ -152,6 +152,24 @@ def test_old_mail_that_comes_back_is_held(a, b, starts):
     assert not one.sync(two, env=later(402))["full"]
 
 
+@pytest.mark.parametrize("starts", ["a", "b"])
+def test_all_mail_that_both_had_was_forgotten(a, b, starts):
+    """They have no message in common any more, and only the inbox: they met all the same."""
+    for name in ("one", "two", "three"):
+        a.deliver(name)
+    a.sync(b)
+    for name in ("one", "two", "three"):
+        a.expunge(name)
+    a.notice()
+    a.must("checkpoint", env=later(401))
+    assert a.status()["tombstones"] == 0
+    one, two = (a, b) if starts == "a" else (b, a)
+    for _ in range(2):
+        assert one.sync(two, code=1, env=later(402))["held_old"] == 3
+        assert a.names() == []
+        assert b.names() == ["one", "three", "two"]
+
+
 def test_tombstones_younger_than_that_still_count(a, b):
     a.deliver("gone")
     a.sync(b)

@@ -180,6 +180,48 @@ static void a_deleted_mailbox_lives_for_it(void **state)
 	}
 }
 
+/* All mail that both had is expunged and forgotten: they are no strangers for that. */
+static void nothing_in_common_any_more(void **state)
+{
+	struct away w;
+
+	EACH_START(&w)
+	{
+		expunge(w.b, w.kept);
+		clock_set_offset_ns(2 * LONG_NS);
+		memory_forget_expunged(w.b);
+		memory_drop_log(w.b);
+		assert_null(memory_find(w.b, &w.kept));
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(sync_held(&w, false), 2);
+			assert_null(memory_find(w.b, &w.kept));
+			assert_true(is_alive(w.a, &w.kept) && is_alive(w.a, &w.old));
+		}
+	}
+}
+
+/* The other side alone remembers that they met. */
+static void one_that_forgot_its_peer(void **state)
+{
+	struct away w;
+
+	EACH_START(&w)
+	{
+		struct record forget = {
+			.type = REC_PEER_FORGET, .peer = {.replica = 1}, .origin.replica = 2};
+		sync_held(&w, true);
+		expunge(w.b, w.old);
+		expunge(w.b, w.kept);
+		clock_set_offset_ns(2 * LONG_NS);
+		memory_forget_expunged(w.b);
+		assert_int_equal(w.b->ops->begin(w.b, 2, false), 0);
+		assert_true(w.b->ops->put(w.b, &forget, -1) >= 0);
+		assert_int_equal(w.b->ops->commit(w.b), 0);
+		assert_int_equal(sync_held(&w, false), 2);
+		assert_null(memory_find(w.b, &w.kept));
+	}
+}
+
 /* Two that have nothing in common forgot nothing of each other. */
 static void strangers_give_all(void **state)
 {
@@ -266,6 +308,8 @@ int main(void)
 		cmocka_unit_test(deleted_by_hand_it_is_gone),
 		cmocka_unit_test(moved_meanwhile_it_travels),
 		cmocka_unit_test(a_deleted_mailbox_lives_for_it),
+		cmocka_unit_test(nothing_in_common_any_more),
+		cmocka_unit_test(one_that_forgot_its_peer),
 		cmocka_unit_test(strangers_give_all),
 		cmocka_unit_test(the_horizon_is_the_other_sides),
 		cmocka_unit_test(a_lost_body_is_not_held),
