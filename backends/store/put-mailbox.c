@@ -596,8 +596,11 @@ int mailboxes_finish(struct store *s)
 {
 	struct tree t = {0};
 	struct index_txn *tx;
-	int err = index_begin(s->index, false, &tx);
+	int err;
 
+	if (s->renames) /* it is the names that are not yet right */
+		return 0;
+	err = index_begin(s->index, false, &tx);
 	if (err < 0)
 		return err;
 	err = index_tree(tx, &t);

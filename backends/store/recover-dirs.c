@@ -23,6 +23,7 @@ struct dirs {
 	struct index_txn *tx;
 	struct tree t;
 	struct node *v; /* owned; of each node of t */
+	bool *noted;	/* owned; those whose directories STORE/renames told */
 };
 
 static bool is_mailbox(struct dirs *d, const char *dir)
@@ -53,10 +54,13 @@ static int swap_dir_one(const char *name, unsigned char type, uint64_t ino, void
 	return strcmp(dir, name) != 0 ? mailbox_relocate(d->s, d->tx, dir, name) : 0;
 }
 
-static int load(struct dirs *d)
+static int load(struct dirs *d, bool anew)
 {
 	int err = index_tree(d->tx, &d->t);
 
+	d->noted = mb_xcalloc(d->t.n + 1, sizeof(*d->noted));
+	if (err >= 0 && anew && d->s->renames)
+		err = renames_recall(d->s, d->tx, &d->t, d->noted);
 	if (err >= 0)
 		err = at_list(d->s->mail_fd, swap_dir_one, d);
 	if (err < 0)
@@ -79,6 +83,8 @@ static bool keeps(struct dirs *d, size_t i, bool anew)
 
 	if (!n->dir || !mailbox_alive(&d->t.nodes[i]))
 		return false;
+	if (d->s->renames && (!anew || d->noted[i]))
+		return true; /* names say nothing yet: the scan knows each directory again */
 	if (!*n->dir || (n->wanted && strcmp(n->dir, n->wanted) == 0))
 		return true;
 	if (strncmp(n->dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) == 0)
@@ -131,7 +137,7 @@ int recover_dirs(struct store *s, bool anew)
 
 	if (err < 0)
 		return err;
-	err = load(&d);
+	err = load(&d, anew);
 	if (err >= 0)
 		err = let_go(&d, anew);
 	if (err >= 0)
@@ -141,6 +147,7 @@ int recover_dirs(struct store *s, bool anew)
 		free(d.v[i].wanted);
 	}
 	free(d.v);
+	free(d.noted);
 	tree_release(&d.t);
 	if (err >= 0)
 		return index_commit(d.tx);

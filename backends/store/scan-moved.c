@@ -178,14 +178,17 @@ int scan_moved_dirs(struct scan *sc)
 	MB_AUTO_FREE char **now = mb_xcalloc(sc->n_boxes + 1, sizeof(*now));
 	int err = 0;
 
-	if (find_moved(sc, now)) {
-		err = take_dirs(sc, now);
+	if (find_moved(sc, now) || sc->s->renames) {
+		err = renames_note(sc);
+		if (err >= 0)
+			err = take_dirs(sc, now);
 		if (err >= 0)
 			find_successors(sc, now);
 		if (err >= 0)
 			err = mailboxes_follow_dirs(sc->s, sc->tx, &sc->origin,
 						    &sc->report->records);
 	}
+	sc->names_follow = err >= 0;
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		free(now[i]);
 	return err;

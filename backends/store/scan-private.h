@@ -64,6 +64,7 @@ struct scan {
 	bool subscriptions;	 /* the file was replaced */
 	struct scan_twin *twins; /* owned; scan-twin.c */
 	bool has_twins;
+	bool names_follow;	  /* all directories were seen, and the names say so */
 	bool steady;		  /* nothing moved while it was read: absence may be judged */
 	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;
@@ -85,6 +86,7 @@ struct scan {
 int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */
 void scan_add_dir(struct scan *sc, const char *dir); /* one that no mailbox has */
 int scan_moved_dirs(struct scan *sc);		     /* renames, swaps, rotations; names follow */
+int renames_note(struct scan *sc);		     /* durably, before the first record of these */
 int scan_judge_boxes(struct scan *sc);
 int scan_stat_box(struct scan *sc, struct scan_box *b);
 /* stat of a file that was listed in cur or new of b. */

@@ -113,7 +113,25 @@ static bool anything_to_do(const struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		if (sc->boxes[i].changed || sc->boxes[i].gone || sc->boxes[i].listed)
 			return true;
-	return sc->n_dirs > 0 || sc->n_strays > 0 || sc->subscriptions;
+	return sc->n_dirs > 0 || sc->n_strays > 0 || sc->subscriptions || sc->s->renames;
+}
+
+/* Commits what the scan found.  A commit that failed leaves it to the next scan. */
+static int scan_and_commit(struct scan *sc)
+{
+	struct store *s = sc->s;
+	bool rescan, committed;
+	int err = change_begin(s, &sc->tx);
+
+	if (err < 0)
+		return err;
+	err = scan_changed(sc);
+	rescan = s->rescan;
+	s->rescan = false;
+	err = change_end(s, sc->tx, err);
+	committed = err >= 0 && !s->rescan && !s->behind;
+	s->rescan |= rescan;
+	return committed && s->renames && sc->names_follow ? renames_forget(s) : err;
 }
 
 int scan_locked(struct store *s, bool full, struct scan_report *ret)
@@ -139,16 +157,14 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	sc.full = full || s->recheck;
 	sc.steady = true;
 	s->trial.scanning = s->trial.tx;
-	if (err >= 0 && anything_to_do(&sc)) {
-		err = change_begin(s, &sc.tx);
-		if (err >= 0)
-			err = change_end(s, sc.tx, scan_changed(&sc));
-	}
+	if (err >= 0 && anything_to_do(&sc))
+		err = scan_and_commit(&sc);
 	s->trial.scanning = false;
 	if (err >= 0 && ret->errors == 0 && sc.steady) {
 		s->rescan = s->recheck = false;
 		s->was_clean = true; /* what the stop left has been judged */
 	}
+	s->rescan |= s->renames; /* not all names are told yet */
 	scan_release(&sc);
 	return err;
 }

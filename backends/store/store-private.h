@@ -91,6 +91,7 @@ struct store {
 	bool in_order;	   /* the file system writes renames no later than a flush of the log */
 	bool tree_touched; /* files were renamed or unlinked since the last flush */
 	bool swapped;	   /* a mailbox waits in .mbswap-GUID for its name to be free */
+	bool renames;	   /* STORE/renames is there: names have yet to follow directories */
 	bool behind;	   /* the log has records that the index does not have */
 	bool batching;	   /* changes share a transaction of the index: store_batch_begin() */
 	struct {
@@ -306,6 +307,13 @@ int intent_link(struct store *s, const char *new_path,
 		uint64_t ino); /* the file has another name */
 void intent_drop(struct store *s);
 int intent_undo(struct store *s);
+/* renames.c: the renames by hand that one scan logs are one unit; see there. */
+void renames_look(struct store *s); /* sets s->renames */
+/* Of an index that was built anew: the mailboxes of t get the directories of before these renames;
+ * those of them are set in `noted`, which has a place for each node. */
+int renames_recall(struct store *s, struct index_txn *tx, const struct tree *t, bool *noted);
+/* The index has committed them: flushes the log, then forgets the note, durably. */
+int renames_forget(struct store *s);
 /* plan.c */
 struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
 			       const char *to);

@@ -315,6 +315,7 @@ static int count_missing(struct store *s)
 /* With an index that is where the log is: what was half done, and what the files say. */
 static int look_at_files(struct store *s, bool clean)
 {
+	bool renamed = s->renames;
 	int err = ensure_identity(s);
 
 	if (err >= 0)
@@ -333,6 +334,8 @@ static int look_at_files(struct store *s, bool clean)
 		err = mailboxes_finish(s);
 	if (err >= 0)
 		err = store_scan(s, false, &s->opening);
+	if (err >= 0 && renamed && !s->renames) /* now names count again */
+		err = mailboxes_finish(s);
 	if (err >= 0 && s->log_lost && s->opening.arrived)
 		mb_msg(MB_WARNING,
 		       "%llu messages of which only the lost part of the log told are new ones "
@@ -377,6 +380,8 @@ static int open_writer(struct store *s)
 	if (err >= 0)
 		err = log_begin(s->log, st.clean && !moved, &st.end);
 	s->dirty = !st.clean;
+	renames_look(s);
+	s->rescan |= s->renames;
 	if (err >= 0)
 		err = recover_index(s, st.clean || same_boot);
 	if (err < 0)
