@@ -30,7 +30,7 @@ enum mb_level mb_msg_level(void)
 
 void mb_msg_set_before(void (*fn)(void *arg), void *arg)
 {
-	before = NULL;
+	before = (void (*)(void *))NULL; /* no call with the argument of the other */
 	before_arg = arg;
 	before = fn;
 }

@@ -37,14 +37,14 @@ def says(result, code, *words):
 def test_help_lists_the_verbs():
     result = run("--help")
     assert result.code == 0
-    for verb in ("init", "mount", "umount", "watch", "sync", "backup", "status", "log", "peer", "checkpoint", "demo", "version"):
+    for verb in ("init", "mount", "umount", "watch", "sync", "backup", "status", "log", "peer", "conflicts", "checkpoint", "demo", "version"):
         assert re.search(rf"^  {verb} ", result.out, re.M), verb
     assert "reconcile" not in result.out
 
 
 @pytest.mark.parametrize(
     "verb",
-    ["init", "mount", "umount", "watch", "sync", "backup", "status", "log", "peer", "checkpoint", "demo", "version", "reconcile"],
+    ["init", "mount", "umount", "watch", "sync", "backup", "status", "log", "peer", "conflicts", "checkpoint", "demo", "version", "reconcile"],
 )
 def test_each_verb_has_help(verb):
     result = run(verb, "--help")

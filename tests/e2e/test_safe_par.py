@@ -13,7 +13,9 @@ import time
 
 import pytest
 
+from support.programs import end
 from support.replica import PROGRAM, Replica, body
+from support.wait import until
 
 
 @pytest.fixture
@@ -208,6 +210,19 @@ def test_a_conflict_survives_a_kill(tmp_path):
         if cut.code == 0:
             return
     raise AssertionError("it never got through")
+
+
+def test_a_live_sync_keeps_its_conflicts(tmp_path, a):
+    b = Replica(tmp_path / "b")
+    expunged_and_flagged(a, b)
+    watch = subprocess.Popen(
+        [PROGRAM, "--store", a.path, "watch"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until("the conflict is kept", lambda: conflicts(a))
+    finally:
+        end(watch)
+    assert [c["kind"] for c in conflicts(a)] == ["expunge-beat-flags"] and conflicts(b) == []
 
 
 @pytest.mark.parametrize("words", [["x"], ["--nonsense"], ["-c"]])
