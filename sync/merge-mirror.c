@@ -4,8 +4,9 @@
  * Where the destination differs, the source's value gets a stamp that beats the destination's.  What
  * the source lacks is expunged, so it is in deleted/ for a while; a mailbox that the source lacks is
  * deleted when it is empty by that.  A mailbox is never deleted to be made again.  The guard of rule 9
- * holds expunges of what the source never had, when there are many: then the destination is perhaps
- * not what somebody took it for.
+ * holds expunges of what the source never had, when there are many in a mailbox or in all together, or
+ * when the source has nothing at all: then the destination is perhaps not what somebody took it for, or
+ * the source's disk is not mounted.
  */
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
@@ -24,6 +25,8 @@ struct mirror {
 	struct target *t;
 	size_t *living,
 		*missing; /* owned; by index of the joined tree: copies of the destination */
+	size_t all_living, all_missing;
+	bool source_empty; /* of all mailboxes, none left out: it has no living message */
 };
 
 /* The source's stamp, or one that beats the destination's. */
@@ -154,33 +157,48 @@ static void mirror_missing(const struct pair *p, int side, struct copy *t)
 static void count(struct mirror *mi)
 {
 	struct merging *m = mi->m;
+	mi->source_empty = !scope_selects(m->in->scope);
 	for (size_t i = 0; i < m->n_pairs; i++) {
 		const struct pair *p = &m->pairs[i];
+		if (seen_alive(p->was[!mi->side]))
+			mi->source_empty = false;
 		if (!seen_alive(p->was[mi->side]) || !pair_is_selected(m, mi->selected, p))
 			continue;
 		size_t *living = box_count(mi, mi->living, &p->was[mi->side]->mailbox);
 		size_t *missing = box_count(mi, mi->missing, &p->was[mi->side]->mailbox);
 		if (!living)
 			continue;
+		bool lacks = is_missing(p, mi->side);
 		++*living;
-		*missing += is_missing(p, mi->side);
+		*missing += lacks;
+		mi->all_living++;
+		mi->all_missing += lacks;
 	}
 }
 
-/* Rule 9.  More than half counts as a whole mailbox: what the source has arrives although the rest is
- * held, and a second run must not take that for a few strays among many. */
+/* More than half counts as a whole mailbox: what the source has arrives although the rest is held, and
+ * a second run must not take that for a few strays among many. */
+static bool most_missing(size_t missing, size_t living)
+{
+	return missing > GUARD_WHOLE && missing * 2 > living;
+}
+
+/* Rule 9. */
 static bool is_held(struct mirror *mi, const struct guid *box)
 {
 	const size_t *living = box_count(mi, mi->living, box);
 	const size_t *missing = box_count(mi, mi->missing, box);
 
-	if (!missing || *missing <= GUARD_WHOLE || mi->m->in->allow_mass_expunge)
+	if (!missing || mi->m->in->allow_mass_expunge)
+		return false;
+	if (mi->all_missing <= GUARD_WHOLE && !mi->source_empty)
 		return false;
 	if (!mi->m->in->full) { /* the sides do not hold all that lives there */
 		mi->m->out->want_full = true;
 		return false;
 	}
-	return *missing * 2 > *living ||
+	return mi->source_empty || most_missing(mi->all_missing, mi->all_living) ||
+	       most_missing(*missing, *living) ||
 	       (*missing > GUARD_COUNT && *missing * 100 > *living * GUARD_PERCENT);
 }
 

@@ -349,6 +349,34 @@ def test_the_guard_of_a_backup(a, b):
     same(a, b)
 
 
+def test_a_source_that_is_not_mounted_empties_nothing(a, b):
+    """Few in each folder, and there is nothing at all at the source."""
+    for folder in ("INBOX", "F1", "F2"):
+        if folder != "INBOX":
+            a.mkfolder(folder)
+        for n in range(3):
+            a.deliver(f"{folder}-{n}", body(f"{folder}-{n}"), folder=folder)
+    before = a.tree()
+    for _ in range(2):
+        assert backup(a, b, "-R", code=1)["held"] == 9
+        assert a.tree() == before and texts(b) == []
+    backup(a, b, "-R", "--allow-mass-expunge")
+    assert a.folders() == ["INBOX"] and texts(a) == []
+
+
+def test_the_guard_counts_all_folders_together(a, b):
+    a.deliver("only", body("only"))
+    for folder in ("F1", "F2", "F3"):
+        b.mkfolder(folder)
+        for n in range(4):
+            b.deliver(f"{folder}-{n}", body(f"{folder}-{n}"), folder=folder)
+    for _ in range(2):
+        assert backup(a, b, code=1)["held"] == 12
+        assert texts(b) == ["only"] and len(b.names("F3")) == 4
+    backup(a, b, "--allow-mass-expunge")
+    same(a, b)
+
+
 def test_a_peer_of_backups_is_not_kept_in_step(a, store):
     """Who only says backup does not want the copy's changes in a plain sync."""
     a.deliver("m", body("m"))

@@ -189,6 +189,56 @@ static void the_guard_counts_what_was_there_before(void **state)
 	assert_int_equal(living(p->b), 111);
 }
 
+/* Few in each mailbox, and all of them: the source is not what it should be. */
+static void the_guard_counts_all_mailboxes(void **state)
+{
+	struct pair *p = *state;
+	char name[16], text[32];
+	struct guid one = deliver(p->a, "the only one of the source");
+
+	for (int box = 0; box < 4; box++) {
+		snprintf(name, sizeof(name), "Box%d", box);
+		struct guid g = mkbox(p->b, name);
+		for (int i = 0; i < 5; i++) {
+			snprintf(text, sizeof(text), "%d in %d", i, box);
+			has(p->b, g, text);
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		struct session_result r = backup(p, false);
+		assert_int_equal(r.held, 20);
+		assert_int_equal(session_exit(0, &r), 1);
+		session_result_release(&r);
+		assert_int_equal(living(p->b), 21);
+		assert_true(lives(p->b, &one));
+	}
+	struct session_result r = backup(p, true);
+	assert_int_equal(session_exit(0, &r), 0);
+	session_result_release(&r);
+	assert_int_equal(living(p->b), 1);
+}
+
+/* A disk that is not mounted, a directory that was just made. */
+static void an_empty_source_empties_nothing(void **state)
+{
+	struct pair *p = *state;
+	struct guid box = mkbox(p->b, "Box"), m = has(p->b, box, "in it");
+	struct guid n = deliver(p->b, "of b");
+
+	for (int i = 0; i < 2; i++) {
+		struct session_result r = backup(p, false);
+		assert_int_equal(r.held, 2);
+		assert_int_equal(session_exit(0, &r), 1);
+		session_result_release(&r);
+		assert_true(lives(p->b, &m) && lives(p->b, &n));
+		assert_true(mailbox_alive(find_box(p->b, box)));
+	}
+	struct guid source = deliver(p->a, "of a"); /* it has something: the two are strays */
+	backup_done(p);
+	assert_true(lives(p->b, &source));
+	assert_false(lives(p->b, &m) || lives(p->b, &n));
+}
+
 static void recorded_expunges_are_never_held(void **state)
 {
 	struct pair *p = *state;
@@ -212,6 +262,8 @@ int main(void)
 		WITH_PAIR(uids_are_exchanged),
 		WITH_PAIR(the_guard_holds_a_whole_mailbox),
 		WITH_PAIR(the_guard_counts_what_was_there_before),
+		WITH_PAIR(the_guard_counts_all_mailboxes),
+		WITH_PAIR(an_empty_source_empties_nothing),
 		WITH_PAIR(recorded_expunges_are_never_held),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
