@@ -111,4 +111,8 @@ int index_apply_copy(struct index_txn *tx, const struct record *r, uint64_t mods
 /* The mailbox that `g` was merged into, at the end of the chain; g itself otherwise. */
 int index_resolve_mailbox(struct index_txn *tx, struct guid *g);
 
+/* index-damage.c: a damaged index ends the process, once; see there.  `path`: of the index. */
+void index_damage_watch(MDB_env *env, const char *path, bool writable);
+void index_damage_forget(MDB_env *env);
+
 #endif

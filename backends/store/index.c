@@ -233,6 +233,7 @@ int index_open(const char *path, bool writable, struct index **ret)
 	r = open_any_size(path, writable, &env);
 	if (r < 0)
 		return r;
+	index_damage_watch(env, path, writable);
 	mdb_reader_check(env, &dead);
 
 	ix = mb_xcalloc(1, sizeof(*ix));
@@ -252,6 +253,7 @@ void index_close(struct index *ix)
 {
 	if (!ix)
 		return;
+	index_damage_forget(ix->env);
 	mdb_env_close(ix->env);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix);

@@ -12,8 +12,10 @@
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CONFIG_FORMAT 1
 #define SMALL_FILE_MAX 65536
@@ -117,7 +119,29 @@ int state_write(int dir_fd, const struct store_state *st)
 	put_hex(&b, end.data, end.len);
 	buf_printf(&b, "\nplace=%llu %lld\n", (unsigned long long)st->place.ino,
 		   (long long)st->place.born_ns);
+	if (st->index.size)
+		buf_printf(&b, "index=%llu %lld\n", (unsigned long long)st->index.size,
+			   (long long)st->index.mtime_ns);
 	return io_replace_file(dir_fd, "state", b.data, b.len, 0600);
+}
+
+struct index_stamp index_stamp_now(int dir_fd)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, "index/data.mdb", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return (struct index_stamp){0};
+	return (struct index_stamp){.size = (uint64_t)st.st_size,
+				    .mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) +
+						st.st_mtim.tv_nsec};
+}
+
+bool index_is_as_left(int dir_fd, const struct store_state *st)
+{
+	struct index_stamp now = index_stamp_now(dir_fd);
+
+	return !st->clean || !st->index.size ||
+	       (now.size == st->index.size && now.mtime_ns == st->index.mtime_ns);
 }
 
 int state_read(int dir_fd, struct store_state *ret)
@@ -133,13 +157,16 @@ int state_read(int dir_fd, struct store_state *ret)
 	MB_AUTO_FREE char *boot = value_of((char *)text, "boot");
 	MB_AUTO_FREE char *pos = value_of((char *)text, "end");
 	MB_AUTO_FREE char *place = value_of((char *)text, "place");
-	unsigned long long ino;
-	long long born_ns;
+	MB_AUTO_FREE char *index = value_of((char *)text, "index");
+	unsigned long long ino, size;
+	long long born_ns, mtime_ns;
 	size_t pos_len = pos ? strlen(pos) / 2 : 0;
 
 	memset(ret, 0, sizeof(*ret));
 	if (place && sscanf(place, "%llu %lld", &ino, &born_ns) == 2)
 		ret->place = (struct store_place){.ino = ino, .born_ns = born_ns};
+	if (index && sscanf(index, "%llu %lld", &size, &mtime_ns) == 2)
+		ret->index = (struct index_stamp){.size = size, .mtime_ns = mtime_ns};
 	if (!clean || !get_hex(boot, ret->boot, sizeof(ret->boot)) || pos_len > sizeof(end) ||
 	    !get_hex(pos, end, pos_len))
 		return 0; /* a damaged state file says "not clean" */

@@ -155,8 +155,14 @@ struct store_config {
 	char *mail; /* owned; absolute path of an adopted Maildir, NULL: STORE/mail */
 	struct guid id;
 };
+/* The index's data file as it was left; a program or a bad disk that changed it shows here. */
+struct index_stamp {
+	uint64_t size; /* 0 = not known */
+	int64_t mtime_ns;
+};
 struct store_state {
 	bool clean;
+	struct index_stamp index; /* when clean */
 	struct store_place place;
 	uint8_t boot[16];
 	struct position end; /* of the log, when clean */
@@ -166,6 +172,9 @@ int config_read(int dir_fd, struct store_config *ret);
 void config_release(struct store_config *c);
 int state_write(int dir_fd, const struct store_state *st);
 int state_read(int dir_fd, struct store_state *ret); /* -ENOENT: never written */
+struct index_stamp index_stamp_now(int dir_fd);
+/* false: the stop was clean, and the data file is not what was left then. */
+bool index_is_as_left(int dir_fd, const struct store_state *st);
 
 /* store.c: directories and config of a new store, for store_open() to fill; `mail` as in config */
 int store_make(int dir_fd, enum layout layout, const char *mail);

@@ -279,11 +279,25 @@ static int ensure_identity(struct store *s)
 	return err < 0 || has_inbox(s) ? err : log_inbox(s);
 }
 
+/* A reader does not look into an index that somebody else has written to.  A writer that began
+ * meanwhile has changed its state before the index. */
+static int check_index(struct store *s)
+{
+	struct store_state st;
+
+	if (state_read(s->dir_fd, &st) < 0 || index_is_as_left(s->dir_fd, &st))
+		return 0;
+	return state_read(s->dir_fd, &st) < 0 || index_is_as_left(s->dir_fd, &st) ? 0
+										  : MB_E_CHECKSUM;
+}
+
 static int open_reader(struct store *s)
 {
 	MB_AUTO_FREE char *path = mb_xasprintf("%s/index", s->dir);
-	int err = index_open(path, false, &s->index);
+	int err = check_index(s);
 
+	if (err >= 0)
+		err = index_open(path, false, &s->index);
 	if (err >= 0)
 		err = log_open(s->log_fd, &s->id, &s->log);
 	return err < 0 ? err : identity_load(s);
@@ -383,7 +397,7 @@ static int open_writer(struct store *s)
 	renames_look(s);
 	s->rescan |= s->renames;
 	if (err >= 0)
-		err = recover_index(s, st.clean || same_boot);
+		err = recover_index(s, (st.clean || same_boot) && index_is_as_left(s->dir_fd, &st));
 	if (err < 0)
 		return err;
 	err = look_at_files(s, st.clean);
@@ -499,6 +513,7 @@ static int stop_cleanly(struct store *s)
 		err = log_flush(s->log);
 	if (err >= 0)
 		err = index_sync(s->index);
+	st.index = index_stamp_now(s->dir_fd);
 	if (err >= 0)
 		err = log_end(s->log, &st.end);
 	clock_boot_id(st.boot);

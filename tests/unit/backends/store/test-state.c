@@ -8,6 +8,7 @@
 #include "backends/store/store-private.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void the_config_is_read_as_it_was_written(void **state)
 {
@@ -54,8 +55,10 @@ static void a_newer_format_is_refused_by_name(void **state)
 static void the_state_is_read_as_it_was_written(void **state)
 {
 	struct tmp_dir *t = *state;
-	struct store_state st = {
-		.clean = true, .boot = "0123456789abcde", .end = {guid_new(), 7, 4711, 0x1234}};
+	struct store_state st = {.clean = true,
+				 .boot = "0123456789abcde",
+				 .end = {guid_new(), 7, 4711, 0x1234},
+				 .index = {4096, 123456789}};
 	struct store_state r;
 
 	assert_int_equal(state_read(t->fd, &r), -ENOENT);
@@ -64,6 +67,24 @@ static void the_state_is_read_as_it_was_written(void **state)
 	assert_true(r.clean);
 	assert_memory_equal(r.boot, st.boot, sizeof(st.boot));
 	assert_true(position_equal(&r.end, &st.end));
+	assert_true(r.index.size == 4096 && r.index.mtime_ns == 123456789);
+}
+
+static void an_index_that_was_written_to_shows(void **state)
+{
+	struct tmp_dir *t = *state;
+	struct store_state st = {.clean = true};
+
+	assert_true(index_is_as_left(t->fd, &st)); /* nothing is known of it */
+	assert_int_equal(mkdirat(t->fd, "index", 0700), 0);
+	tmp_dir_write(t, "index/data.mdb", "pages");
+	st.index = index_stamp_now(t->fd);
+	assert_int_equal(st.index.size, 5);
+	assert_true(index_is_as_left(t->fd, &st));
+	st.index.mtime_ns--;
+	assert_false(index_is_as_left(t->fd, &st));
+	st.clean = false; /* a writer is at it, or was killed */
+	assert_true(index_is_as_left(t->fd, &st));
 }
 
 /* It may only ever make us careful. */
@@ -91,6 +112,7 @@ int main(void)
 		TEST(a_config_that_makes_no_sense_is_refused),
 		TEST(a_newer_format_is_refused_by_name),
 		TEST(the_state_is_read_as_it_was_written),
+		TEST(an_index_that_was_written_to_shows),
 		TEST(a_damaged_state_says_not_clean),
 	};
 

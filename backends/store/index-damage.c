@@ -1,0 +1,113 @@
+/*
+ * index-damage.c - an index whose bytes were damaged must not stop the store for ever.
+ *
+ * LMDB believes its pages.  Where they are damaged it ends the process by an assertion, or the kernel
+ * does by SIGBUS (the file is shorter than the map).  Both are caught here: the data file of every
+ * index that this process has open is removed, the process says so and ends with "try later"; the next
+ * start finds no index and builds it from checkpoint, log and files.  A reader removes it only when the
+ * store has no writer: it takes the writer's lock for that.
+ *
+ * What runs here runs in a signal handler or in the middle of LMDB: only system calls, no locks, no
+ * memory.  The file that goes is a cache, so no step of this is a durable one.
+ */
+#include "backends/store/index-private.h"
+#include "backends/base/io.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WATCHED_MAX = 8, EXIT_TRY_LATER = 75 };
+
+static struct watched {
+	char path[PATH_MAX]; /* of data.mdb; "" = free */
+	char lock[PATH_MAX]; /* of the store's lock */
+	MDB_env *env;	     /* borrowed; to know it by */
+	bool writable;
+} watched[WATCHED_MAX];
+static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER; /* not taken by the handlers */
+
+static void say(const char *text)
+{
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		return; /* nobody listens */
+}
+
+/* The lock goes with the process. */
+static bool may_remove(const struct watched *w)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd;
+
+	if (!w->path[0] || io_is_read_only())
+		return false;
+	if (w->writable)
+		return true;
+	fd = open(w->lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && fcntl(fd, F_OFD_SETLK, &l) == 0;
+}
+
+static _Noreturn void end_damaged(void)
+{
+	int removed = 0;
+
+	for (size_t i = 0; i < WATCHED_MAX; i++) {
+		if (may_remove(&watched[i]) && unlink(watched[i].path) == 0)
+			removed++;
+	}
+	say("mailbraid: the index is damaged\n");
+	say(removed ? "  do:  run it again: the index is made anew from the log and the files\n"
+		    : "  do:  end the program that has the store open (mailbraid status tells), "
+		      "run it again\n");
+	_exit(EXIT_TRY_LATER);
+}
+
+static void on_bus_error(int sig)
+{
+	end_damaged();
+}
+
+static void on_assertion(MDB_env *env, const char *text)
+{
+	end_damaged();
+}
+
+static void catch_bus_errors(void)
+{
+	struct sigaction now, ours = {.sa_handler = on_bus_error};
+
+	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+		sigaction(SIGBUS, &ours, NULL);
+}
+
+void index_damage_watch(MDB_env *env, const char *path, bool writable)
+{
+	mdb_env_set_assert(env, on_assertion);
+	pthread_mutex_lock(&watched_lock);
+	catch_bus_errors();
+	for (size_t i = 0; i < WATCHED_MAX; i++) {
+		if (watched[i].path[0])
+			continue;
+		snprintf(watched[i].lock, sizeof(watched[i].lock), "%s/../lock", path);
+		watched[i].writable = writable;
+		watched[i].env = env;
+		snprintf(watched[i].path, sizeof(watched[i].path), "%s/data.mdb", path);
+		break;
+	}
+	pthread_mutex_unlock(&watched_lock);
+}
+
+void index_damage_forget(MDB_env *env)
+{
+	pthread_mutex_lock(&watched_lock);
+	for (size_t i = 0; i < WATCHED_MAX; i++) {
+		if (watched[i].env != env)
+			continue;
+		watched[i].path[0] = '\0';
+		watched[i].env = NULL;
+	}
+	pthread_mutex_unlock(&watched_lock);
+}

@@ -1,0 +1,117 @@
+/*
+ * An index that ends the process under it: the data file goes, unless the store has a writer.
+ */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "tests/support/index-dir.h"
+#include "backends/base/io.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A child opens the index and meets a bus error; its exit code. */
+static int meets_damage(struct index_dir *d, bool writable, bool dry)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct index *ix;
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, STDERR_FILENO);
+		io_set_read_only(dry);
+		if (index_open(d->index, writable, &ix) < 0)
+			_exit(1);
+		raise(SIGBUS);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static bool has_data(struct index_dir *d)
+{
+	return access(d->data, F_OK) == 0;
+}
+
+static void lock_path(struct index_dir *d, char out[96])
+{
+	snprintf(out, 96, "%s/lock", d->path);
+}
+
+static void a_writer_removes_it(void **state)
+{
+	struct index_dir *d = *state;
+
+	index_close(d->ix);
+	d->ix = NULL;
+	assert_int_equal(meets_damage(d, true, false), 75);
+	assert_false(has_data(d));
+	index_dir_reopen(d);
+}
+
+static void a_reader_removes_it_when_nobody_writes(void **state)
+{
+	struct index_dir *d = *state;
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[96];
+
+	index_close(d->ix);
+	d->ix = NULL;
+	assert_int_equal(meets_damage(d, false, false), 75);
+	assert_true(has_data(d)); /* no lock: not in a store */
+	lock_path(d, path);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+	assert_int_equal(meets_damage(d, false, false), 75);
+	assert_true(has_data(d));
+	close(fd);
+	assert_int_equal(meets_damage(d, false, true), 75);
+	assert_true(has_data(d)); /* a dry run */
+	assert_int_equal(meets_damage(d, false, false), 75);
+	assert_false(has_data(d));
+	index_dir_reopen(d);
+}
+
+static void one_that_was_closed_stays(void **state)
+{
+	struct index_dir *d = *state;
+	int status;
+
+	index_close(d->ix);
+	d->ix = NULL;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct index *ix;
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, STDERR_FILENO);
+		if (index_open(d->index, true, &ix) < 0)
+			_exit(1);
+		index_close(ix);
+		raise(SIGBUS);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 75);
+	assert_true(has_data(d));
+	index_dir_reopen(d);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, index_dir_setup, index_dir_teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_writer_removes_it),
+		T(a_reader_removes_it_when_nobody_writes),
+		T(one_that_was_closed_stays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
