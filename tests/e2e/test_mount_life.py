@@ -208,11 +208,15 @@ def test_third_listing_costs_nothing(make):
             with open(e.path, "rb") as f:
                 f.read()
 
+    def costs():
+        before = sum(d.counters().values())
+        look()
+        return sum(d.counters().values()) - before
+
     look()
     look()
-    before = sum(d.counters().values())
-    look()
-    assert sum(d.counters().values()) - before <= 5
+    # what the deliveries set off (watches, forgets) may still be under way on a busy machine
+    until("a listing that costs nothing", lambda: costs() <= 5)
 
 
 def test_two_daemons_one_store(make):
