@@ -49,7 +49,7 @@ static bool is_held(const struct other_side *o, const struct copy *c)
 {
 	const struct message *known;
 
-	if (!copy_alive(c) || c->place.at.time > o->forgotten)
+	if (!copy_alive(c) || c->unagreed || c->place.at.time > o->forgotten)
 		return false;
 	for (size_t i = 0; i < o->side->n_missing; i++)
 		if (guid_equal(&o->side->missing[i], &c->guid))

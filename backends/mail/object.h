@@ -55,8 +55,10 @@ struct copy {
 	uint64_t size;
 	int64_t received_ns;  /* IMAP INTERNALDATE: mtime of the file */
 	struct digest digest; /* zero = not known yet */
-	bool recent; /* arrived and never seen by a program: its file is in new/.  A hint at
+	bool recent;   /* arrived and never seen by a program: its file is in new/.  A hint at
 				 arrival, not merged. */
+	bool unagreed; /* just found on a side without CAP_STAMPS, which never had it together
+				 with us: new, whatever its stamps say.  Neither kept nor merged. */
 };
 
 struct mailbox {

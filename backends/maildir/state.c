@@ -127,6 +127,7 @@ static void give_copy(struct maildir *m, struct md_file *f, struct copy *c)
 	c->id = f->id;
 	c->place.mailbox = f->box->guid;
 	c->place.at = f->placed_at;
+	c->unagreed = !f->agreed;
 	c->dead = f->dead;
 	c->dead_at = f->dead_at;
 	c->via = f->via;

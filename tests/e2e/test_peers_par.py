@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.replica import Replica
+from support.replica import Replica, body
 
 
 @pytest.fixture
@@ -150,6 +150,33 @@ def test_old_mail_that_comes_back_is_held(a, b, starts):
     assert answer["held_old"] == 0
     assert a.names() == b.names() == ["keep", "new", "wanted"]
     assert not one.sync(two, env=later(402))["full"]
+
+
+def test_new_mail_of_a_maildir_is_no_old_mail(a, tmp_path):
+    """It comes here after A forgot an expunge; what the Maildir had before and A forgot is held."""
+    plain = Replica(tmp_path / "plain", plain=True)
+    for name in ("keep", "gone", "away"):
+        a.deliver(name)
+    a.sync(plain)
+    a.expunge("gone")
+    a.sync(plain)
+    a.must("checkpoint", env=later(401))
+    assert a.status()["tombstones"] == 0
+    plain.deliver("new")
+    assert a.sync(plain, env=later(402))["held_old"] == 0
+    assert len(a.names()) == 3
+    a.expunge("away")
+    a.expunge(*[n for n in a.names() if a.read(n) == body("new")])  # the Maildir had it first
+    a.notice()
+    a.must("checkpoint", env=later(810))
+    assert a.status()["tombstones"] == 0
+    plain.deliver("late")
+    assert a.sync(plain, code=1, env=later(811))["held_old"] == 2
+    assert a.contents() == sorted([body("keep"), body("late")]) and len(plain.names()) == 4
+    other = Replica(tmp_path / "other", plain=True)
+    other.deliver("long ago", body("long ago"))
+    assert a.sync(other, env=later(812))["held_old"] == 0
+    assert body("long ago") in a.contents()
 
 
 @pytest.mark.parametrize("starts", ["a", "b"])

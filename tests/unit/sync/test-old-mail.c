@@ -5,6 +5,7 @@
  */
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
+#include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/old-mail.h"
 #include "sync/session.h"
@@ -269,6 +270,24 @@ static void the_horizon_is_the_other_sides(void **state)
 	assert_int_equal(in.side[0].n_messages, 1);
 }
 
+/* Of a plain Maildir: what it just got is new, however small its stamp is; what was agreed is old. */
+static void news_of_a_side_without_stamps(void **state)
+{
+	const uint64_t forgotten[2] = {0, 100};
+	struct copy c;
+	struct message m;
+	struct merge_input in = one_sided(&c, &m, 1);
+
+	c.unagreed = true;
+	assert_int_equal(old_mail_hold(&in, forgotten), 0);
+	assert_int_equal(in.side[0].n_messages, 1);
+	m.copies = mb_xcalloc(1, sizeof(c));
+	m.copies[0] = c;
+	m.copies[0].unagreed = false;
+	assert_int_equal(old_mail_hold(&in, forgotten), 1);
+	assert_int_equal(in.side[0].n_messages, 0);
+}
+
 /* What the other side lost is no unknown mail: it is sent again. */
 static void a_lost_body_is_not_held(void **state)
 {
@@ -312,6 +331,7 @@ int main(void)
 		cmocka_unit_test(one_that_forgot_its_peer),
 		cmocka_unit_test(strangers_give_all),
 		cmocka_unit_test(the_horizon_is_the_other_sides),
+		cmocka_unit_test(news_of_a_side_without_stamps),
 		cmocka_unit_test(a_lost_body_is_not_held),
 		cmocka_unit_test(equal_content_is_left_to_pairing),
 	};
