@@ -6,6 +6,7 @@
 #include "backends/base/mem.h"
 #include "sync/gather.h"
 #include "sync/merge-private.h"
+#include "sync/scope.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -126,13 +127,19 @@ static uint64_t hold_side(struct merge_side *mine, const struct other_side *o)
 	return held;
 }
 
+/* What would not travel anyway needs nobody's decision. */
+static bool may_get_mail(const struct scope *s, int side)
+{
+	return !s || (s->let[side] & SCOPE_NEW);
+}
+
 uint64_t old_mail_hold(struct merge_input *in, const uint64_t forgotten[2])
 {
 	uint64_t held = 0;
 
 	for (int i = 0; i < 2; i++) {
 		struct other_side o = {.side = &in->side[1 - i], .forgotten = forgotten[1 - i]};
-		if (!o.forgotten)
+		if (!o.forgotten || !may_get_mail(in->scope, 1 - i))
 			continue;
 		o.digests = live_digests(o.side, &o.n_digests);
 		held += hold_side(&in->side[i], &o);

@@ -16,7 +16,7 @@
  * side deleted them.  forgotten[i]: of side i, 0 = it remembers everything.  A copy is held when it
  * lives on one side, has its place since before the other side's `forgotten`, and is not known there;
  * unless it was just found on a side without stamps (copy.unagreed), or the other side has a message that may be the same one (then they are paired).  Pure.
- * Returns how many.
+ * A side that gets no new mail in the scope of the input holds none back.  Returns how many.
  */
 uint64_t old_mail_hold(struct merge_input *in, const uint64_t forgotten[2]);
 

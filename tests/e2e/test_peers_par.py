@@ -145,6 +145,8 @@ def test_old_mail_that_comes_back_is_held(a, b, starts):
         assert "--accept-old" in answer["err"]
         assert a.names() == ["keep", "new"]
         assert b.names() == ["gone", "keep", "new", "wanted"]
+    assert a.sync(b, "-1", env=later(402))["held_old"] == 0  # nothing comes to A by this one
+    assert one.sync(two, code=1, env=later(402))["held_old"] == 2
     b.expunge("gone")
     answer = one.sync(two, "--accept-old", env=later(402))
     assert answer["held_old"] == 0

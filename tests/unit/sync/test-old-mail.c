@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/old-mail.h"
+#include "sync/scope.h"
 #include "sync/session.h"
 #include "tests/support/world.h"
 #include <setjmp.h>
@@ -257,6 +258,32 @@ static struct merge_input one_sided(struct copy *c, struct message *m, uint64_t 
 	return in;
 }
 
+/* The side that forgot gets no mail by this sync: there is nothing to hold. */
+static void what_does_not_travel_is_not_held(void **state)
+{
+	struct away w;
+
+	EACH_START(&w)
+	{
+		struct scope s;
+		const struct session_options one_way = {.scope = &s};
+
+		scope_init(&s);
+		s.let[w.turned ? 0 : 1] = 0; /* nothing goes to B */
+		for (int i = 0; i < 3; i++) {
+			struct session_result r = sync_with(&w, &one_way);
+			assert_int_equal(r.held_old, 0);
+			assert_int_equal(session_exit(0, &r), 0);
+			assert_true(i == 0 || !r.full); /* it is remembered */
+			session_result_release(&r);
+			assert_null(memory_find(w.b, &w.old));
+		}
+		s.let[w.turned ? 0 : 1] = SCOPE_EVERYTHING;
+		assert_int_equal(sync_held(&w, false), 1); /* a wider one finds it still */
+		assert_null(memory_find(w.b, &w.old));
+	}
+}
+
 static void the_horizon_is_the_other_sides(void **state)
 {
 	const uint64_t theirs[2] = {0, 100}, ours[2] = {100, 0};
@@ -330,6 +357,7 @@ int main(void)
 		cmocka_unit_test(nothing_in_common_any_more),
 		cmocka_unit_test(one_that_forgot_its_peer),
 		cmocka_unit_test(strangers_give_all),
+		cmocka_unit_test(what_does_not_travel_is_not_held),
 		cmocka_unit_test(the_horizon_is_the_other_sides),
 		cmocka_unit_test(news_of_a_side_without_stamps),
 		cmocka_unit_test(a_lost_body_is_not_held),
