@@ -124,6 +124,7 @@ struct md_box {
 	bool stuck;	/* its directory cannot be moved or made, for now */
 	bool unmade;	/* its directory is still to be made */
 	bool moved;	/* by the plan that settle.c makes */
+	int renames;	/* of its own directory, in that plan */
 	bool dirty;
 	bool stale_times; /* nor the times: they are written along with something else */
 	bool touched;	  /* changed by us since the last commit */

@@ -27,8 +27,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Aside and home again.  Who would have to be renamed once more goes round in a circle. */
+#define RENAMES_MAX 2
+
 struct step {
-	char *from, *to; /* owned */
+	struct md_box *box; /* whose directory it is */
+	char *from, *to;    /* owned */
 	uint64_t identity;
 };
 
@@ -181,10 +185,19 @@ static void rename_box(struct settling *s, struct md_box *box, const char *to)
 	struct step step = {0};
 	int err = now ? at_identity(s->m->root, now, &step.identity) : -ENOENT;
 
+	if (!err && box->renames >= RENAMES_MAX) {
+		err = MB_E_STALE; /* the next session may find another way */
+		mb_msg(MB_WARNING,
+		       "a folder of the Maildir stays where it is: other folders would have to "
+		       "give way to it without end; move it by hand dir=%s to=%s",
+		       from, to);
+	}
 	if (err) {
 		give_up(s->m, box, err);
 		return;
 	}
+	box->renames++;
+	step.box = box;
 	step.from = mb_xstrdup(from);
 	step.to = mb_xstrdup(to);
 	MB_GROW(s->steps, s->cap, s->n + 1);
@@ -360,7 +373,7 @@ static int make_steps(struct settling *s)
 			       "a folder of the Maildir cannot be renamed: %s; dir=%s to=%s",
 			       mb_err_str(err), step->from, step->to);
 			take_back(s, i);
-			give_up(m, md_box_at(m, step->from), err);
+			give_up(m, step->box, err);
 			return 1;
 		}
 		err = md_dir_renamed(m, step->from, step->to);
@@ -433,8 +446,10 @@ static int settle_once(struct maildir *m, bool force)
 	struct md_box *box, *next;
 	int err;
 
-	HASH_ITER (hh, m->boxes, box, next)
+	HASH_ITER (hh, m->boxes, box, next) {
 		box->moved = false;
+		box->renames = 0;
+	}
 	decide(&s, force);
 	m->unsettled = s.in_the_way && !force;
 	m->astray = m->astray || s.in_the_way;
