@@ -484,10 +484,30 @@ static bool guard_holds(const struct maildir *m, size_t missing, size_t all)
 	return missing >= all && all > GUARD_WHOLE;
 }
 
-static void judge_box(struct maildir *m, struct md_file **files, size_t n)
+/* More than half of all that both sides had, over several mailboxes, counts as the whole: another tree
+ * lies here, a disk is not mounted and somebody delivers to the empty directory.  What came there is
+ * agreed in the next run, and must not let go what is held. */
+static bool most_is_gone(const struct maildir *m, const struct missing *l)
+{
+	struct md_message *msg, *next;
+	size_t all = 0;
+	bool several = false;
+
+	for (size_t i = 1; i < l->n && !several; i++)
+		several = l->files[i]->box != l->files[0]->box;
+	if (m->allow || l->n <= GUARD_WHOLE || !several)
+		return false;
+	HASH_ITER (hh, m->messages, msg, next) {
+		for (const struct md_file *f = msg->files; f; f = f->next)
+			all += f->agreed;
+	}
+	return l->n * 2 > all;
+}
+
+static void judge_box(struct maildir *m, struct md_file **files, size_t n, bool most)
 {
 	struct md_box *box = files[0]->box;
-	bool hold = box->linked || guard_holds(m, n, HASH_CNT(hb, box->files));
+	bool hold = most || box->linked || guard_holds(m, n, HASH_CNT(hb, box->files));
 
 	if (hold && !m->scan_error)
 		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s", n,
@@ -508,12 +528,14 @@ static void judge_box(struct maildir *m, struct md_file **files, size_t n)
 
 static void judge_missing(struct maildir *m, struct missing *l)
 {
+	bool most = most_is_gone(m, l);
+
 	if (l->n)
 		qsort(l->files, l->n, sizeof(*l->files), order_box);
 	for (size_t i = 0, n; i < l->n; i += n) {
 		for (n = 1; i + n < l->n && l->files[i + n]->box == l->files[i]->box; n++)
 			;
-		judge_box(m, l->files + i, n);
+		judge_box(m, l->files + i, n, most);
 	}
 }
 

@@ -92,6 +92,30 @@ def test_the_whole_tree_is_gone(tmp_path, plain):
     assert len(w.b.names("F")) == 20 and w.b.names() == ["in-inbox"]
 
 
+def test_another_maildir_lies_there(tmp_path):
+    """The disk is not mounted, and somebody delivers to the empty place: few in each folder, and all of them."""
+    w = world(tmp_path, "a", 5)
+    for i in range(5):
+        w.a.mkfolder(f"F{i}")
+        w.a.deliver(f"of{i}:2,", folder=f"F{i}", sub="cur")
+        w.a.deliver(f"in{i}:2,", sub="cur")
+    w.sync()
+    aside = tmp_path / "aside"
+    os.rename(w.a.path, aside)
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(w.a.path, sub))
+    w.a.deliver("late")
+    before = {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"}
+    for _ in range(2):
+        assert w.sync(code=1)["held"] == 15
+        assert {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"} == before
+        assert len(w.b.names()) == 6, "what came there goes on"
+    shutil.rmtree(w.a.path)
+    os.rename(aside, w.a.path)
+    w.sync(code=(0, 1, 2))
+    assert {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"} == before
+
+
 @pytest.mark.parametrize("plain", KINDS)
 def test_the_root_is_missing(tmp_path, plain):
     w = world(tmp_path, plain, 20)
