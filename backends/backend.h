@@ -117,6 +117,10 @@ struct backend_ops {
 	int (*watch_fd)(struct backend *b);
 	int (*woken)(struct backend *b);
 	void (*allow_mass_expunge)(struct backend *b, bool allow);
+	/* Before the first call of a session, and (`on` false) after the last: keeps other sessions out
+	 * where two at once would do each other harm.  Taken before any store's writer role.
+	 * MB_E_LOCKED after backend_lock_wait().  NULL: not needed. */
+	int (*hold)(struct backend *b, bool on);
 };
 
 /* Embedded as the first member of each backend. */
@@ -145,6 +149,7 @@ struct backend *backend_trace_to(struct backend *inner, const char *label, FILE 
 /* How long a store is waited for that another process has and takes no changes for (10 s at first); then
  * MB_E_LOCKED. */
 void backend_lock_wait(unsigned seconds);
+int64_t backend_lock_wait_ns(void);
 /* How long those that are opened from now on wait for the process at the other end of a socket, or a
  * line, before they give it up with -ETIMEDOUT (120 s until it is changed). */
 void backend_patience(unsigned seconds);

@@ -131,6 +131,13 @@ static int each_entry(struct backend *b, uint64_t of, int (*fn)(struct peer_entr
 	PASS(each_entry, in, of, fn, arg);
 }
 
+/* Not a call that fails: what a session did not get to hold it does not let go. */
+static int hold(struct backend *b, bool on)
+{
+	struct backend *in = ((struct fault *)b)->inner;
+	return in->ops->hold ? in->ops->hold(in, on) : 0;
+}
+
 static int watch_fd(struct backend *b)
 {
 	PASS(watch_fd, in);
@@ -169,6 +176,7 @@ static const struct backend_ops fault_ops = {
 	.each_peer = each_peer,
 	.each_entry = each_entry,
 	.watch_fd = watch_fd,
+	.hold = hold,
 	.woken = woken,
 	.allow_mass_expunge = allow_mass_expunge,
 };

@@ -33,14 +33,6 @@
 
 #define LOCK_POLL_NS 20000000l
 
-/* For another short-lived writer, as a second sync is. */
-static int64_t lock_wait_ns = 10000000000;
-
-void backend_lock_wait(unsigned seconds)
-{
-	lock_wait_ns = (int64_t)seconds * 1000000000;
-}
-
 /* ---- Roles ------------------------------------------------------------------------------------ */
 
 static void drop_client(struct store_backend *b)
@@ -95,7 +87,7 @@ static void check_client(struct store_backend *b)
 static int take_role(struct store_backend *b)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
-	int64_t until = clock_mono_ns() + lock_wait_ns;
+	int64_t until = clock_mono_ns() + backend_lock_wait_ns();
 	int err;
 
 	check_client(b);
@@ -185,7 +177,7 @@ static bool has_watchful_writer(struct store_backend *b)
 static int open_trial(struct store_backend *b)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
-	int64_t until = clock_mono_ns() + lock_wait_ns;
+	int64_t until = clock_mono_ns() + backend_lock_wait_ns();
 	int err, err2;
 
 	for (;;) {

@@ -126,6 +126,12 @@ static int by_digest(struct backend *b, const struct digest *d,
 	return told(b, "by_digest", "", in->ops->by_digest(in, d, fn, arg));
 }
 
+static int hold(struct backend *b, bool on)
+{
+	struct backend *in = inner_of(b);
+	return in->ops->hold ? told(b, "hold", on ? "on " : "off ", in->ops->hold(in, on)) : 0;
+}
+
 static int body(struct backend *b, const struct guid *guid, uint64_t id)
 {
 	struct backend *in = inner_of(b);
@@ -227,6 +233,7 @@ static const struct backend_ops trace_ops = {
 	.each_peer = each_peer,
 	.each_entry = each_entry,
 	.watch_fd = watch_fd,
+	.hold = hold,
 	.woken = woken,
 	.allow_mass_expunge = allow_mass_expunge,
 };

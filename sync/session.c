@@ -391,11 +391,23 @@ static int run_once(struct session *s)
 	return err;
 }
 
+static int hold_both(struct backend *const b[2], bool on)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && err >= 0; i++) {
+		if (b[i]->ops->hold)
+			err = b[i]->ops->hold(b[i], on);
+	}
+	return err;
+}
+
 int session_run(struct backend *local, struct backend *remote, const struct session_options *opt,
 		struct session_result *ret)
 {
 	int64_t start = clock_mono_ns();
-	int err = MB_E_STALE;
+	struct backend *const both[2] = {local, remote};
+	int held = hold_both(both, true), err = held < 0 ? held : MB_E_STALE;
 	bool full = false;
 
 	memset(ret, 0, sizeof(*ret));
@@ -409,6 +421,7 @@ int session_run(struct backend *local, struct backend *remote, const struct sess
 		full |= s.want_full;
 		session_release(&s);
 	}
+	hold_both(both, false);
 	ret->took_ns = clock_mono_ns() - start;
 	return err < 0 ? err : 0;
 }

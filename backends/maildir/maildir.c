@@ -39,6 +39,7 @@ static void verb_close(struct backend *b)
 		free(m->ops[i].tmp);
 	}
 	md_unload(m);
+	md_let_go(m);
 	if (m->root >= 0)
 		close(m->root);
 	if (m->inotify >= 0)
@@ -61,6 +62,14 @@ static int verb_info(struct backend *b, struct backend_info *ret)
 		.caps = at_folds_case(m->root, "cur") ? CAP_FOLDS : 0,
 		.destination = m->destination,
 	};
+	return 0;
+}
+
+static int verb_hold(struct backend *b, bool on)
+{
+	if (on)
+		return md_hold(maildir_of(b));
+	md_let_go(maildir_of(b));
 	return 0;
 }
 
@@ -257,6 +266,7 @@ static const struct backend_ops MAILDIR_OPS = {
 	.peer = verb_peer,
 	.each_peer = verb_each_peer,
 	.each_entry = verb_each_entry,
+	.hold = verb_hold,
 	.watch_fd = verb_watch_fd,
 	.woken = verb_woken,
 	.allow_mass_expunge = verb_allow_mass_expunge,
@@ -366,7 +376,7 @@ int backend_open_maildir(const char *path, int layout, struct backend *local, st
 	m->destination =
 		mb_xasprintf("maildir:%s%s", path, layout == LAYOUT_FS ? ":LAYOUT=fs" : "");
 	m->local = local;
-	m->root = m->inotify = -1;
+	m->root = m->inotify = m->held_fd = -1;
 	m->token = random_u64();
 	err = md_open_root(m, &empty);
 	if (!err)

@@ -155,6 +155,7 @@ struct maildir {
 	uint64_t local_replica, replica;
 	bool registered;  /* the local side has a sync state with our id */
 	int root;	  /* fd, -1 = not open */
+	int held_fd;	  /* the root again, locked for a session; -1 = not held */
 	struct tree tree; /* owned: nodes of boxes */
 	struct md_box *boxes;
 	struct md_message *messages;
@@ -188,6 +189,10 @@ static inline struct maildir *maildir_of(struct backend *b)
 {
 	return (struct maildir *)b;
 }
+
+/* hold.c: this session is the only one with this Maildir.  0 also where it cannot be told; MB_E_LOCKED. */
+int md_hold(struct maildir *m);
+void md_let_go(struct maildir *m);
 
 /* map.c */
 int md_load(struct maildir *m);
