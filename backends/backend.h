@@ -118,8 +118,9 @@ struct backend_ops {
 	int (*woken)(struct backend *b);
 	void (*allow_mass_expunge)(struct backend *b, bool allow);
 	/* Before the first call of a session, and (`on` false) after the last: keeps other sessions out
-	 * where two at once would do each other harm.  Taken before any store's writer role.
-	 * MB_E_LOCKED after backend_lock_wait().  NULL: not needed. */
+	 * where two at once would do each other harm; taken before any store's writer role.
+	 * MB_E_LOCKED after backend_lock_wait().  A store is not kept; `on` false makes it let go of the
+	 * writer's role, which refresh may have left it with.  NULL: not needed. */
 	int (*hold)(struct backend *b, bool on);
 };
 

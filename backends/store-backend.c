@@ -241,6 +241,11 @@ static int sb_refresh(struct backend *backend, bool full)
 	return err < 0 ? err : (int)(report.held > INT_MAX ? INT_MAX : report.held);
 }
 
+static int sb_hold(struct backend *backend, bool on)
+{
+	return on ? 0 : give_up_role(store_backend_of(backend));
+}
+
 static int sb_digest(struct backend *backend, const struct guid *guid, uint64_t id,
 		     struct digest *ret)
 {
@@ -464,6 +469,7 @@ static const struct backend_ops STORE_OPS = {
 	.peer = sb_peer,
 	.each_peer = sb_each_peer,
 	.each_entry = sb_each_entry,
+	.hold = sb_hold,
 	.watch_fd = sb_watch_fd,
 	.woken = sb_woken,
 	.allow_mass_expunge = sb_allow_mass_expunge,

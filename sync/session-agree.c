@@ -43,6 +43,18 @@ static int tell_apart(struct session *s)
 	return err < 0 ? err : 0;
 }
 
+int session_take_roles(struct session *s)
+{
+	int err = 0;
+
+	for (int k = 0; k < 2 && err >= 0; k++) {
+		int i = session_in_order(s, k);
+		if (session_has_log(s, i))
+			err = s->b[i]->ops->begin(s->b[i], session_news_of(s, 1 - i), false);
+	}
+	return err < 0 ? err : 0;
+}
+
 int session_look(struct session *s)
 {
 	int same = tell_apart(s);
@@ -60,6 +72,14 @@ int session_look(struct session *s)
 			return held;
 		s->ret->held += (uint64_t)held;
 	}
+	/* Who has the later store never waits for the earlier one: see session_take_roles(). */
+	struct backend *later = s->b[session_in_order(s, 1)];
+	int err = later->ops->hold && !s->opt->dry_run && session_has_log(s, 0) &&
+				  session_has_log(s, 1)
+			  ? later->ops->hold(later, false)
+			  : 0;
+	if (err < 0)
+		return err;
 	return ask_both(s); /* one that was copied is another replica by now */
 }
 
@@ -385,8 +405,10 @@ int session_confirm(struct session *s)
 
 int session_remember(struct session *s)
 {
-	int err = put_state(s, 1);
+	int err = session_take_roles(s);
 
+	if (err >= 0)
+		err = put_state(s, 1);
 	if (err >= 0)
 		err = put_state(s, 0);
 	return err < 0 ? err : 0;

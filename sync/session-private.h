@@ -51,6 +51,9 @@ static inline uint64_t session_news_of(const struct session *s, int side)
 }
 
 /* session-agree.c */
+/* Becomes the writer of both stores, in the one order in which any session waits for them: whoever holds
+ * the later one never waits for the earlier one.  Before anything is put. */
+int session_take_roles(struct session *s);
 int session_look(struct session *s);	 /* info and files of both sides */
 int session_agree(struct session *s);	 /* fills since, known, acquainted, full */
 int session_remember(struct session *s); /* `end` is what was agreed */

@@ -119,6 +119,12 @@ static int put_alias(struct session *s, int side, const struct guid *from, const
 
 static int put_news_aliases(struct session *s)
 {
+	int roles = (s->news[0].n_aliases || s->news[1].n_aliases) && !s->opt->dry_run
+			    ? session_take_roles(s)
+			    : 0;
+
+	if (roles < 0)
+		return roles;
 	for (int i = 0; i < 2; i++) {
 		const struct change_set *news = &s->news[i];
 		if (!news->n_aliases || s->opt->dry_run || 1 - i == scope_source(s->opt->scope))
@@ -139,8 +145,10 @@ static int put_news_aliases(struct session *s)
 static int put_found_aliases(struct session *s)
 {
 	const struct gather *g = &s->gather;
-	int changed = 0;
+	int changed = g->n_aliases && !s->opt->dry_run ? session_take_roles(s) : 0;
 
+	if (changed < 0)
+		return changed;
 	for (int to = 0; to < 2 && g->n_aliases && !s->opt->dry_run; to++) {
 		struct backend *b = s->b[to];
 		if (to == scope_source(s->opt->scope))
@@ -248,19 +256,6 @@ static int act_on(struct session *s, const struct apply *a, int side, enum apply
 	return err < 0 ? err : stale;
 }
 
-/* Becomes the writer of both stores before anything is put. */
-static int take_roles(struct session *s)
-{
-	int err = 0;
-
-	for (int k = 0; k < 2 && err >= 0; k++) {
-		int i = session_in_order(s, k);
-		if (session_has_log(s, i) && s->merged.plan[i].n)
-			err = s->b[i]->ops->begin(s->b[i], session_news_of(s, 1 - i), false);
-	}
-	return err;
-}
-
 static int act(struct session *s)
 {
 	struct apply a = {.b = {s->b[0], s->b[1]},
@@ -274,7 +269,7 @@ static int act(struct session *s)
 		apply_show(&a, 0);
 		return 0;
 	}
-	int roles = take_roles(s);
+	int roles = s->merged.plan[0].n || s->merged.plan[1].n ? session_take_roles(s) : 0;
 	if (roles < 0)
 		return roles;
 	for (int side = 1; side >= 0 && apply_has_aliases(&a); side--) {
