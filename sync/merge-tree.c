@@ -128,6 +128,10 @@ static void join_merged(struct mailbox *winner, const struct mailbox *loser)
 	as_winner.merged_into = GUID_ZERO;
 	if (guid_equal(&winner->guid, &GUID_INBOX))
 		as_winner.named_at = as_winner.dead = STAMP_NONE;
+	if (!as_winner.selectable) { /* a mere name that gave way makes no mere name of a mailbox */
+		as_winner.selectable = winner->selectable;
+		as_winner.selectable_at = STAMP_NONE;
+	}
 	mailbox_join(winner, &as_winner);
 }
 

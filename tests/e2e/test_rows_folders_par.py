@@ -8,7 +8,7 @@ import os
 import pytest
 
 from support.matrix import PLAIN, STORES, Rows, play
-from support.replica import body
+from support.replica import World, body
 
 ROWS = Rows()
 row = ROWS.row
@@ -263,3 +263,27 @@ def deleted_against_news(w):
 @pytest.mark.parametrize("case", ROWS.cases())
 def test_row(case, tmp_path, record_property):
     play(case, tmp_path, record_property)
+
+
+@pytest.mark.parametrize("mail", [0, 1])
+@pytest.mark.parametrize("plain", ["", "b"])
+def test_a_folder_takes_the_name_of_a_container(tmp_path, plain, mail):
+    """Archive is only a name above Archive/2024, until Old is renamed to it."""
+    w = World(tmp_path, plain=plain)
+    w.a.mkfolder("Archive/2024")
+    w.a.mkfolder("Old")
+    w.a.deliver("m2", folder="Archive/2024")
+    if mail:
+        w.a.deliver("m1", folder="Old")
+    w.sync()
+    os.rename(w.a.folder("Old"), w.a.folder("Archive"))
+    w.sync()
+    for r in (w.a, w.b):
+        assert r.folders() == ["Archive", "Archive/2024", "INBOX"]
+        assert r.contents("Archive") == [body("m1")] * mail
+        assert r.contents("Archive/2024") == [body("m2")]
+    w.check_idle()
+    w.a.deliver("late", folder="Archive")
+    w.sync()
+    assert body("late") in w.b.contents("Archive")
+    w.check_equal()
