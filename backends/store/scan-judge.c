@@ -294,6 +294,22 @@ static bool guarded(const struct scan *sc, const struct scan_box *b, uint32_t in
 	return inferred > GUARD_WHOLE && inferred >= b->n_live;
 }
 
+/* More than half of all, in several mailboxes: another tree lies here, or a disk is not mounted and
+ * somebody delivers to the empty directory; what comes there must not let go what is held. */
+static bool most_is_gone(const struct scan *sc)
+{
+	uint64_t live = 0, gone = 0;
+	bool several = false;
+
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		live += sc->boxes[i].n_live;
+	for (size_t i = 0; i < sc->n_missing; i++) {
+		gone += !sc->missing[i].found;
+		several |= sc->missing[i].box != sc->missing[0].box;
+	}
+	return several && gone > GUARD_WHOLE && gone * 2 > live && !sc->s->allow_mass_expunge;
+}
+
 static int judge_one(struct scan *sc, struct scan_missing *m, const struct kept *k, bool held)
 {
 	if (!in_deleted(k, &m->e)) {
@@ -316,12 +332,13 @@ static int judge_one(struct scan *sc, struct scan_missing *m, const struct kept 
 }
 
 /* The missing of one mailbox: n of them, from m on. */
-static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m, size_t n)
+static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m, size_t n,
+		     bool most)
 {
 	struct kept k = {0};
 	int err = kept_load(sc, &b->guid, &k);
 	uint32_t inferred = err < 0 ? 0 : inferred_in(m, n, &k);
-	bool held = inferred && sc->s->was_clean && guarded(sc, b, inferred);
+	bool held = inferred && sc->s->was_clean && (most || guarded(sc, b, inferred));
 
 	b->held |= held;
 	for (size_t i = 0; i < n && err >= 0; i++)
@@ -333,12 +350,12 @@ static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m
 
 /* The directory was removed; n of its messages, from m on, are nowhere else. */
 static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan_missing *m,
-			  size_t n)
+			  size_t n, bool most)
 {
 	struct kept k = {0};
 	uint32_t gone = inferred_in(m, n, &k);
 
-	if (gone > GUARD_WHOLE && !sc->s->allow_mass_expunge) {
+	if (gone && (most || gone > GUARD_WHOLE) && !sc->s->allow_mass_expunge) {
 		sc->report->held += gone;
 		b->held = true;
 		return 0;
@@ -352,6 +369,7 @@ static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan
 /* scan_match_box() went by mailbox, so each one's missing stand together. */
 int scan_judge_missing(struct scan *sc)
 {
+	bool most = most_is_gone(sc);
 	size_t i = 0, end;
 	int err = 0;
 
@@ -362,13 +380,13 @@ int scan_judge_missing(struct scan *sc)
 		for (end = i; end < sc->n_missing && sc->missing[end].box == box;)
 			end++;
 		if (b->vanished)
-			err = judge_vanished(sc, b, &sc->missing[i], end - i);
+			err = judge_vanished(sc, b, &sc->missing[i], end - i, most);
 		else
-			err = judge_box(sc, b, &sc->missing[i], end - i);
+			err = judge_box(sc, b, &sc->missing[i], end - i, most);
 		b->vanished = false;
 	}
 	for (i = 0; i < sc->n_boxes && err >= 0; i++)
 		if (sc->boxes[i].vanished) /* it was empty */
-			err = judge_vanished(sc, &sc->boxes[i], NULL, 0);
+			err = judge_vanished(sc, &sc->boxes[i], NULL, 0, most);
 	return err;
 }

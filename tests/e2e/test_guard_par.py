@@ -116,6 +116,28 @@ def test_another_maildir_lies_there(tmp_path):
     assert {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"} == before
 
 
+def test_another_tree_lies_in_the_store(tmp_path):
+    """The same of a store: what was in several folders is gone, and mail comes meanwhile."""
+    w = world(tmp_path, "", 5)
+    for i in range(5):
+        w.a.mkfolder(f"F{i}")
+        w.a.deliver(f"of{i}:2,", folder=f"F{i}", sub="cur")
+        w.a.deliver(f"in{i}:2,", sub="cur")
+    w.sync()
+    aside = tmp_path / "aside"
+    os.rename(w.a.mail, aside)
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(w.a.mail, sub))
+    w.a.deliver("late")
+    before = {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"}
+    for _ in range(2):
+        assert w.sync(code=1)["held"] == 15
+        assert {f: [m[2] for m in mail] for f, mail in w.b.tree().items() if f != "INBOX"} == before
+        assert len(w.b.names()) == 6, "what came there goes on"
+    w.sync("--allow-mass-expunge")
+    assert w.b.contents() == [body("late")]
+
+
 @pytest.mark.parametrize("plain", KINDS)
 def test_the_root_is_missing(tmp_path, plain):
     w = world(tmp_path, plain, 20)
