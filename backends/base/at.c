@@ -384,3 +384,73 @@ int at_remove_tree(int dir, const char *name)
 		return check(name) < 0 ? check(name) : -EINVAL;
 	return remove_entry(dir, name, 0);
 }
+
+/* ---- Directories that are only names ---------------------------------------------------------- */
+
+struct names {
+	int dir;
+	const char *path;   /* of dir */
+	const char *except; /* or NULL */
+	bool remove;
+	int depth;
+};
+
+static int names_beneath(const struct names *above, const char *name, const char *path);
+
+static int names_listed(const char *name, unsigned char d_type, uint64_t ino, void *arg)
+{
+	const struct names *n = arg;
+	MB_AUTO_FREE char *path = mb_xasprintf("%s/%s", n->path, name);
+
+	(void)d_type, (void)ino;
+	if (n->except && strcmp(path, n->except) == 0)
+		return 0;
+	if (strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0)
+		return -ENOTEMPTY;
+	int err = names_beneath(n, name, path);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+static int names_beneath(const struct names *above, const char *name, const char *path)
+{
+	MB_AUTO_CLOSE int fd = open_one(above->dir, name, O_RDONLY | O_DIRECTORY, 0);
+	struct names n = {.dir = fd,
+			  .path = path,
+			  .except = above->except,
+			  .remove = above->remove,
+			  .depth = above->depth + 1};
+	int err, tries = 0;
+
+	if (fd < 0)
+		return fd == -ENOTDIR || fd == -ELOOP ? -ENOTEMPTY : fd;
+	if (n.depth > TREE_DEPTH_MAX)
+		return MB_E_LIMIT;
+	do {
+		err = at_list(fd, names_listed, &n);
+		if (!err && n.remove)
+			err = io_unlinkat(above->dir, name, AT_REMOVEDIR);
+	} while (n.remove && (err == -ENOTEMPTY || err == -EEXIST) && ++tries < TRIES);
+	return err == -EEXIST ? -ENOTEMPTY : err;
+}
+
+static int walk_names(int root, const char *path, const char *except, bool remove)
+{
+	const char *name;
+	MB_AUTO_CLOSE int parent = at_open_parent(root, path, &name);
+	struct names above = {.dir = parent, .except = except, .remove = remove};
+
+	return parent < 0 ? parent : names_beneath(&above, name, path);
+}
+
+int at_is_names(int root, const char *path, const char *except)
+{
+	return walk_names(root, path, except, false);
+}
+
+int at_remove_names(int root, const char *path)
+{
+	int err = walk_names(root, path, NULL, false);
+
+	return err ? err : walk_names(root, path, NULL, true);
+}
