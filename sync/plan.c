@@ -273,12 +273,17 @@ static struct work *copies_to_do(const struct planner *p, size_t *ret_n)
 struct node_order {
 	const struct mailbox *box;
 	size_t depth;
+	/* New on a side that folds case: after those that may have to give up a name that is another
+	 * in the tree and the same there. */
+	bool late;
 };
 
 static int compare_depth(const void *x, const void *y)
 {
 	const struct node_order *a = x, *b = y;
 	int order = compare_u(a->depth, b->depth);
+	if (!order)
+		order = a->late - b->late;
 	return order ? order : guid_compare(&a->box->guid, &b->box->guid);
 }
 
@@ -294,11 +299,16 @@ static size_t depth_of(const struct tree *t, const struct mailbox *box)
 }
 
 /* All mailboxes of the result, parents first. */
-static struct node_order *nodes_in_order(const struct tree *t)
+static struct node_order *nodes_in_order(const struct tree *t, const struct merge_side *have)
 {
 	struct node_order *order = mb_xcalloc(t->n, sizeof(*order));
 	for (size_t i = 0; i < t->n; i++)
-		order[i] = (struct node_order){&t->nodes[i], depth_of(t, &t->nodes[i])};
+		order[i] = (struct node_order){
+			.box = &t->nodes[i],
+			.depth = depth_of(t, &t->nodes[i]),
+			.late = have->case_insensitive &&
+				!tree_find(&have->tree, &t->nodes[i].guid),
+		};
 	if (t->n)
 		qsort(order, t->n, sizeof(*order), compare_depth);
 	return order;
@@ -455,7 +465,7 @@ void plans_make(struct merging *m)
 	for (int side = 0; side < 2; side++) {
 		if (m->target[side].nothing)
 			continue;
-		struct node_order *order = nodes_in_order(m->target[side].tree);
+		struct node_order *order = nodes_in_order(m->target[side].tree, &m->in->side[side]);
 		struct planner p = {
 			.m = m,
 			.side = side,
