@@ -55,15 +55,6 @@ bool at_path_ok(const char *path);
 int at_list(int dir, int (*fn)(const char *name, unsigned char d_type, uint64_t ino, void *arg),
 	    void *arg);
 
-/* Is there nothing at `path` but directories, empty or of directories, that are only names?  -ENOTEMPTY:
- * no, there is a file, or a directory called cur, new or tmp.  The directory `except` (a path as `path`
- * is; or NULL) and what is in it do not count. */
-int at_is_names(int root, const char *path, const char *except);
-
-/* Removes `path` and what is in it when at_is_names() says so; never a file, whoever makes one
- * meanwhile: -ENOTEMPTY then.  Each rmdir is a durable step. */
-int at_remove_names(int root, const char *path);
-
 /* Removes a whole tree beneath dir/name, not following symbolic links.  Counts as durable steps. */
 int at_remove_tree(int dir, const char *name);
 

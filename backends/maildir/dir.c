@@ -92,13 +92,6 @@ static int make_parent(struct maildir *m, const char *dir)
 	return at_mkdirs(m->root, parent, 0700);
 }
 
-static int rename_one(int from_dir, const char *from, int to_dir, const char *to)
-{
-	int err = io_renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
-
-	return err == -EINVAL || err == -ENOSYS ? io_renameat(from_dir, from, to_dir, to) : err;
-}
-
 int md_dir_rename(struct maildir *m, const char *from, const char *to)
 {
 	const char *from_name, *to_name;
@@ -108,9 +101,9 @@ int md_dir_rename(struct maildir *m, const char *from, const char *to)
 
 	if (err || from_dir < 0 || to_dir < 0)
 		return err ? err : from_dir < 0 ? from_dir : to_dir;
-	err = rename_one(from_dir, from_name, to_dir, to_name);
-	if ((err == -EEXIST || err == -ENOTEMPTY) && at_remove_names(m->root, to) == 0)
-		err = rename_one(from_dir, from_name, to_dir, to_name);
+	err = io_renameat2(from_dir, from_name, to_dir, to_name, RENAME_NOREPLACE);
+	if (err == -EINVAL || err == -ENOSYS)
+		err = io_renameat(from_dir, from_name, to_dir, to_name);
 	return err;
 }
 

@@ -42,9 +42,7 @@ struct settling {
 	size_t n, cap;
 	struct md_box *in_the_way; /* of some box, in this round */
 	bool progress;
-	bool makes;   /* there are mailboxes to make */
-	bool waiting; /* for a parent that is no mailbox to leave a name, in this round */
-	bool hasty;   /* it will not */
+	bool makes; /* there are mailboxes to make */
 };
 
 /* ---- Paths ------------------------------------------------------------------------------------ */
@@ -246,34 +244,13 @@ static bool is_awaited(struct maildir *m, const struct md_box *box, const char *
 	return false;
 }
 
-/* Does the directory of this parent take mailboxes along to `to` that belong there?  Not when it is by
- * now that of a mailbox itself. */
-static bool carries(struct maildir *m, const struct md_box *parent, const char *to)
-{
-	struct md_box *box, *next;
-	bool any = false;
-
-	HASH_ITER (hh, m->boxes, box, next) {
-		BUF_AUTO struct buf dir = BUF_INIT;
-		const char *rest = box != parent && !box->gone && !box->structural && box->dir
-					   ? beneath(box->dir, parent->dir)
-					   : NULL;
-
-		if (rest && !*rest)
-			return false;
-		any |= rest && md_wanted_dir(m, box, &dir) == 0 && beneath(buf_cstr(&dir), to);
-	}
-	return any;
-}
-
 /* A parent that is no mailbox needs a place in the map only; in LAYOUT=fs its directory goes along. */
 static void settle_structural(struct settling *s, struct md_box *box, const char *dir)
 {
 	struct maildir *m = s->m;
 
 	m->must_write = s->progress = true;
-	if (box->dir && m->layout == LAYOUT_FS && carries(m, box, dir) && will_exist(s, box->dir) &&
-	    !will_exist(s, dir))
+	if (box->dir && m->layout == LAYOUT_FS && will_exist(s, box->dir) && !will_exist(s, dir))
 		rename_box(s, box, dir);
 	if (!box->stuck && (!box->dir || strcmp(box->dir, dir) != 0)) {
 		set_dir(box, dir);
@@ -290,70 +267,6 @@ static bool waits_for_parent(struct maildir *m, const struct md_box *box, const 
 
 	return m->layout == LAYOUT_FS && slash && parent && parent->dir && !parent->gone &&
 	       (strncmp(parent->dir, dir, n) != 0 || parent->dir[n]);
-}
-
-/* LAYOUT=fs: a parent that is no mailbox is still at `path` and goes elsewhere. */
-static bool is_being_left(struct settling *s, const struct md_box *other, const char *path)
-{
-	BUF_AUTO struct buf dir = BUF_INIT;
-
-	return !s->hasty && other && other->structural && !other->stuck &&
-	       s->m->layout == LAYOUT_FS && will_exist(s, path) &&
-	       md_wanted_dir(s->m, other, &dir) == 0 && strcmp(buf_cstr(&dir), path) != 0;
-}
-
-/* LAYOUT=fs: a mailbox in the directory that box wants to be, which it does not bring along. */
-static struct md_box *find_occupant(struct settling *s, const struct md_box *box, const char *path)
-{
-	struct md_box *other, *next;
-
-	HASH_ITER (hh, s->m->boxes, other, next) {
-		const char *rest = other != box && other->dir && !other->gone && !other->stuck &&
-						   !other->structural
-					   ? beneath(other->dir, path)
-					   : NULL;
-
-		if (rest && *rest && !beneath(other->dir, box->dir))
-			return other;
-	}
-	return NULL;
-}
-
-/* Only names may be in the place where a mailbox goes that is in there itself. */
-static bool is_blocked(struct settling *s, struct md_box *box, const char *path)
-{
-	int err;
-
-	if (s->n || !beneath(box->dir, path))
-		return false;
-	err = at_is_names(s->m->root, path, box->dir);
-	if (!err)
-		return false;
-	mb_msg(MB_WARNING,
-	       "a folder of the Maildir cannot be renamed: there are other files in its new "
-	       "place; dir=%s to=%s",
-	       box->dir, path);
-	give_up(s->m, box, err);
-	return true;
-}
-
-/*
- * LAYOUT=fs: who has to go aside before box can be renamed to `path`: a mailbox in there, or box
- * itself, as no directory can be renamed to one that it is in, nor to one in itself.
- */
-static bool goes_by_way(struct settling *s, struct md_box *box, const char *path)
-{
-	struct md_box *aside;
-
-	if (s->m->layout != LAYOUT_FS)
-		return false;
-	aside = find_occupant(s, box, path);
-	if (!aside && (beneath(path, box->dir) || beneath(box->dir, path)))
-		aside = box;
-	if (aside == box && is_blocked(s, box, path))
-		return true;
-	s->in_the_way = aside ? aside : s->in_the_way;
-	return aside;
 }
 
 static void settle_box(struct settling *s, struct md_box *box)
@@ -383,12 +296,6 @@ static void settle_box(struct settling *s, struct md_box *box)
 			s->in_the_way = other;
 		return;
 	}
-	if (box->dir && is_being_left(s, other, path)) {
-		s->waiting = true;
-		return;
-	}
-	if (box->dir && goes_by_way(s, box, path))
-		return;
 	s->progress = true;
 	if (box->dir)
 		rename_box(s, box, path);
@@ -402,14 +309,12 @@ static void decide(struct settling *s, bool force)
 
 	do {
 		s->in_the_way = NULL;
-		s->progress = s->waiting = false;
+		s->progress = false;
 		HASH_ITER (hh, s->m->boxes, box, next)
 			settle_box(s, box);
 		if (!s->progress && s->in_the_way && force) {
 			move_aside(s, s->in_the_way);
 			s->progress = true;
-		} else if (!s->progress && s->waiting && force && !s->hasty) {
-			s->progress = s->hasty = true;
 		}
 	} while (s->progress);
 }
@@ -546,8 +451,8 @@ static int settle_once(struct maildir *m, bool force)
 		box->renames = 0;
 	}
 	decide(&s, force);
-	m->unsettled = (s.in_the_way || s.waiting) && !force;
-	m->astray = m->astray || s.in_the_way || s.waiting;
+	m->unsettled = s.in_the_way && !force;
+	m->astray = m->astray || s.in_the_way;
 	err = carry_out(&s);
 	settling_release(&s);
 	return err;

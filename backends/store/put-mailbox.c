@@ -5,8 +5,6 @@
  * next single directory operation on the way there, so that the same code serves a direct put (all
  * of them in a row), a put through the mount (each as a system call), and a start after a stop in
  * the middle.  Swaps go by way of ".mbswap-GUID".  The record is appended when no operation is left.
- *
- * long because what is to be done next, doing it and finishing it later have to agree line by line
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
@@ -109,54 +107,15 @@ static bool is_same_dir(struct store *s, const char *a, const char *b)
 	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
 }
 
-static bool is_beneath(const char *path, const char *top)
-{
-	size_t n = strlen(top);
-
-	return strncmp(path, top, n) == 0 && path[n] == '/';
-}
-
-/* fs layout: no directory can be renamed to one that it is in, nor to one in itself; it is taken out of
- * there first.  Not when the place cannot be had then: its mail stays under the old name. */
-static bool goes_by_way(struct mailbox_put *p, const char *dir, const char *wanted)
-{
-	if (p->s->layout != LAYOUT_FS)
-		return false;
-	if (is_beneath(wanted, dir))
-		return true;
-	return is_beneath(dir, wanted) && at_is_names(p->s->mail_fd, wanted, dir) == 0;
-}
-
-/* fs layout: where a mailbox is that is in the directory that `dir` is to be renamed to, and does not come
- * along with it. */
-static bool find_occupant(struct mailbox_put *p, const char *dir, const char *wanted,
-			  struct guid *ret, char **ret_dir)
-{
-	for (size_t i = 0; p->s->layout == LAYOUT_FS && i < p->tree.n; i++) {
-		MB_AUTO_FREE char *there = NULL;
-
-		if (mailbox_dir(p->tx, &p->tree.nodes[i].guid, &there) < 0 ||
-		    !is_beneath(there, wanted) || strcmp(there, dir) == 0 || is_beneath(there, dir))
-			continue;
-		*ret = p->tree.nodes[i].guid;
-		*ret_dir = MB_TAKE(there);
-		return true;
-	}
-	return false;
-}
-
 /* From `dir` of mailbox g to `wanted`, making room first when another mailbox is there. */
 static void rename_op(struct mailbox_put *p, const struct guid *g, const char *dir,
 		      const char *wanted, struct store_step *op)
 {
 	struct guid other;
-	char *there;
 
 	if (index_mailbox_by_dir(p->tx, wanted, &other) == 0)
 		step_set(op, STEP_RENAME, mb_xstrdup(wanted), swap_dir(&other));
-	else if (find_occupant(p, dir, wanted, &other, &there))
-		step_set(op, STEP_RENAME, there, swap_dir(&other));
-	else if (is_same_dir(p->s, dir, wanted) || goes_by_way(p, dir, wanted))
+	else if (is_same_dir(p->s, dir, wanted))
 		step_set(op, STEP_RENAME, mb_xstrdup(dir), swap_dir(g));
 	else
 		step_set(op, STEP_RENAME, mb_xstrdup(dir), mb_xstrdup(wanted));
@@ -339,6 +298,8 @@ static int rename_dir(struct store *s, const char *from, const char *to)
 
 static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 {
+	MB_AUTO_CLOSE int b = -1;
+	const char *to_name;
 	const char *slash = strrchr(to, '/');
 	struct stat st;
 	int err = 0;
@@ -348,10 +309,13 @@ static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 
 		err = mailbox_make_parents(p->s, parent);
 	}
-	/* directories that are only names may be in the way; in a trial also what would have left them */
-	if (err >= 0 && p->s->mode != STORE_TRIAL && at_stat(p->s->mail_fd, to, &st) == 0 &&
-	    S_ISDIR(st.st_mode))
-		err = at_remove_names(p->s->mail_fd, to);
+	if (err >= 0 && at_stat(p->s->mail_fd, to, &st) == 0 && S_ISDIR(st.st_mode)) {
+		/* an empty directory without cur/ may be in the way */
+		b = at_open_parent(p->s->mail_fd, to, &to_name);
+		err = b < 0 ? b : io_unlinkat(b, to_name, AT_REMOVEDIR);
+		if (b >= 0)
+			close(MB_TAKE_FD(b));
+	}
 	if (err < 0)
 		return err == -ENOTEMPTY || err == -EEXIST ? MB_E_STALE : err;
 	err = rename_dir(p->s, from, to);
@@ -626,28 +590,6 @@ static bool name_is_taken(struct store *s, struct index_txn *tx, const struct tr
 
 	return index_mailbox_by_dir(tx, wanted, &other) == 0 &&
 	       mailbox_wanted_dir(s, t, &other, &home) == 0 && strcmp(home, wanted) == 0;
-}
-
-uint64_t store_misplaced(struct store *s)
-{
-	struct tree t = {0};
-	struct index_txn *tx;
-	uint64_t n = 0;
-
-	if (s->renames || index_begin(s->index, false, &tx) < 0)
-		return 0;
-	index_tree(tx, &t);
-	for (size_t i = 0; i < t.n; i++) {
-		MB_AUTO_FREE char *dir = NULL, *wanted = NULL;
-
-		if (mailbox_alive(&t.nodes[i]) && t.nodes[i].selectable &&
-		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) == 0 &&
-		    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && !same_name(s, dir, wanted))
-			n += !name_is_taken(s, tx, &t, wanted);
-	}
-	index_abort(tx);
-	tree_release(&t);
-	return n;
 }
 
 int mailboxes_finish(struct store *s)

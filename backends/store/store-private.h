@@ -293,8 +293,7 @@ int put_mailbox(struct store *s, const struct record *want);
 int put_mailbox_step(struct store *s, const struct record *want, struct store_step *ret);
 /* Does the one directory operation that put_mailbox_step() gave; the rest comes with the next plan. */
 int put_mailbox_op(struct store *s, const struct record *want, const struct store_step *step);
-/* Directories that differ from what the names say are renamed: after an unfinished put.  Those that
- * cannot be are told of (store_misplaced() counts them); an error is one of the index. */
+/* Directories that differ from what the names say are renamed: after an unfinished put. */
 int mailboxes_finish(struct store *s);
 int put_copy_step(struct store *s, const struct record *want, const char *staged,
 		  struct store_step *ret);

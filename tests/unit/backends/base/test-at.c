@@ -287,24 +287,6 @@ static void list_gives_each_name_once(void **state)
 	assert_int_equal(at_list(-1, collect, names), -EBADF);
 }
 
-static void only_names_are_removed(void **state)
-{
-	const struct fixture *f = *state;
-
-	assert_int_equal(at_mkdirs(f->root, "n/a/b", 0700), 0);
-	assert_int_equal(at_mkdirs(f->root, "n/c/box/cur", 0700), 0);
-	assert_int_equal(at_is_names(f->root, "n", NULL), -ENOTEMPTY);
-	assert_int_equal(at_is_names(f->root, "n", "n/c/box"), 0);
-	assert_int_equal(at_is_names(f->root, "n", "n/c/bo"), -ENOTEMPTY);
-	assert_int_equal(at_remove_names(f->root, "n"), -ENOTEMPTY);
-	assert_int_equal(at_is_names(f->root, "n/a/b", NULL), 0); /* nothing was removed */
-	assert_int_equal(at_remove_names(f->root, "n/a"), 0);
-	assert_int_equal(at_is_names(f->root, "n/a", NULL), -ENOENT);
-	assert_int_equal(symlinkat("c", f->root, "n/link"), 0);
-	assert_int_equal(at_remove_names(f->root, "n"), -ENOTEMPTY);
-	assert_int_equal(at_remove_tree(f->root, "n"), 0);
-}
-
 static void a_tree_is_removed_and_links_are_not_followed(void **state)
 {
 	const struct fixture *f = *state;
@@ -399,7 +381,6 @@ int main(int argc, char **argv)
 		TEST(who_writes_is_seen),
 		TEST(mkdirs_makes_what_is_missing),
 		TEST(list_gives_each_name_once),
-		TEST(only_names_are_removed),
 		TEST(a_tree_is_removed_and_links_are_not_followed),
 		TEST(a_removal_that_fails_says_so),
 	};
