@@ -430,6 +430,30 @@ static const char *compare_messages(const struct message *x, const struct messag
 	return NULL;
 }
 
+#define ROUNDS 8
+
+const char *link_sync_all(struct link *links, size_t n, const char *(*check)(void *arg, size_t i),
+			  void *arg)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		size_t items = 0;
+		for (size_t i = 0; i < n; i++) {
+			struct link *l = &links[i];
+			l->cut = 0;
+			l->full = round == ROUNDS - 1;
+			const char *wrong = link_sync(l);
+			if (!wrong)
+				wrong = check(arg, i);
+			if (wrong)
+				return wrong;
+			items += l->n_items[0] + l->n_items[1];
+		}
+		if (!items)
+			return NULL;
+	}
+	return "the replicas never come to rest";
+}
+
 struct comparison {
 	struct backend *with;
 	const struct backend *of;

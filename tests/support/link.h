@@ -36,6 +36,11 @@ struct link {
 /* NULL, or what is wrong: a static sentence. */
 const char *link_sync(struct link *l);
 
+/* Everybody with everybody, the last time in full, until nobody has anything to put; check (which may look
+ * at link i) after each sync.  NULL, or what is wrong. */
+const char *link_sync_all(struct link *links, size_t n, const char *(*check)(void *arg, size_t i),
+			  void *arg);
+
 /* The last sync ended before its plans did. */
 bool link_is_cut(const struct link *l);
 

@@ -11,16 +11,14 @@
  *
  * A history that fails is made as short as it can be, and printed.
  */
-#include "backends/base/clock.h"
 #include "backends/base/mem.h"
+#include "tests/support/history.h"
 #include "tests/support/link.h"
 #include "tests/support/ops.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <cmocka.h>
 
 #define REPLICAS_MAX 3
@@ -72,8 +70,10 @@ static size_t n_links(const struct run *r)
 	return r->h->n_replicas == 2 ? 1 : 3;
 }
 
-static const char *check_sides(struct run *r, const struct link *l)
+static const char *check_sides(void *arg, size_t link)
 {
+	struct run *r = arg;
+	const struct link *l = &r->links[link];
 	const char *wrong = oracle_check_order(&r->oracle, l->b[0]);
 	if (!wrong)
 		wrong = oracle_check_order(&r->oracle, l->b[1]);
@@ -82,12 +82,13 @@ static const char *check_sides(struct run *r, const struct link *l)
 
 static const char *do_sync(struct run *r, const struct op *op)
 {
-	struct link *l = &r->links[op->x % n_links(r)];
+	size_t link = op->x % n_links(r);
+	struct link *l = &r->links[link];
 	l->full = op->y % 8 == 0;
 	l->cut = op->kind == OP_CUT ? 1 + op->z % 12u : 0;
 	const char *wrong = link_sync(l);
 	if (!wrong && !link_is_cut(l))
-		wrong = check_sides(r, l);
+		wrong = check_sides(r, link);
 	if (!wrong && !link_is_cut(l) && r->h->n_replicas == 2)
 		wrong = link_compare(l->b[0], l->b[1]);
 	return wrong;
@@ -95,9 +96,7 @@ static const char *do_sync(struct run *r, const struct op *op)
 
 static void set_clock(struct run *r, size_t who)
 {
-	int64_t at = r->now_ns + r->skew_ns[who];
-	clock_set_offset_ns(0);
-	clock_set_offset_ns(at + 500000 - clock_wall_ns());
+	history_clock(r->now_ns + r->skew_ns[who]);
 }
 
 static void print_subject(const struct run *r, struct backend *b, const struct guid *g)
@@ -156,31 +155,9 @@ static void run_close(struct run *r)
 	oracle_release(&r->oracle);
 }
 
-/* Everybody with everybody, until nobody has anything to put. */
-static const char *sync_all(struct run *r)
-{
-	for (int round = 0; round < 8; round++) {
-		size_t items = 0;
-		for (size_t i = 0; i < n_links(r); i++) {
-			struct link *l = &r->links[i];
-			l->cut = 0;
-			l->full = round == 7;
-			const char *wrong = link_sync(l);
-			if (!wrong)
-				wrong = check_sides(r, l);
-			if (wrong)
-				return wrong;
-			items += l->n_items[0] + l->n_items[1];
-		}
-		if (!items)
-			return NULL;
-	}
-	return "the replicas never come to rest";
-}
-
 static const char *judge(struct run *r)
 {
-	const char *wrong = sync_all(r);
+	const char *wrong = link_sync_all(r->links, n_links(r), check_sides, r);
 	for (size_t i = 1; !wrong && i < r->h->n_replicas; i++)
 		wrong = link_compare(r->b[0], r->b[i]);
 	for (size_t i = 0; !wrong && i < n_links(r); i++) {
@@ -194,8 +171,9 @@ static const char *judge(struct run *r)
 	return wrong;
 }
 
-static const char *run_history(const struct history *h, bool aloud)
+static const char *run_history(const void *history, bool aloud)
 {
+	const struct history *h = history;
 	struct run r;
 	const char *wrong = NULL;
 	run_open(&r, h, aloud);
@@ -209,56 +187,20 @@ static const char *run_history(const struct history *h, bool aloud)
 
 /* ---- many ---- */
 
-static struct history without(const struct history *h, size_t i)
+static void check_seed(uint64_t seed, bool aloud, const void *arg)
 {
-	struct history s = *h;
-	s.n--;
-	memmove(s.ops + i, s.ops + i + 1, (s.n - i) * sizeof(s.ops[0]));
-	return s;
-}
-
-/* Leaves operations out as long as it fails with the same sentence. */
-static void shrink(struct history *h, const char *wrong)
-{
-	bool shorter;
-	do {
-		shorter = false;
-		for (size_t i = h->n; i-- > 0;) {
-			struct history s = without(h, i);
-			const char *now = run_history(&s, false);
-			if (!now || strcmp(now, wrong) != 0)
-				continue;
-			*h = s;
-			shorter = true;
-		}
-	} while (shorter);
-}
-
-static void check_seed(uint64_t seed, size_t n_replicas, bool aloud)
-{
+	const size_t *n_replicas = arg;
 	struct history h;
-	make_history(&h, seed, n_replicas);
-	const char *wrong = run_history(&h, aloud);
-	if (!wrong)
-		return;
-	shrink(&h, wrong);
-	printf("seed %lu, %zu replicas: %s\n", (unsigned long)seed, n_replicas, wrong);
-	run_history(&h, true);
-	fail_msg("seed %lu, %zu replicas: %s", (unsigned long)seed, n_replicas, wrong);
+	const struct history_view v = {&h, h.ops, sizeof(h.ops[0]), &h.n, run_history};
+	char name[80];
+	make_history(&h, seed, *n_replicas);
+	snprintf(name, sizeof(name), "seed %lu, %zu replicas", (unsigned long)seed, *n_replicas);
+	history_check(&v, name, aloud);
 }
 
 static void check_many(size_t n_replicas)
 {
-	const char *one = getenv("MAILBRAID_SEED"), *many = getenv("MAILBRAID_HISTORIES");
-	const char *first = getenv("MAILBRAID_FIRST");
-	if (one) {
-		check_seed(strtoul(one, NULL, 10), n_replicas, true);
-		return;
-	}
-	uint64_t n = many ? strtoul(many, NULL, 10) : HISTORIES;
-	uint64_t start = first ? strtoul(first, NULL, 10) : 1;
-	for (uint64_t seed = start; seed < start + n; seed++)
-		check_seed(seed, n_replicas, false);
+	history_seeds("MAILBRAID_HISTORIES", HISTORIES, check_seed, &n_replicas);
 }
 
 static void two_replicas(void **state)

@@ -17,11 +17,11 @@
  *
  * A history that fails is made as short as it can be, and printed.
  */
-#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/session.h"
+#include "tests/support/history.h"
 #include "tests/support/link.h"
 #include "tests/support/ops.h"
 #include <errno.h>
@@ -229,9 +229,7 @@ static int forget(struct run *r, const struct op *op)
 
 static void set_clock(struct run *r, size_t who)
 {
-	int64_t at = r->now_ns + r->skew_ns[who];
-	clock_set_offset_ns(0);
-	clock_set_offset_ns(at + 500000 - clock_wall_ns());
+	history_clock(r->now_ns + r->skew_ns[who]);
 }
 
 static const char *do_op(struct run *r, const struct op *op)
@@ -393,8 +391,9 @@ static const char *judge(struct run *r)
 	return wrong;
 }
 
-static const char *run_history(const struct history *h, bool aloud)
+static const char *run_history(const void *history, bool aloud)
 {
+	const struct history *h = history;
 	struct run r;
 	const char *wrong = NULL;
 	run_open(&r, h, aloud);
@@ -410,59 +409,21 @@ static const char *run_history(const struct history *h, bool aloud)
 
 /* ---- many ---- */
 
-static struct history without(const struct history *h, size_t i)
-{
-	struct history s = *h;
-	s.n--;
-	memmove(s.ops + i, s.ops + i + 1, (s.n - i) * sizeof(s.ops[0]));
-	return s;
-}
-
-/* Leaves operations out as long as it fails with the same sentence. */
-static void shrink(struct history *h, const char *wrong)
-{
-	bool shorter;
-	do {
-		shorter = false;
-		for (size_t i = h->n; i-- > 0;) {
-			struct history s = without(h, i);
-			const char *now = run_history(&s, false);
-			if (!now || strcmp(now, wrong) != 0)
-				continue;
-			*h = s;
-			shorter = true;
-		}
-	} while (shorter);
-}
-
-static void check_seed(uint64_t seed, bool aloud)
+static void check_seed(uint64_t seed, bool aloud, const void *arg)
 {
 	struct history h;
+	const struct history_view v = {&h, h.ops, sizeof(h.ops[0]), &h.n, run_history};
+	char name[80];
 	make_history(&h, seed);
-	const char *wrong = run_history(&h, aloud);
-	if (!wrong)
-		return;
-	shrink(&h, wrong);
-	printf("seed %lu, %s of %zu: %s\n", (unsigned long)seed, shapes[h.shape], h.n_replicas,
-	       wrong);
-	run_history(&h, true);
-	fail_msg("seed %lu, %s of %zu: %s", (unsigned long)seed, shapes[h.shape], h.n_replicas,
-		 wrong);
+	snprintf(name, sizeof(name), "seed %lu, %s of %zu", (unsigned long)seed, shapes[h.shape],
+		 h.n_replicas);
+	history_check(&v, name, aloud);
 }
 
 static void replicas_come_to_rest_as_one(void **state)
 {
-	const char *one = getenv("MAILBRAID_SEED"), *many = getenv("MAILBRAID_HISTORIES");
-	const char *first = getenv("MAILBRAID_FIRST");
 	mb_msg_set_level(MB_ERROR);
-	if (one) {
-		check_seed(strtoul(one, NULL, 10), true);
-		return;
-	}
-	uint64_t n = many ? strtoul(many, NULL, 10) : HISTORIES;
-	uint64_t start = first ? strtoul(first, NULL, 10) : 1;
-	for (uint64_t seed = start; seed < start + n; seed++)
-		check_seed(seed, false);
+	history_seeds("MAILBRAID_HISTORIES", HISTORIES, check_seed, NULL);
 }
 
 int main(void)

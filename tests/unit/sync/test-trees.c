@@ -24,10 +24,10 @@
  *
  * A history that fails is made as short as it can be, and printed.
  */
-#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "backends/mail/layout.h"
 #include "tests/support/box-facts.h"
+#include "tests/support/history.h"
 #include "tests/support/link.h"
 #include "tests/support/oracle.h"
 #include "tests/support/random.h"
@@ -117,9 +117,7 @@ static size_t n_links(const struct run *r)
 
 static void set_clock(struct run *r, size_t who)
 {
-	int64_t at = r->now_ns + r->skew_ns[who];
-	clock_set_offset_ns(0);
-	clock_set_offset_ns(at + 500000 - clock_wall_ns());
+	history_clock(r->now_ns + r->skew_ns[who]);
 }
 
 /* ---- what users did ---- */
@@ -339,8 +337,9 @@ static const char *check_side(struct run *r, size_t who)
 	return wrong ? wrong : box_check_dirs(r->b[who], r->folds[who]);
 }
 
-static const char *check_link(struct run *r, size_t link)
+static const char *check_link(void *arg, size_t link)
 {
+	struct run *r = arg;
 	const struct link *l = &r->links[link];
 	const char *wrong = check_side(r, pairs[link][0]);
 	if (!wrong)
@@ -422,31 +421,9 @@ static const char *do_op(struct run *r, const struct op *op)
 	return NULL;
 }
 
-/* Everybody with everybody, until nobody has anything to put. */
-static const char *sync_all(struct run *r)
-{
-	for (int round = 0; round < 8; round++) {
-		size_t items = 0;
-		for (size_t i = 0; i < n_links(r); i++) {
-			struct link *l = &r->links[i];
-			l->cut = 0;
-			l->full = round == 7;
-			const char *wrong = link_sync(l);
-			if (!wrong)
-				wrong = check_link(r, i);
-			if (wrong)
-				return wrong;
-			items += l->n_items[0] + l->n_items[1];
-		}
-		if (!items)
-			return NULL;
-	}
-	return "the replicas never come to rest";
-}
-
 static const char *judge(struct run *r)
 {
-	const char *wrong = sync_all(r);
+	const char *wrong = link_sync_all(r->links, n_links(r), check_link, r);
 	r->was_cut = false;
 	for (size_t i = 0; !wrong && i < r->h->n_replicas; i++)
 		wrong = check_side(r, i);
@@ -513,8 +490,9 @@ static void run_close(struct run *r)
 	oracle_release(&r->oracle);
 }
 
-static const char *run_history(const struct history *h, bool aloud)
+static const char *run_history(const void *history, bool aloud)
 {
+	const struct history *h = history;
 	static struct run r;
 	const char *wrong = run_open(&r, h, aloud);
 	for (size_t i = 0; !wrong && i < h->n; i++)
@@ -556,36 +534,15 @@ static void make_history(struct history *h, uint64_t seed, size_t n_replicas)
 		};
 }
 
-/* Leaves operations out as long as it fails with the same sentence. */
-static void shrink(struct history *h, const char *wrong)
+static void check_seed(uint64_t seed, bool aloud, const void *arg)
 {
-	bool shorter;
-	do {
-		shorter = false;
-		for (size_t i = h->n; i-- > 0;) {
-			struct history s = *h;
-			s.n--;
-			memmove(s.ops + i, s.ops + i + 1, (s.n - i) * sizeof(s.ops[0]));
-			const char *now = run_history(&s, false);
-			if (!now || strcmp(now, wrong) != 0)
-				continue;
-			*h = s;
-			shorter = true;
-		}
-	} while (shorter);
-}
-
-static void check_seed(uint64_t seed, size_t n_replicas, bool aloud)
-{
+	const size_t *n_replicas = arg;
 	struct history h;
-	make_history(&h, seed, n_replicas);
-	const char *wrong = run_history(&h, aloud);
-	if (!wrong)
-		return;
-	shrink(&h, wrong);
-	printf("seed %lu, %zu replicas: %s\n", (unsigned long)seed, n_replicas, wrong);
-	run_history(&h, true);
-	fail_msg("seed %lu, %zu replicas: %s", (unsigned long)seed, n_replicas, wrong);
+	const struct history_view v = {&h, h.ops, sizeof(h.ops[0]), &h.n, run_history};
+	char name[80];
+	make_history(&h, seed, *n_replicas);
+	snprintf(name, sizeof(name), "seed %lu, %zu replicas", (unsigned long)seed, *n_replicas);
+	history_check(&v, name, aloud);
 }
 
 /* With three replicas these found: a mere name with mail in it after a cut; a mailbox below one that
@@ -594,18 +551,10 @@ static const uint64_t found_something[] = {1677, 21840, 22337, 25573};
 
 static void check_many(size_t n_replicas)
 {
-	const char *one = getenv("MAILBRAID_SEED"), *many = getenv("MAILBRAID_TREES");
-	const char *first = getenv("MAILBRAID_FIRST");
-	if (one) {
-		check_seed(strtoul(one, NULL, 10), n_replicas, true);
-		return;
-	}
-	for (size_t i = 0; i < sizeof(found_something) / sizeof(*found_something); i++)
-		check_seed(found_something[i], n_replicas, false);
-	uint64_t n = many ? strtoul(many, NULL, 10) : HISTORIES;
-	uint64_t start = first ? strtoul(first, NULL, 10) : 1;
-	for (uint64_t seed = start; seed < start + n; seed++)
-		check_seed(seed, n_replicas, false);
+	size_t n = history_is_one_seed() ? 0 : sizeof(found_something) / sizeof(*found_something);
+	for (size_t i = 0; i < n; i++)
+		check_seed(found_something[i], false, &n_replicas);
+	history_seeds("MAILBRAID_TREES", HISTORIES, check_seed, &n_replicas);
 }
 
 static void two_replicas(void **state)
