@@ -263,18 +263,22 @@ def test_read_only(make):
 # ---- several users -----------------------------------------------------------------------------
 
 
+ROOT = os.geteuid() == 0
+CALLER = (1234, 1235) if ROOT else (os.geteuid(), os.getegid())  # only root can become somebody else
+
+
 def as_user(uid, gid, code, *args):
+    become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"] if ROOT else []
     return subprocess.run(
-        ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", sys.executable, "-c", code, *args],
+        [*become, sys.executable, "-c", code, *args],
         capture_output=True,
         text=True,
         timeout=20,
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_new_files_belong_to_the_caller(make):
-    d = make("allow_other")
+    d = make("allow_other" if ROOT else "")
     os.chmod(d.base, 0o755)
     os.chmod(d.mnt, 0o755)
     shared = d.path("shared")
@@ -282,28 +286,33 @@ def test_new_files_belong_to_the_caller(make):
     os.chmod(shared, 0o777)
     group = d.path("group")
     os.mkdir(group)
-    os.chown(group, 0, 4321)
+    team = 4321 if ROOT else os.getegid()
+    os.chown(group, -1, team)
     os.chmod(group, 0o2777)
     code = (
         "import os,sys\nos.chdir(sys.argv[1])\nopen('f','w').close()\nos.mkdir('d')\n"
         "os.symlink('f','l')\nos.mkfifo('p')\nos.chmod('f',0o640)"
     )
-    assert as_user(1234, 1235, code, shared).returncode == 0
+    assert as_user(*CALLER, code, shared).returncode == 0
     for name in "fdlp":
         st = os.lstat(os.path.join(shared, name))
-        assert (st.st_uid, st.st_gid) == (1234, 1235), name
-    assert as_user(1234, 1235, code, group).returncode == 0
-    assert all(os.lstat(os.path.join(group, n)).st_gid == 4321 for n in "fdlp")
+        assert (st.st_uid, st.st_gid) == CALLER, name
+    assert as_user(*CALLER, code, group).returncode == 0
+    assert all(os.lstat(os.path.join(group, n)).st_gid == team for n in "fdlp")
     assert os.stat(os.path.join(group, "d")).st_mode & stat.S_ISGID
-    refused = as_user(1236, 1236, "import sys; open(sys.argv[1])", os.path.join(shared, "f"))
-    assert "PermissionError" in refused.stderr
+    if ROOT:
+        refused = as_user(1236, 1236, "import sys; open(sys.argv[1])", os.path.join(shared, "f"))
+        assert "PermissionError" in refused.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_without_allow_other_the_mount_is_private(make):
     d = make()
-    seen = as_user(1234, 1235, "import os,sys; os.listdir(sys.argv[1])", d.mnt)
-    assert "PermissionError" in seen.stderr
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        options = [line.split()[-1].split(",") for line in f if line.split()[4] == d.mnt]
+    assert len(options) == 1 and "allow_other" not in options[0] and f"user_id={os.geteuid()}" in options[0]
+    if ROOT:
+        seen = as_user(1234, 1235, "import os,sys; os.listdir(sys.argv[1])", d.mnt)
+        assert "PermissionError" in seen.stderr
 
 
 # ---- behind our back ---------------------------------------------------------------------------
