@@ -221,7 +221,8 @@ char *cli_summary(const struct session_result *r)
 	add_counts(&out, "got", &r->to[0]);
 	if (!out.len)
 		buf_printf(&out, "%s",
-			   r->errors || r->held || r->held_old ? "nothing done" : "in step");
+			   r->errors || r->held || r->held_old || r->unmatched.n ? "nothing done"
+										 : "in step");
 	if (r->errors)
 		buf_printf(&out, "; %" PRIu64 " not done: %s", r->errors,
 			   mb_err_str(r->first_error));
@@ -232,6 +233,9 @@ char *cli_summary(const struct session_result *r)
 	if (r->conflicts)
 		buf_printf(&out, "; %" PRIu64 " %s, see mailbraid conflicts", r->conflicts,
 			   r->conflicts == 1 ? "conflict" : "conflicts");
+	if (r->unmatched.n)
+		buf_printf(&out, "; %zu of the mailboxes %s not there", r->unmatched.n,
+			   r->unmatched.n == 1 ? "is" : "are");
 	if (r->again)
 		buf_printf(&out, "; changed meanwhile, run again");
 	buf_printf(&out, " (%.2f s)", (double)r->took_ns / 1e9);

@@ -17,19 +17,20 @@ void scope_init(struct scope *s)
 	*s = (struct scope){.let = {SCOPE_EVERYTHING, SCOPE_EVERYTHING}};
 }
 
-static void list_release(struct scope_list *l)
+void scope_list_release(struct scope_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
 		free(l->items[i]);
 	free(l->items);
+	*l = (struct scope_list){0};
 }
 
 void scope_release(struct scope *s)
 {
-	list_release(&s->names);
-	list_release(&s->guids);
-	list_release(&s->prefixes);
-	list_release(&s->excludes);
+	scope_list_release(&s->names);
+	scope_list_release(&s->guids);
+	scope_list_release(&s->prefixes);
+	scope_list_release(&s->excludes);
 	free(s->flag);
 	memset(s, 0, sizeof(*s));
 }

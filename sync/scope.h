@@ -51,6 +51,7 @@ struct scope {
 
 void scope_init(struct scope *s); /* the default scope */
 void scope_release(struct scope *s);
+void scope_list_release(struct scope_list *l); /* all zeros again */
 
 /* ---- words of the command line; false: not understood, nothing was changed ---- */
 /* "new,flags,moves,expunges,folders", "all", "none". */

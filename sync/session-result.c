@@ -87,6 +87,9 @@ void session_result_follow(struct session_result *first, struct session_result *
 	next->full |= first->full;
 	next->state_refused |= first->state_refused;
 	next->took_ns += first->took_ns;
+	scope_list_release(&next->unmatched); /* what this session deleted had a mailbox */
+	next->unmatched = first->unmatched;
+	first->unmatched = (struct scope_list){0};
 	session_result_release(first);
 	*first = *next;
 }
@@ -97,6 +100,7 @@ void session_result_release(struct session_result *r)
 		free(r->notices[i].text);
 	free(r->notices);
 	free(r->state);
+	scope_list_release(&r->unmatched);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -115,5 +119,5 @@ int session_exit(int err, const struct session_result *r)
 		return 1; /* also when something else only has to be tried again */
 	if (r->errors)
 		return mb_err_retry(r->first_error) == MB_RETRY_NEVER ? 1 : 2;
-	return r->again ? 2 : 0;
+	return r->again || r->unmatched.n ? 2 : 0;
 }

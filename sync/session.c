@@ -12,6 +12,7 @@
 #include "backends/base/msg.h"
 #include "sync/apply.h"
 #include "sync/conflicts.h"
+#include "sync/scope-unmatched.h"
 #include "sync/session-private.h"
 
 #include <errno.h>
@@ -367,11 +368,31 @@ static int finish(struct session *s, bool changed_before)
 	return err;
 }
 
-static int run_once(struct session *s)
+/* What was asked for by name, and is not there. */
+static int look_for_names(struct session *s)
+{
+	const struct scope *scope = s->opt->scope;
+	struct tree trees[2] = {{0}};
+	int err = 0;
+
+	if (!scope || (!scope->names.n && !scope->guids.n))
+		return 0;
+	for (int i = 0; i < 2 && err >= 0; i++)
+		err = s->b[i]->ops->tree(s->b[i], &trees[i]);
+	if (err >= 0)
+		scope_unmatched(scope, trees, &s->ret->unmatched);
+	for (int i = 0; i < 2; i++)
+		tree_release(&trees[i]);
+	return err;
+}
+
+static int run_once(struct session *s, bool first)
 {
 	bool changed_before = s->ret->changed;
 	int err = session_look(s);
 
+	if (err >= 0 && first)
+		err = look_for_names(s);
 	if (err >= 0)
 		err = session_agree(s);
 	s->selected_before = s->selected;
@@ -412,7 +433,7 @@ int session_run(struct backend *local, struct backend *remote, const struct sess
 			s.scope[i] = scope_hash(opt->scope, i);
 		ret->errors = 0; /* what was not put is in the next try's plan again */
 		ret->first_error = 0;
-		err = run_once(&s);
+		err = run_once(&s, try == 0);
 		full |= s.want_full;
 		session_release(&s);
 	}

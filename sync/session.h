@@ -70,11 +70,13 @@ struct session_result {
 	uint64_t
 		held_old; /* messages that old-mail.h holds; nothing is remembered while there are */
 	uint64_t left_out
-		[2];  /* messages that were new and did not travel: too large, not in the range
+		[2]; /* messages that were new and did not travel: too large, not in the range
 				 of dates or without the flag */
-	bool full;    /* everything was compared */
-	bool again;   /* a side changed meanwhile: there is news already */
-	bool changed; /* something was changed on either side */
+	struct scope_list
+		unmatched;  /* owned: scope_unmatched() of both sides, before anything was put */
+	bool full;	    /* everything was compared */
+	bool again;	    /* a side changed meanwhile: there is news already */
+	bool changed;	    /* something was changed on either side */
 	bool state_refused; /* options.state was of no use */
 	char *state;	    /* owned; see want_state */
 	int64_t took_ns;

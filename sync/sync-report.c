@@ -68,7 +68,7 @@ void sync_report_notices(const struct session_result *r)
 		mb_msg(MB_NOTICE, "%zu messages: %s", paired, pair->text);
 }
 
-static void tell_notices(const struct session_result *r)
+static void tell_notices(const struct sync_options *o, const struct session_result *r)
 {
 	sync_report_notices(r);
 	if (r->held)
@@ -83,6 +83,13 @@ static void tell_notices(const struct session_result *r)
 		       "them, and may have expunged them so long ago that it forgot; delete what "
 		       "should be gone, then say sync --accept-old",
 		       (unsigned long long)r->held_old);
+	for (size_t i = 0; i < r->unmatched.n; i++)
+		mb_msg(MB_WARNING, "neither side has a mailbox %s %s, so nothing was done for it",
+		       o->scope.guids.n ? "with the GUID" : "called", r->unmatched.items[i]);
+	if (r->unmatched.n)
+		fprintf(stderr,
+			"  do:  look how the folder is called now: levels are parted by /, and "
+			"-n NAME takes all below it\n");
 	if (r->left_out[0])
 		mb_msg(MB_NOTICE, "%llu messages did not travel: they are larger than -I allows",
 		       (unsigned long long)r->left_out[0]);
@@ -92,13 +99,15 @@ static void tell_json(struct sync_report *rep, const char *name, int code, uint6
 		      const struct session_result *r)
 {
 	bool dry = rep->o->session.dry_run;
-	json_t *notices = json_array();
+	json_t *notices = json_array(), *unmatched = json_array();
 
+	for (size_t i = 0; i < r->unmatched.n; i++)
+		json_array_append_new(unmatched, json_string(r->unmatched.items[i]));
 	for (size_t i = 0; i < r->n_notices; i++)
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(
 		"{s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:s?, "
-		"s:b, s:I, s:I, s:o*}",
+		"s:b, s:I, s:I, s:o, s:o*}",
 		"v", CLI_JSON_VERSION, "peer", name, "exit", code, "full", r->full, "sent",
 		cli_counts_json(&r->to[1]), "got", cli_counts_json(&r->to[0]), "errors",
 		(json_int_t)r->errors, "held", (json_int_t)r->held, "held_old",
@@ -106,7 +115,8 @@ static void tell_json(struct sync_report *rep, const char *name, int code, uint6
 		(json_int_t)r->left_out[1], "missing", (json_int_t)missing, "again", r->again,
 		"seconds", (double)r->took_ns / 1e9, "notices", notices, "state", r->state,
 		"dry_run", dry, "matched", (json_int_t)r->matched, "conflicts",
-		(json_int_t)r->conflicts, "diff", dry ? sync_diff_json(&rep->diff) : NULL));
+		(json_int_t)r->conflicts, "unmatched", unmatched, "diff",
+		dry ? sync_diff_json(&rep->diff) : NULL));
 }
 
 /* Data goes to stdout; with -s that is the state, and nothing else. */
@@ -132,7 +142,7 @@ void sync_report(struct sync_report *rep, const char *name, int code, uint64_t m
 	bool nothing = !session_counts_any(&r->to[0]) && !session_counts_any(&r->to[1]);
 
 	progress_close(&rep->progress); /* what follows may go to the same terminal */
-	tell_notices(r);
+	tell_notices(o, r);
 	if (o->json) {
 		tell_json(rep, name, code, missing, r);
 		return;

@@ -216,6 +216,29 @@ def test_mailboxes_by_name_use_prefix_and_guid(a, store):
     same(a, store)
 
 
+@pytest.mark.parametrize("verb", ["sync", "backup"])
+def test_a_name_that_nobody_has_is_told(a, b, verb):
+    """Mistyped, or renamed since the nightly line was written."""
+    a.mkfolder("Archive")
+    a.mkfolder("Gone/2024")
+    a.deliver("m", body("m"), folder="Archive")
+    answer = run_verb(verb, a, b, "-m", "Archive", "-m", "Archiv", code=2)
+    assert answer["unmatched"] == ["Archiv"] and answer["exit"] == 2
+    assert "neither side has a mailbox called Archiv," in answer["err"] and "do:" in answer["err"]
+    assert texts(b, "Archive") == ["m"]  # everything else is done
+    result = a.command(verb, "-m", "Gone", b.destination)  # a name of a level alone holds no mail
+    assert result.code == 2 and "1 of the mailboxes is not there" in result.out, result
+    result = a.command(verb, "--dry-run", "-g", "0123456789abcdef" * 2, b.destination)
+    assert result.code == 2 and "with the GUID 0123456789abcdef" in result.err, result
+    answer = run_verb(verb, a, b, "-m", "Archive", "-m", "\\Sent")
+    assert answer["unmatched"] == []
+    if not b.plain:
+        a.rmfolder("Archive")  # it is there at the other side, and goes by this
+        assert run_verb(verb, a, b, "-m", "Archive", "--allow-mass-expunge")["unmatched"] == []
+        assert "Archive" not in b.folders()
+        assert run_verb(verb, a, b, "-m", "Archive", code=2)["unmatched"] == ["Archive"]
+
+
 def test_folders_only(a, store):
     a.mkfolder("Work")
     a.deliver("w", body("w"), folder="Work")
