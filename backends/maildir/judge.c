@@ -273,6 +273,7 @@ static void found_again(struct maildir *m, struct md_file *f, struct md_file *he
 
 	f->missing = false;
 	f->seen = true;
+	md_let_off(m, f);
 	f->ino = here->ino;
 	f->mtime_ns = here->mtime_ns;
 	md_set_name(f, here->name, here->in_new);
@@ -475,60 +476,35 @@ static int order_box(const void *a, const void *b)
 	return guid_compare(&x->box->guid, &y->box->guid);
 }
 
-static bool guard_holds(const struct maildir *m, size_t missing, size_t all)
-{
-	if (m->allow)
-		return false;
-	if (missing > GUARD_COUNT && missing * 100 > all * GUARD_PERCENT)
-		return true;
-	return missing >= all && all > GUARD_WHOLE;
-}
-
-/* More than half of all that both sides had, over several mailboxes, counts as the whole: another tree
- * lies here, a disk is not mounted and somebody delivers to the empty directory.  What came there is
- * agreed in the next run, and must not let go what is held. */
-static bool most_is_gone(const struct maildir *m, const struct missing *l)
-{
-	struct md_message *msg, *next;
-	size_t all = 0;
-	bool several = false;
-
-	for (size_t i = 1; i < l->n && !several; i++)
-		several = l->files[i]->box != l->files[0]->box;
-	if (m->allow || l->n <= GUARD_WHOLE || !several)
-		return false;
-	HASH_ITER (hh, m->messages, msg, next) {
-		for (const struct md_file *f = msg->files; f; f = f->next)
-			all += f->agreed;
-	}
-	return l->n * 2 > all;
-}
-
 static void judge_box(struct maildir *m, struct md_file **files, size_t n, bool most)
 {
 	struct md_box *box = files[0]->box;
-	bool hold = most || box->linked || guard_holds(m, n, HASH_CNT(hb, box->files));
+	bool hold = md_guard_holds(m, files, n, most);
+	size_t held = 0;
 
-	if (hold && !m->scan_error)
-		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s", n,
-		       box->dir);
 	for (size_t i = 0; i < n; i++) {
 		struct message msg = {0};
 
-		files[i]->held = hold || m->scan_error;
-		if (!files[i]->held)
+		if (m->scan_error) {
+			files[i]->held = true;
+		} else if (hold || (files[i]->kept_back && !m->allow)) {
+			md_hold_back(m, files[i]);
+			held++;
+		} else {
 			tell_dead(m, files[i], local_copy(m, files[i], &msg));
+		}
 		message_release(&msg);
 	}
-	if (hold && !m->scan_error)
-		m->held += n;
+	if (held)
+		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s",
+		       held, box->dir);
 	find_again(box);
 	box->held = box->gone && (hold || m->scan_error);
 }
 
 static void judge_missing(struct maildir *m, struct missing *l)
 {
-	bool most = most_is_gone(m, l);
+	bool most = md_most_is_gone(m, l->files, l->n);
 
 	if (l->n)
 		qsort(l->files, l->n, sizeof(*l->files), order_box);

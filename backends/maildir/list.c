@@ -82,6 +82,15 @@ void md_set_now(struct md_file *f)
 	}
 }
 
+/* It is back. */
+void md_let_off(struct maildir *m, struct md_file *f)
+{
+	if (!f->kept_back)
+		return;
+	f->kept_back = false;
+	f->dirty = m->must_write = true;
+}
+
 static bool same_letters(const struct letters *a, const struct letters *b)
 {
 	return a->flags == b->flags && a->keywords == b->keywords;
@@ -97,6 +106,7 @@ static void see(struct listing *l, struct md_file *f, struct listed *here)
 	if (l->names_only)
 		return;
 	f->seen = true;
+	md_let_off(l->m, f);
 	md_set_now(f);
 	f->check = f->ino != here->ino; /* zero: it was not what the map said */
 	if (!md_is_news(f))
@@ -292,12 +302,13 @@ static void forget_young(int64_t t[4])
 		memset(t, 0, 4 * sizeof(*t));
 }
 
+/* Or one that is held back, and may be back. */
 static bool has_intent(const struct md_box *box)
 {
 	const struct md_file *f;
 
 	for (f = box->files; f; f = f->hb.next)
-		if (f->out || !f->agreed || !same_letters(&f->before, &f->now))
+		if (f->out || f->kept_back || !f->agreed || !same_letters(&f->before, &f->now))
 			return true;
 	return false;
 }

@@ -12,11 +12,11 @@
  *               stamp that it got are in the entry, so that telling it again tells the same
  *
  * Fields of peer_entry beyond record.h, for a message: mtimes[0] is the file's mtime, mtimes[1] the
- * kind and, for an intent, flags and letters before it (KIND_*), mtimes[2..3] the stamp of an intent
+ * kind (KIND_*) and, for an intent, flags and letters before it, mtimes[2..3] the stamp of an intent
  * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
  *
  * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, list.c at
- * their files; judge.c tells moves, arrivals and absence apart; confirm.c asks what the local side has
+ * their files; judge.c tells moves, arrivals and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
  * of it; state.c answers with states; put.c and ops.c change messages; box.c takes mailboxes that are put,
  * settle.c plans and makes their directories (dir.c), intent.c remembers that plan.
  * One thread.
@@ -35,6 +35,7 @@
 #define KIND_SHIFT 40
 #define KIND_IN 1    /* intent in, else out */
 #define KIND_FRESH 2 /* there was nothing agreed in this place before */
+#define KIND_HELD 4  /* the guard holds its absence back; of an agreed entry too */
 
 /* Birth of what the map never had: before everything, so that of two that turn out to be one message
  * the local one keeps its place and its UID. */
@@ -81,6 +82,7 @@ struct md_file {
 	bool seen;		    /* its file was found in this refresh */
 	bool missing;		    /* it was looked for and not found */
 	bool held;		    /* missing, but the guard keeps the news back */
+	bool kept_back;		    /* and has before, so the map says: until it is seen again */
 	bool check;		    /* another file has its name now: is the content the same? */
 	bool taken;		    /* by a name of the listing under way */
 	bool damaged;		    /* cut short: left alone */
@@ -225,6 +227,7 @@ void md_entry_gone(struct maildir *m, const struct guid *mailbox, const struct g
 char *md_key(const char *name);
 struct stamp md_now(struct maildir *m);
 bool md_is_news(const struct md_file *f);
+bool md_differs(const struct md_file *f); /* from what is agreed, were it there */
 
 /* confirm.c: is what we told of it known to the local side by now?  Then it is agreed. */
 int md_confirm(struct maildir *m, struct md_file *f);
@@ -240,9 +243,16 @@ int md_digest_file(struct maildir *m, struct md_file *f, struct digest *ret);
 char *md_file_path(struct maildir *m, struct md_file *f, int *err);		/* owned */
 char *md_sub_path(const struct md_box *box, const char *sub, const char *name); /* owned */
 void md_set_name(struct md_file *f, const char *name, bool in_new);
+void md_let_off(struct maildir *m, struct md_file *f); /* a file that was held is seen again */
 
 /* judge.c */
 int md_judge(struct maildir *m);
+/* guard.c: the n files of one box are missing; `most`: of the whole tree. Holds it back those of them that
+ * it did not hold before? */
+bool md_guard_holds(const struct maildir *m, struct md_file *const *files, size_t n, bool most);
+bool md_most_is_gone(const struct maildir *m, struct md_file *const *files, size_t n);
+void md_hold_back(struct maildir *m, struct md_file *f);
+void md_guard_root(struct maildir *m); /* the root is empty: holds all */
 
 /* state.c */
 int md_tree(struct backend *b, struct tree *ret);

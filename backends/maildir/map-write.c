@@ -101,25 +101,36 @@ static void as_intent(struct peer_entry *e, uint64_t kind, const struct letters 
 	e->mtimes[1] = (int64_t)(kind << KIND_SHIFT | letters_pack(before));
 }
 
+/* What is held comes back, if it does, to what it was. */
+static bool is_intent(const struct md_file *f)
+{
+	return f->kept_back ? f->out || md_differs(f) : !f->missing && md_is_news(f);
+}
+
 static int put_file(struct maildir *m, struct md_file *f)
 {
 	bool moved = !guid_equal(&f->agreed_box, &f->box->guid);
 	struct peer_entry e;
 
 	fill_entry(f, &e);
-	if (md_is_news(f) && !f->missing) {
-		as_intent(&e, KIND_IN | (!f->agreed || moved ? KIND_FRESH : 0), &f->before);
-		e.mtimes[2] = (int64_t)f->changed_at.time;
-		e.mtimes[3] = (int64_t)f->changed_at.replica;
+	if (is_intent(f)) {
+		as_intent(&e, (f->out ? 0 : KIND_IN) | (!f->agreed || moved ? KIND_FRESH : 0),
+			  &f->before);
+		if (!f->out) {
+			e.mtimes[2] = (int64_t)f->changed_at.time;
+			e.mtimes[3] = (int64_t)f->changed_at.replica;
+		}
 	}
+	if (f->kept_back)
+		e.mtimes[1] |= (int64_t)KIND_HELD << KIND_SHIFT;
 	return md_batch_entry(m, &e);
 }
 
-/* A missing one is left as it was, to be judged again; but for one whose name another file has: the
- * next run would take that file for it. */
+/* A missing one is left as it was, to be judged again; but for one that is held, and one whose name
+ * another file has: the next run would take that file for it. */
 static bool to_be_written(const struct md_file *f)
 {
-	return f->dirty && !f->queued && (!f->missing || strchr(f->key, '/'));
+	return f->dirty && !f->queued && (!f->missing || f->kept_back || strchr(f->key, '/'));
 }
 
 static int put_dirty_files(struct maildir *m)

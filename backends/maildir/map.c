@@ -227,12 +227,15 @@ void md_file_rekey(struct maildir *m, struct md_file *f, const struct guid *g, u
 	f->dirty = true;
 }
 
-bool md_is_news(const struct md_file *f)
+bool md_differs(const struct md_file *f)
 {
-	if (f->missing)
-		return !f->held && !stamp_is_none(&f->dead);
 	return !f->agreed || f->before.flags != f->now.flags ||
 	       f->before.keywords != f->now.keywords || !guid_equal(&f->agreed_box, &f->box->guid);
+}
+
+bool md_is_news(const struct md_file *f)
+{
+	return f->missing ? !f->held && !stamp_is_none(&f->dead) : md_differs(f);
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
@@ -320,6 +323,7 @@ static void load_file(struct maildir *m, struct peer_entry *e)
 	f->size = e->size;
 	f->mtime_ns = e->mtimes[0];
 	f->digest = e->digest;
+	f->kept_back = (unsigned)((uint64_t)e->mtimes[1] >> KIND_SHIFT) & KIND_HELD;
 	if (e->state == PEER_ENTRY_INTENT)
 		load_intent(f, e);
 	if (!old || !load_second(m, f, old))

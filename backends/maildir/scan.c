@@ -449,20 +449,6 @@ int md_open_root(struct maildir *m, bool *ret_empty)
 	return *ret_empty ? 0 : MB_E_NOT_MAILDIR;
 }
 
-static void guard_root(struct maildir *m)
-{
-	struct md_message *msg, *next;
-
-	HASH_ITER (hh, m->messages, msg, next) {
-		for (struct md_file *f = msg->files; f; f = f->next)
-			m->held++;
-	}
-	mb_msg(MB_NOTICE,
-	       "the Maildir is empty where it was not: nothing is expunged, nothing is put; "
-	       "path=%s",
-	       m->path);
-}
-
 static int name_from_map(struct maildir *m)
 {
 	struct naming names = {.m = m};
@@ -494,8 +480,9 @@ int md_scan(struct maildir *m, bool full)
 	if (err)
 		return err;
 	if (m->guarded) {
-		guard_root(m);
-		return name_from_map(m);
+		md_guard_root(m);
+		err = name_from_map(m);
+		return err || !m->must_write || io_is_read_only() ? err : md_write(m);
 	}
 	if (empty && !io_is_read_only())
 		err = md_box_make(m, "");

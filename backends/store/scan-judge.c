@@ -273,40 +273,56 @@ bool scan_was_replaced(struct scan *sc, const struct entry *e)
 }
 
 /* How many expunges of a mailbox would be inferred from absence alone? */
-static uint32_t inferred_in(const struct scan_missing *m, size_t n, const struct kept *k)
-{
-	uint32_t inferred = 0;
+struct inferred {
+	uint32_t fresh, held; /* now, and those that were held before */
+};
 
-	for (size_t i = 0; i < n; i++)
-		if (!m[i].found && !in_deleted(k, &m[i].e))
-			inferred++;
-	return inferred;
+static struct inferred inferred_in(const struct scan_missing *m, size_t n, const struct kept *k)
+{
+	struct inferred ret = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		if (m[i].found || in_deleted(k, &m[i].e))
+			continue;
+		ret.held += m[i].was_held;
+		ret.fresh += !m[i].was_held;
+	}
+	return ret;
 }
 
-/* Rule 9. */
-static bool guarded(const struct scan *sc, const struct scan_box *b, uint32_t inferred)
+/* Rule 9, for what is missing since the last scan; what was held before is no part of the mailbox. */
+static bool guarded(const struct scan *sc, const struct scan_box *b, const struct inferred *x)
 {
+	uint64_t live = b->n_live > x->held ? b->n_live - x->held : 0;
+
 	if (sc->s->allow_mass_expunge)
 		return false;
-	if (inferred > GUARD_COUNT &&
-	    (uint64_t)inferred * 100 > (uint64_t)b->n_live * GUARD_PERCENT)
+	if (x->fresh > GUARD_COUNT && (uint64_t)x->fresh * 100 > live * GUARD_PERCENT)
 		return true;
-	return inferred > GUARD_WHOLE && inferred >= b->n_live;
+	return x->fresh > GUARD_WHOLE && x->fresh >= live;
 }
 
 /* More than half of all, in several mailboxes: another tree lies here, or a disk is not mounted and
  * somebody delivers to the empty directory; what comes there must not let go what is held. */
 static bool most_is_gone(const struct scan *sc)
 {
-	uint64_t live = 0, gone = 0;
+	const struct scan_missing *first = NULL;
+	uint64_t live = 0, gone = 0, held = 0;
 	bool several = false;
 
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		live += sc->boxes[i].n_live;
 	for (size_t i = 0; i < sc->n_missing; i++) {
-		gone += !sc->missing[i].found;
-		several |= sc->missing[i].box != sc->missing[0].box;
+		const struct scan_missing *m = &sc->missing[i];
+
+		held += m->was_held;
+		if (m->was_held)
+			continue;
+		first = first ? first : m;
+		gone += !m->found;
+		several |= m->box != first->box;
 	}
+	live -= held < live ? held : live;
 	return several && gone > GUARD_WHOLE && gone * 2 > live && !sc->s->allow_mass_expunge;
 }
 
@@ -317,7 +333,8 @@ static int judge_one(struct scan *sc, struct scan_missing *m, const struct kept 
 			sc->report->lost++;
 			return scan_mark_lost(sc, &m->e);
 		}
-		if (held) {
+		if (held || m->was_held) {
+			held_add(&sc->held, &m->e);
 			sc->report->held++;
 			return 0;
 		}
@@ -337,10 +354,10 @@ static int judge_box(struct scan *sc, struct scan_box *b, struct scan_missing *m
 {
 	struct kept k = {0};
 	int err = kept_load(sc, &b->guid, &k);
-	uint32_t inferred = err < 0 ? 0 : inferred_in(m, n, &k);
-	bool held = inferred && sc->s->was_clean && (most || guarded(sc, b, inferred));
+	struct inferred x = err < 0 ? (struct inferred){0} : inferred_in(m, n, &k);
+	bool held = x.fresh && sc->s->was_clean && (most || guarded(sc, b, &x));
 
-	b->held |= held;
+	b->held |= held || (x.held && sc->s->was_clean);
 	for (size_t i = 0; i < n && err >= 0; i++)
 		if (!m[i].found)
 			err = judge_one(sc, &m[i], &k, held);
@@ -353,9 +370,13 @@ static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan
 			  size_t n, bool most)
 {
 	struct kept k = {0};
-	uint32_t gone = inferred_in(m, n, &k);
+	struct inferred x = inferred_in(m, n, &k);
+	uint32_t gone = x.fresh + x.held;
 
-	if (gone && (most || gone > GUARD_WHOLE) && !sc->s->allow_mass_expunge) {
+	if (gone && (most || x.held || gone > GUARD_WHOLE) && !sc->s->allow_mass_expunge) {
+		for (size_t i = 0; i < n; i++)
+			if (!m[i].found)
+				held_add(&sc->held, &m[i].e);
 		sc->report->held += gone;
 		b->held = true;
 		return 0;
@@ -369,10 +390,14 @@ static int judge_vanished(struct scan *sc, struct scan_box *b, const struct scan
 /* scan_match_box() went by mailbox, so each one's missing stand together. */
 int scan_judge_missing(struct scan *sc)
 {
-	bool most = most_is_gone(sc);
 	size_t i = 0, end;
+	bool most;
 	int err = 0;
 
+	for (size_t k = 0; k < sc->n_missing; k++)
+		sc->missing[k].was_held = !sc->missing[k].found && !sc->s->allow_mass_expunge &&
+					  held_has(&sc->s->held, &sc->missing[k].e);
+	most = most_is_gone(sc);
 	for (; i < sc->n_missing && err >= 0; i = end) {
 		size_t box = sc->missing[i].box;
 		struct scan_box *b = &sc->boxes[box];

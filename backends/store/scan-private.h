@@ -46,6 +46,7 @@ struct scan_missing {
 	struct entry e; /* owned */
 	size_t box;
 	bool found;
+	bool was_held; /* missing since before the last scan: see held.c */
 	bool replaced; /* known to be gone: no file is taken for it */
 };
 
@@ -81,6 +82,7 @@ struct scan {
 	size_t n_strays, cap_strays;
 	struct scan_missing *missing;
 	size_t n_missing, cap_missing;
+	struct held held; /* owned; so far */
 };
 
 int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */

@@ -74,8 +74,8 @@ static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_lo
 {
 	if (scan_stat_box(sc, b) < 0)
 		return 0;
-	if (sc->full || !scan_stamp_equal(&b->cur, &local->cur) ||
-	    !scan_stamp_equal(&b->new_, &local->new_))
+	if (sc->full || held_in(&sc->s->held, &b->guid) ||
+	    !scan_stamp_equal(&b->cur, &local->cur) || !scan_stamp_equal(&b->new_, &local->new_))
 		b->changed = true;
 	b->listed = uidlist_changed(sc->tx, &b->guid, &b->list);
 	return 0;
@@ -374,20 +374,30 @@ static bool whole_tree_gone(const struct scan *sc)
 	return (messages > 0 || sc->n_boxes > 1) && sc->n_dirs == 0;
 }
 
+static int hold_one(struct entry *e, void *arg)
+{
+	struct scan *sc = arg;
+
+	if (entry_has_file(e))
+		held_add(&sc->held, e);
+	return 0;
+}
+
 int scan_judge_boxes(struct scan *sc)
 {
-	int err;
+	int err = 0;
 
 	if (sc->report->errors)
 		return 0;
 	if (whole_tree_gone(sc) && !sc->s->allow_mass_expunge) {
-		for (size_t i = 0; i < sc->n_boxes; i++) {
+		for (size_t i = 0; i < sc->n_boxes && err >= 0; i++) {
 			sc->report->held += sc->boxes[i].n_live;
 			sc->boxes[i].held = true;
+			err = index_each_in(sc->tx, &sc->boxes[i].guid, 0, hold_one, sc);
 		}
 		mb_msg(MB_WARNING, "the mail tree is empty: is it mounted? path=%s",
 		       sc->s->mail_path);
-		return 0;
+		return err;
 	}
 	err = tell_strays(sc);
 	if (err >= 0)

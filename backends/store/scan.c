@@ -35,6 +35,7 @@ static void scan_release(struct scan *sc)
 	for (size_t i = 0; i < sc->n_missing; i++)
 		entry_release(&sc->missing[i].e);
 	scan_twins_release(sc);
+	held_release(&sc->held);
 	free(sc->boxes);
 	free(sc->dirs);
 	free(sc->missing);
@@ -92,6 +93,8 @@ static int scan_changed(struct scan *sc)
 		err = scan_match_across(sc);
 	if (err >= 0 && sc->report->errors == 0 && sc->steady)
 		err = scan_judge_missing(sc);
+	if (err >= 0 && sc->report->errors == 0 && sc->steady)
+		err = held_note(sc->s, &sc->held);
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
 		if (sc->boxes[i].listed && !sc->boxes[i].gone && sc->steady)
 			err = uidlist_follow(sc->s, sc->tx, &sc->boxes[i].guid, sc->boxes[i].dir,

@@ -67,6 +67,16 @@ struct unsettled {
 
 struct uidlist_cache; /* uidlist.c */
 
+/* held.c: messages that the guard holds, sorted */
+struct held_one {
+	struct guid mailbox, guid;
+	uint64_t id;
+};
+struct held {
+	struct held_one *v; /* owned */
+	size_t n, cap;
+};
+
 /* identity.c: which directory STORE/log is; zeros: not known */
 struct store_place {
 	uint64_t ino;
@@ -112,6 +122,7 @@ struct store {
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
 	bool dirty;	   /* state file says so; index and log may be written */
 	bool allow_mass_expunge;
+	struct held held;
 	struct store_limits limits;
 	struct store_place place;
 	struct scan_report opening; /* what the scan at opening found */
@@ -323,6 +334,14 @@ void renames_look(struct store *s); /* sets s->renames */
 int renames_recall(struct store *s, struct index_txn *tx, const struct tree *t, bool *noted);
 /* The index has committed them: flushes the log, then forgets the note, durably. */
 int renames_forget(struct store *s);
+/* held.c: what the guard holds stays held, over restarts and with another index */
+int held_load(struct store *s); /* a damaged note is said, and as none */
+bool held_has(const struct held *h, const struct entry *e);
+bool held_in(const struct held *h, const struct guid *mailbox); /* any message of it? */
+void held_add(struct held *h, const struct entry *e);		/* held_note() sorts */
+/* `now` is what is held; taken over, when it differs durably.  A trial keeps it to itself. */
+int held_note(struct store *s, struct held *now);
+void held_release(struct held *h);
 /* plan.c */
 struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
 			       const char *to);

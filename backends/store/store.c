@@ -333,6 +333,8 @@ static int look_at_files(struct store *s, bool clean)
 	int err = ensure_identity(s);
 
 	if (err >= 0)
+		err = held_load(s);
+	if (err >= 0)
 		err = count_missing(s);
 	if (err >= 0)
 		err = dotlocks_clear(s);
@@ -436,6 +438,7 @@ static void store_free(struct store *s)
 		      &s->staging_fd, &s->lock_fd, &s->intent_fd};
 
 	trial_close(s);
+	held_release(&s->held);
 	index_close(s->index);
 	if (s->index_bad && s->mode == STORE_WRITE) /* the next start builds it anew */
 		io_renameat(s->dir_fd, "index", s->dir_fd, "index.old");

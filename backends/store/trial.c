@@ -109,6 +109,8 @@ int trial_open(struct store *s)
 		err = check_index(s);
 	if (err >= 0)
 		err = load_identity(s);
+	if (err >= 0)
+		err = held_load(s);
 	return err < 0 ? err : store_scan(s, false, &s->opening);
 }
 

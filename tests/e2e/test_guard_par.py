@@ -53,6 +53,139 @@ def test_what_is_held(tmp_path, plain, there, gone):
     w.check_idle()
 
 
+def vanish(w, folder="F"):
+    """All files of the folder, to another place, as a disk that went away."""
+    for sub in ("cur", "new"):
+        aside = os.path.join(w.a.folder(folder), sub)
+        os.makedirs(os.path.join(w.a.path, "aside", sub))
+        for name in os.listdir(aside):
+            os.rename(os.path.join(aside, name), os.path.join(w.a.path, "aside", sub, name))
+
+
+def come_back(w, folder="F"):
+    for sub in ("cur", "new"):
+        aside = os.path.join(w.a.path, "aside", sub)
+        for name in os.listdir(aside):
+            os.rename(os.path.join(aside, name), os.path.join(w.a.folder(folder), sub, name))
+    shutil.rmtree(os.path.join(w.a.path, "aside"))
+
+
+@pytest.mark.parametrize("plain", KINDS)
+@pytest.mark.parametrize("first", ["before", "after"])
+@pytest.mark.parametrize("there", [11, 50])
+def test_new_mail_lets_nothing_go(tmp_path, plain, there, first):
+    w = world(tmp_path, plain, there)
+    vanish(w)
+    if first == "before":
+        w.a.deliver("n0", folder="F")
+    assert w.sync(code=1)["held"] == there
+    for i in range(1, 4):
+        w.a.deliver(f"n{i}", folder="F")
+        assert w.sync(code=1)["held"] == there
+        assert w.sync(code=1)["held"] == there
+        assert {f"m{k}" for k in range(there)} < set(w.b.names("F"))
+        assert f"n{i}" in w.b.names("F"), "what is new goes on"
+    w.a.expunge("n1", folder="F")
+    assert w.sync(code=1)["held"] == there
+    assert "n1" not in w.b.names("F"), "and so does what the user does to it"
+    come_back(w)
+    w.sync()
+    w.check_equal()
+    assert len(w.b.names("F")) >= there + 2
+    w.check_idle()
+    w.a.expunge(w.a.names("F")[0], folder="F")
+    assert w.sync()["held"] == 0, "what is back is like any other"
+    w.check_equal()
+
+
+@pytest.mark.parametrize("plain", KINDS)
+def test_many_of_many_stay_held_among_more(tmp_path, plain):
+    """60 of 200 are over a quarter; of 300 they are not."""
+    w = world(tmp_path, plain, 200)
+    remove(w, 60)
+    assert w.sync(code=1)["held"] == 60
+    for i in range(100):
+        w.a.deliver(f"n{i:03}", folder="F")
+    assert w.sync(code=1)["held"] == 60
+    assert w.sync(code=1)["held"] == 60
+    w.sync("--allow-mass-expunge")
+    assert len(w.b.names("F")) == 240
+    w.check_equal()
+    w.check_idle()
+
+
+@pytest.mark.parametrize("plain", KINDS)
+def test_held_with_another_index(tmp_path, plain):
+    w = world(tmp_path, plain, 11)
+    remove(w, 11)
+    assert w.sync(code=1)["held"] == 11
+    shutil.rmtree(os.path.join(w.local.path, "index"))
+    w.a.deliver("late", folder="F")
+    assert w.sync(code=1)["held"] == 11
+    assert w.sync(code=1)["held"] == 11
+    assert len(w.b.names("F")) == 12
+    w.sync("--allow-mass-expunge")
+    assert w.b.names("F") == ["late"]
+    w.check_equal()
+
+
+@pytest.mark.parametrize("plain", KINDS)
+def test_the_user_deletes_what_is_held(tmp_path, plain):
+    w = world(tmp_path, plain, 11)
+    remove(w, 11)
+    assert w.sync(code=1)["held"] == 11
+    w.a.deliver("late", folder="F")
+    assert w.sync(code=1)["held"] == 11
+    for name in [n for n in w.b.names("F") if n != "late"]:
+        w.b.expunge(name, folder="F")
+    w.sync(code=(0, 1))
+    w.sync(code=0)
+    assert w.a.names("F") == ["late"]
+    w.check_equal()
+    w.check_idle()
+
+
+@pytest.mark.parametrize("plain", KINDS)
+def test_the_folder_is_gone_and_made_anew(tmp_path, plain):
+    """Its mail is held, and so it is when somebody delivers to that folder, and when that goes too."""
+    w = world(tmp_path, plain, 11)
+    w.a.rmfolder("F")
+    assert w.sync(code=1)["held"] == 11
+    w.a.mkfolder("F")
+    w.a.deliver("late", folder="F")
+    assert w.sync(code=1)["held"] == 11
+    assert w.sync(code=1)["held"] == 11
+    assert len(w.b.names("F")) == 12
+    w.a.rmfolder("F")
+    assert w.sync(code=1)["held"] >= 11
+    assert len(w.b.names("F")) >= 11
+    w.sync("--allow-mass-expunge")
+    assert "F" not in w.b.folders()
+
+
+@pytest.mark.parametrize("plain", KINDS)
+def test_a_small_inbox_whose_disk_is_not_there(tmp_path, plain):
+    """An empty place where a mailbox was, however small; the first mail that comes there lets nothing go."""
+    w = world(tmp_path, plain, 5, folder="INBOX")
+    aside = tmp_path / "aside"
+    os.rename(w.a.mail, aside)
+    os.makedirs(w.a.mail)
+    assert w.sync(code=1)["held"] == 5
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(w.a.mail, sub), exist_ok=True)
+    w.a.deliver("late")
+    for _ in range(2):
+        assert w.sync(code=1)["held"] == 5
+        assert len(w.b.names()) == 6
+    shutil.rmtree(w.a.mail)
+    os.rename(aside, w.a.mail)
+    w.sync(code=(0, 1, 2))
+    assert len(w.b.names()) >= 5 and {f"m{i}" for i in range(5)} <= set(w.b.names())
+    w.a.expunge("m0")
+    w.sync()
+    assert "m0" not in w.b.names(), "what is back is like any other"
+
+
 @pytest.mark.parametrize("plain", KINDS)
 def test_held_and_put_back(tmp_path, plain):
     w = world(tmp_path, plain, 20)

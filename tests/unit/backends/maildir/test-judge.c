@@ -56,53 +56,6 @@ static void what_both_have_is_paired(void **state)
 	assert_true(foreign_exists(f, ".Work/cur/0.x.host:2,"));
 }
 
-static void many_missing_are_held(void **state)
-{
-	struct foreign *f = *state;
-
-	for (int i = 0; i < 20; i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "cur/%d.x.host:2,", i);
-		foreign_write(f, path, path);
-	}
-	foreign_sync(f);
-	foreign_rmdir(f, "cur");
-	foreign_mkdir(f, "");
-	assert_int_equal(foreign_try(f), 0);
-	assert_int_equal(f->last.held, 20);
-	assert_int_equal(local_live(f), 20);
-	f->allow = true;
-	foreign_sync(f);
-	assert_int_equal(local_live(f), 0);
-}
-
-/* Few in each mailbox, and most of all: another Maildir lies there. */
-static void many_missing_of_all_are_held(void **state)
-{
-	struct foreign *f = *state;
-	char path[64];
-
-	foreign_mkdir(f, ".X");
-	for (int i = 0; i < 12; i++) {
-		snprintf(path, sizeof(path), "%scur/%d.x.host:2,", i % 2 ? ".X/" : "", i);
-		foreign_write(f, path, path);
-	}
-	foreign_sync(f);
-	foreign_rmdir(f, ".X");
-	foreign_rmdir(f, "cur");
-	foreign_mkdir(f, "");
-	foreign_write(f, "new/late.x.host", "late\n");
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(foreign_try(f), 0);
-		assert_int_equal(f->last.held, 12);
-		assert_int_equal(local_live(f), 13);
-	}
-	f->allow = true;
-	foreign_sync(f);
-	assert_int_equal(local_live(f), 1);
-}
-
 /* Another file under the old name is another message. */
 static void an_edit_is_a_new_message(void **state)
 {
@@ -502,8 +455,6 @@ int main(void)
 		T(a_folder_that_is_a_link_is_held),
 		T(a_cur_that_is_a_link_is_held),
 		T(what_both_have_is_paired),
-		T(many_missing_are_held),
-		T(many_missing_of_all_are_held),
 		T(an_edit_is_a_new_message),
 		T(an_edit_meets_a_flag),
 		T(an_edit_meets_an_expunge),
