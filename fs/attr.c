@@ -10,21 +10,11 @@
  *
  * Locks: table_lock for a moment, never while the store is asked.
  */
+#include "backends/base/clock.h"
 #include "backends/mail/fname.h"
+#include "fs/folder.h"
 #include "fs/fs.h"
 #include <string.h>
-
-static int64_t ns_of(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
-static struct timespec timespec_of(int64_t ns)
-{
-	int64_t s = ns / 1000000000 - (ns % 1000000000 < 0);
-
-	return (struct timespec){.tv_sec = s, .tv_nsec = ns - s * 1000000000};
-}
 
 static int64_t forward(int64_t backing, int64_t shown, bool changed)
 {
@@ -40,7 +30,7 @@ void attr_changed(struct node *dir)
 
 void attr_set_mtime(struct node *dir, const struct timespec *mtime)
 {
-	int64_t ns = ns_of(mtime);
+	int64_t ns = clock_timespec_ns(mtime);
 
 	/* in a mailbox a time in the past would hide mail from programs that compare */
 	if (kind_is_maildir(dir->dir->kind) && ns <= dir->dir->mtime_ns)
@@ -52,13 +42,13 @@ void attr_set_mtime(struct node *dir, const struct timespec *mtime)
 static void show_dir(struct node *n, struct stat *st)
 {
 	struct dir *d = n->dir;
-	int64_t mtime = ns_of(&st->st_mtim), ctime = ns_of(&st->st_ctim);
+	int64_t mtime = clock_timespec_ns(&st->st_mtim), ctime = clock_timespec_ns(&st->st_ctim);
 
 	d->mtime_ns = d->mtime_ns ? forward(mtime, d->mtime_ns, d->changed) : mtime;
 	d->ctime_ns = d->ctime_ns ? forward(ctime, d->ctime_ns, d->changed) : ctime;
 	d->changed = false;
-	st->st_mtim = timespec_of(d->mtime_ns);
-	st->st_ctim = timespec_of(d->ctime_ns);
+	st->st_mtim = clock_timespec(d->mtime_ns);
+	st->st_ctim = clock_timespec(d->ctime_ns);
 	if (kind_is_maildir(d->kind))
 		st->st_nlink = 2;
 }
@@ -96,6 +86,48 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 	}
 	if (n->ordinal)
 		st->st_ino = n->ordinal | FS_ORDINAL_BIT;
+}
+
+/* ---- what listings keep of a message's stat ---- */
+
+/* The listing that shows n, a message with one name; NULL: none. */
+static struct folder *listed_in(const struct node *n)
+{
+	const struct link *l = n->links;
+
+	return l && !l->next && !n->dir && kind_is_messages(l->parent->dir->kind)
+		       ? l->parent->dir->folder
+		       : NULL;
+}
+
+uint64_t attr_age(struct mailfs *fs, const struct node *n)
+{
+	const struct folder *f;
+	uint64_t age;
+
+	table_lock(fs);
+	f = listed_in(n);
+	age = f ? folder_attr_age(f) : 0;
+	table_unlock(fs);
+	return age;
+}
+
+void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_t age)
+{
+	struct folder *f;
+
+	table_lock(fs);
+	f = listed_in(n);
+	if (f)
+		folder_attr_put(f, n->links->name, st, n->ordinal, age);
+	table_unlock(fs);
+}
+
+void attr_forget(struct node *n)
+{
+	for (const struct link *l = n->links; l && !n->dir; l = l->next)
+		if (l->parent->dir->folder)
+			folder_attr_drop(l->parent->dir->folder, l->name);
 }
 
 enum node_kind fs_kind(struct mailfs *fs, struct node *dir, const char *path)

@@ -41,6 +41,8 @@ static void name_is_there(struct mailfs *fs, struct node *dir, const char *name,
 {
 	struct link *l = node_find_name(&fs->nodes, dir, name);
 
+	if (dir->dir->folder)
+		folder_attr_drop(dir->dir->folder, name);
 	if (agrees(fs, dir, name, st))
 		return;
 	if (l && (l->node->ino != st->st_ino || l->node->dev != st->st_dev)) {
@@ -161,6 +163,8 @@ static void changed(struct mailfs *fs, const char *path)
 	}
 	table_lock(fs);
 	dir = *path ? parent_of(fs, path, &name) : NULL;
+	if (dir && dir->dir->folder)
+		folder_attr_drop(dir->dir->folder, name);
 	l = dir ? node_find_name(&fs->nodes, dir, name) : NULL;
 	n = *path ? (l ? l->node : NULL) : fs->nodes.root;
 	if (n && n->dir) {

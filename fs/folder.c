@@ -5,6 +5,7 @@
  * the array is holes.  The hash chains indices, so that the array may move.
  */
 #include "fs/folder.h"
+#include "backends/base/clock.h"
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
 #include <string.h>
@@ -12,12 +13,25 @@
 #define FIRST_BUCKETS 64
 #define COMPACT_MIN 64
 
+#define MAX_OWNERS 16
+
+/* Mails of one folder have few kinds of these: an entry has the place in a table, plus 1. */
+struct owner {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
 struct folder {
 	struct folder_entry *entries;
 	size_t n, cap, holes;
 	uint32_t *buckets; /* index + 1, 0 = none */
 	size_t mask;
 	uint64_t next_cookie;
+	uint64_t attr_age;
+	dev_t dev;
+	struct owner owners[MAX_OWNERS];
+	uint8_t n_owners;
 	bool loading;
 	char **removed; /* names that went while loading */
 	size_t n_removed, removed_cap;
@@ -156,6 +170,12 @@ void folder_end_load(struct folder *f)
 	forget_removed(f);
 }
 
+static void forget_attr(struct folder *f, struct folder_entry *e)
+{
+	e->attr = (struct folder_attr){0};
+	f->attr_age++;
+}
+
 bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
 {
 	struct folder_entry *e = find(f, name);
@@ -166,12 +186,14 @@ bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t
 	}
 	e->type = type;
 	e->ino = ino;
+	forget_attr(f, e);
 	return false;
 }
 
 static void make_hole(struct folder *f, struct folder_entry *e)
 {
 	unchain(f, (uint32_t)(e - f->entries));
+	forget_attr(f, e);
 	free(e->name);
 	e->name = NULL;
 	f->holes++;
@@ -205,6 +227,7 @@ bool folder_rename(struct folder *f, const char *from, const char *to)
 	unchain(f, (uint32_t)(e - f->entries));
 	free(e->name);
 	e->name = mb_xstrdup(to);
+	forget_attr(f, e); /* ctime */
 	chain(f, (uint32_t)(e - f->entries));
 	return true;
 }
@@ -239,4 +262,84 @@ uint64_t folder_next_cookie(const struct folder *f)
 size_t folder_count(const struct folder *f)
 {
 	return f->n - f->holes;
+}
+
+/* ---- attributes ---- */
+
+uint64_t folder_attr_age(const struct folder *f)
+{
+	return f->attr_age;
+}
+
+/* Place of the owner in the table, plus 1; 0: the table is full. */
+static uint8_t owner_of(struct folder *f, const struct stat *st)
+{
+	for (uint8_t i = 0; i < f->n_owners; i++) {
+		const struct owner *o = &f->owners[i];
+
+		if (o->mode == st->st_mode && o->uid == st->st_uid && o->gid == st->st_gid)
+			return i + 1;
+	}
+	if (f->n_owners == MAX_OWNERS)
+		return 0;
+	f->owners[f->n_owners++] = (struct owner){st->st_mode, st->st_uid, st->st_gid};
+	return f->n_owners;
+}
+
+static bool can_keep(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_size <= UINT32_MAX &&
+	       st->st_blocks <= UINT32_MAX;
+}
+
+void folder_attr_put(struct folder *f, const char *name, const struct stat *st, uint64_t ordinal,
+		     uint64_t age)
+{
+	struct folder_entry *e = find(f, name);
+
+	if (!e || age != f->attr_age || !can_keep(st) || st->st_ino != e->ino)
+		return;
+	f->dev = st->st_dev;
+	e->attr = (struct folder_attr){
+		.mtime_ns = clock_timespec_ns(&st->st_mtim),
+		.ctime_ns = clock_timespec_ns(&st->st_ctim),
+		.atime_ns = clock_timespec_ns(&st->st_atim),
+		.ordinal = ordinal,
+		.size = (uint32_t)st->st_size,
+		.blocks = (uint32_t)st->st_blocks,
+		.owner = owner_of(f, st),
+	};
+}
+
+bool folder_attr_get(const struct folder *f, const struct folder_entry *e, struct stat *ret)
+{
+	const struct folder_attr *a = &e->attr;
+
+	if (!a->owner)
+		return false;
+	*ret = (struct stat){
+		.st_dev = f->dev,
+		.st_ino = e->ino,
+		.st_nlink = 1,
+		.st_mode = f->owners[a->owner - 1].mode,
+		.st_uid = f->owners[a->owner - 1].uid,
+		.st_gid = f->owners[a->owner - 1].gid,
+		.st_size = a->size,
+		.st_blocks = a->blocks,
+		.st_blksize = 4096,
+		.st_mtim = clock_timespec(a->mtime_ns),
+		.st_ctim = clock_timespec(a->ctime_ns),
+		.st_atim = clock_timespec(a->atime_ns),
+	};
+	return true;
+}
+
+void folder_attr_drop(struct folder *f, const char *name)
+{
+	struct folder_entry *e = find(f, name);
+
+	if (e)
+		forget_attr(f, e);
+	else
+		f->attr_age++;
 }

@@ -8,6 +8,11 @@
  * A folder is filled while other threads change it: between folder_begin_load() and
  * folder_end_load() a name that was removed or renamed away is not added by folder_load().
  *
+ * An entry may also keep what stat said of its file, so that a listing need not ask the disk again when
+ * the kernel has dropped what it knew.  Whoever changes a file, or learns that it was changed, takes
+ * that away (folder_attr_drop(), and every function below that changes the entry); what was looked
+ * up before that moment is not taken in any more (folder_attr_age()).
+ *
  * Pure data; the caller's lock (the table lock).
  */
 #ifndef MB_FS_FOLDER_H
@@ -16,8 +21,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 struct folder;
+
+/* What is kept of a stat: a regular file with one link, below 4 GiB.  owner: see folder.c; 0: nothing. */
+struct folder_attr {
+	int64_t mtime_ns, ctime_ns, atime_ns;
+	uint64_t ordinal;
+	uint32_t size, blocks;
+	uint8_t owner;
+};
 
 struct folder_entry {
 	uint64_t cookie;
@@ -25,6 +39,7 @@ struct folder_entry {
 	char *name;   /* owned by the folder */
 	uint32_t hash_next; /* index + 1 of the next entry of the bucket */
 	unsigned char type; /* DT_* */
+	struct folder_attr attr;
 };
 
 struct folder *folder_new(uint64_t first_cookie);
@@ -39,6 +54,16 @@ bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t
 bool folder_remove(struct folder *f, const char *name); /* true when it was there */
 /* `to` takes the place and cookie of `from`; a `to` that was there is gone.  false: no `from`. */
 bool folder_rename(struct folder *f, const char *from, const char *to);
+
+/* Grows whenever an attribute was dropped: read it before the stat, and give it with the result. */
+uint64_t folder_attr_age(const struct folder *f);
+/* Keeps `st` and the message's ordinal for this name, unless something was dropped since `age`, or
+ * it is no file of the kind above. */
+void folder_attr_put(struct folder *f, const char *name, const struct stat *st, uint64_t ordinal,
+		     uint64_t age);
+/* Fills *ret from the entry (device: the folder's, that of the last put); false when nothing is kept. */
+bool folder_attr_get(const struct folder *f, const struct folder_entry *e, struct stat *ret);
+void folder_attr_drop(struct folder *f, const char *name);
 
 /* The entry with the smallest cookie above this one, or NULL.  Valid until the next change. */
 const struct folder_entry *folder_after(const struct folder *f, uint64_t cookie);

@@ -131,6 +131,13 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 void attr_changed(struct node *dir);
 /* mtime of a directory was set by a program to this value.  table_lock held. */
 void attr_set_mtime(struct node *dir, const struct timespec *mtime);
+/* The file of n was changed, or is about to be seen anew: what listings keep of its stat goes.  To be
+ * called after the change and before it is answered.  table_lock held. */
+void attr_forget(struct node *n);
+/* Keeps what was seen of n, a message, since attr_age() gave `age`.  `st` as the backing file system
+ * says it.  table_lock held by neither. */
+uint64_t attr_age(struct mailfs *fs, const struct node *n);
+void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_t age);
 /* Kind of a directory, looked up when it may have changed. */
 enum node_kind fs_kind(struct mailfs *fs, struct node *dir, const char *path);
 static inline bool kind_is_messages(enum node_kind k)

@@ -50,11 +50,14 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mailfs *fs = fs_of(req);
 	struct node *n = fs_node(fs, ino);
+	uint64_t age = attr_age(fs, n);
 	struct stat st = {0};
 	int err;
 
 	count(COUNT_GETATTR);
 	err = n->token ? token_stat(fs, n, &st) : fs_stat_node(fs, n, &st);
+	if (!err && n->ordinal)
+		attr_keep(fs, n, &st, age);
 	reply_attr(req, n, err, &st);
 }
 
@@ -148,7 +151,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct stat st = {0};
 
 	count(COUNT_SETATTR);
-	reply_attr(req, n, n->token ? -EPERM : set_attr(req, n, attr, to_set, &st), &st);
+	int err = n->token ? -EPERM : set_attr(req, n, attr, to_set, &st);
+	table_lock(fs);
+	attr_forget(n);
+	table_unlock(fs);
+	reply_attr(req, n, err, &st);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -5,7 +5,9 @@
  * after a change.  Its cached part and our cookies live and die together: a folder is dropped
  * only after the kernel was told to forget its part, and if nobody has read it since.
  *
- * A READDIR takes some entries under table_lock, and looks at their files without it.  A name that
+ * A READDIR takes some entries under table_lock, and looks at their files without it, but for those
+ * of a mailbox whose stat the folder has kept from an earlier look (attr.c): when the kernel has
+ * dropped its caches, a listing costs no access to the disk.  A name that
  * a change made elsewhere has meanwhile renamed is looked up again by its cookie, so that the listing
  * does not miss it.
  */
@@ -145,13 +147,22 @@ static int load(struct mailfs *fs, struct node *dir)
 
 struct listed {
 	uint64_t cookie, ino;
+	uint64_t attr_age; /* of the folder, when this was taken */
+	uint64_t ordinal;
+	struct stat st; /* valid when `kept` */
+	bool kept;
 	unsigned char type;
 	char name[NAME_MAX + 1];
 };
 
-static void copy_entry(struct listed *to, const struct folder_entry *e)
+static void copy_entry(struct listed *to, const struct folder *f, const struct folder_entry *e)
 {
-	*to = (struct listed){.cookie = e->cookie, .ino = e->ino, .type = e->type};
+	to->cookie = e->cookie;
+	to->ino = e->ino;
+	to->type = e->type;
+	to->attr_age = folder_attr_age(f);
+	to->ordinal = e->attr.ordinal;
+	to->kept = folder_attr_get(f, e, &to->st);
 	strcpy(to->name, e->name);
 }
 
@@ -164,7 +175,7 @@ static size_t take_batch(struct mailfs *fs, struct node *dir, uint64_t cookie,
 
 	table_lock(fs);
 	while (n < BATCH && (e = folder_after(dir->dir->folder, cookie))) {
-		copy_entry(&out[n++], e);
+		copy_entry(&out[n++], dir->dir->folder, e);
 		cookie = e->cookie;
 	}
 	table_unlock(fs);
@@ -181,7 +192,7 @@ static bool renamed_since(struct mailfs *fs, struct node *dir, struct listed *en
 	e = folder_after(dir->dir->folder, entry->cookie - 1);
 	other = e && e->cookie == entry->cookie && strcmp(e->name, entry->name) != 0;
 	if (other)
-		copy_entry(entry, e);
+		copy_entry(entry, dir->dir->folder, e);
 	table_unlock(fs);
 	return other;
 }
@@ -229,7 +240,51 @@ static bool join(const char *dir, const char *name, char out[PATH_MAX])
 	return true;
 }
 
-/* One entry with its node, or bare when the file is not there at the moment. */
+/* The entry from what the folder keeps of it.  false: nothing is kept, or something was dropped since. */
+static bool kept_entry(struct reply *r, const struct listed *l, struct fuse_entry_param *ret)
+{
+	struct mailfs *fs = r->fs;
+	struct node *n = NULL;
+
+	if (!l->kept)
+		return false;
+	*ret = (struct fuse_entry_param){
+		.attr = l->st,
+		.attr_timeout = FS_TIMEOUT_S,
+		.entry_timeout = FS_TIMEOUT_S,
+	};
+	table_lock(fs);
+	if (folder_attr_age(r->dir->dir->folder) == l->attr_age) {
+		n = node_bind(&fs->nodes, r->dir, l->name, &l->st);
+		n->nlookup++;
+		n->ordinal = l->ordinal;
+		ret->ino = fs_ino(fs, n);
+		ret->attr.st_ino = l->ordinal | FS_ORDINAL_BIT;
+	}
+	table_unlock(fs);
+	return n != NULL;
+}
+
+static bool has_room(const struct reply *r, const char *name)
+{
+	return !r->plus ||
+	       fuse_add_direntry_plus(r->req, NULL, 0, name, NULL, 0) <= r->size - r->used;
+}
+
+/* The same from the file, which is at `path` and says `st`. */
+static void looked_up_entry(struct reply *r, const struct listed *l, const char *path,
+			    const struct stat *st, struct fuse_entry_param *ret)
+{
+	struct node *n;
+
+	fs_entry(r->fs, r->dir, l->name, path, st, ret);
+	n = fs_node(r->fs, ret->ino);
+	if (n->ordinal)
+		attr_keep(r->fs, n, st, l->attr_age);
+}
+
+/* One entry with its node, or bare when the file is not there at the moment, or nobody asked for
+ * more than is kept. */
 static bool put_entry(struct reply *r, struct listed *l)
 {
 	struct fuse_entry_param e;
@@ -238,15 +293,21 @@ static bool put_entry(struct reply *r, struct listed *l)
 	struct stat st;
 	int res;
 
-	do
-		res = fstatat(r->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW);
-	while (res && errno == ENOENT && renamed_since(r->fs, r->dir, l));
-	if (res || !join(r->dir_path, l->name, path))
-		return put_bare(r, l->name, l->ino, l->type, l->cookie);
-	left = r->size - r->used;
-	if (r->plus && fuse_add_direntry_plus(r->req, NULL, 0, l->name, NULL, 0) > left)
+	if (l->kept && !r->plus)
+		return put_bare(r, l->name, l->ordinal | FS_ORDINAL_BIT, l->type, l->cookie);
+	if (l->kept && !has_room(r, l->name))
 		return false;
-	fs_entry(r->fs, r->dir, l->name, path, &st, &e);
+	if (!kept_entry(r, l, &e)) {
+		do
+			res = fstatat(r->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW);
+		while (res && errno == ENOENT && renamed_since(r->fs, r->dir, l));
+		if (res || !join(r->dir_path, l->name, path))
+			return put_bare(r, l->name, l->ino, l->type, l->cookie);
+		if (!has_room(r, l->name))
+			return false;
+		looked_up_entry(r, l, path, &st, &e);
+	}
+	left = r->size - r->used;
 	if (r->plus) {
 		need = fuse_add_direntry_plus(r->req, r->buffer + r->used, left, l->name, &e,
 					      (off_t)l->cookie);

@@ -106,6 +106,9 @@ static int truncate_existing(struct mailfs *fs, struct creating *c, struct node 
 	if (!err) {
 		err = io_ftruncate(slot->fd, 0);
 		fdcache_unpin(fs->fds, slot);
+		table_lock(fs);
+		attr_forget(n);
+		table_unlock(fs);
 	}
 	settle_end(fs, n);
 	return err;
@@ -227,6 +230,9 @@ static ssize_t change_content(fuse_req_t req, struct node *n, ssize_t (*fn)(int 
 	if (!done) {
 		done = fn(slot->fd, arg);
 		fdcache_unpin(fs->fds, slot);
+		table_lock(fs);
+		attr_forget(n);
+		table_unlock(fs);
 	}
 	settle_end(fs, n);
 	return done;

@@ -138,6 +138,8 @@ static void check_inode(struct renaming *r, const struct stat *st)
 		inval_content(fs, n);
 		return;
 	}
+	if (r->to_dir->dir->folder)
+		folder_attr_drop(r->to_dir->dir->folder, r->to_name);
 	node_drop_name(&fs->nodes, node_find_name(&fs->nodes, r->to_dir, r->to_name));
 	inval_name(fs, r->to_dir, r->asked);
 }
@@ -322,6 +324,7 @@ static int link_held(fuse_req_t req, struct node *n, struct node *dir, const cha
 	if (err < 0)
 		return err;
 	table_lock(fs);
+	attr_forget(n);
 	fs_name_added(fs, dir, name, &st);
 	table_unlock(fs);
 	fs_entry(fs, dir, name, to, &st, ret);

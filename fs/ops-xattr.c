@@ -117,6 +117,9 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 		err = fd = open_proc(fs, n, proc);
 	if (err >= 0 && setxattr(proc, name, value, size, flags))
 		err = -errno;
+	table_lock(fs);
+	attr_forget(n);
+	table_unlock(fs);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }
 
@@ -164,14 +167,18 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct mailfs *fs = fs_of(req);
+	struct node *n = fs_node(fs, ino);
 	char proc[64];
 	int err = fs->opt.noxattr ? -ENOSYS : check_name(name);
 	MB_AUTO_CLOSE int fd = -1;
 
 	count(COUNT_REMOVEXATTR);
 	if (!err)
-		err = fd = open_proc(fs, fs_node(fs, ino), proc);
+		err = fd = open_proc(fs, n, proc);
 	if (err >= 0 && removexattr(proc, name))
 		err = -errno;
+	table_lock(fs);
+	attr_forget(n);
+	table_unlock(fs);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }

@@ -249,5 +249,6 @@ void fs_follow_inode(struct mailfs *fs, struct node *n, const char *path)
 	table_lock(fs);
 	if (!is_file_of(n, &st) && n->hashed)
 		node_rekey(&fs->nodes, n, &st);
+	attr_forget(n);
 	table_unlock(fs);
 }

@@ -10,6 +10,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "fs/folder.h"
 #include "fs/inval.h"
 #include <errno.h>
 #include <string.h>
@@ -113,6 +114,8 @@ static void split_names(struct mailfs *fs, struct node *n, const char *path)
 		if (node_path(l->parent, l->name, other) || strcmp(other, path) == 0)
 			continue;
 		inval_name(fs, l->parent, l->name);
+		if (l->parent->dir->folder)
+			folder_attr_drop(l->parent->dir->folder, l->name);
 		node_drop_name(&fs->nodes, l);
 	}
 	table_unlock(fs);
@@ -198,6 +201,7 @@ int settle_now(struct mailfs *fs, struct node *n)
 		mb_msg(MB_ERROR, "a changed message could not be logged: %s", mb_err_str(err));
 	table_lock(fs);
 	n->ordinal = 0; /* an edit is another message */
+	attr_forget(n);
 	inval_attr(fs, n);
 	table_unlock(fs);
 	drop(fs, w);

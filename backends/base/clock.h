@@ -5,6 +5,7 @@
 #define MB_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 int64_t clock_wall_ns(void); /* CLOCK_REALTIME */
 int64_t clock_mono_ns(void); /* CLOCK_BOOTTIME: goes on while the machine sleeps */
@@ -14,5 +15,17 @@ void clock_set_offset_ns(int64_t offset_ns);
 
 /* The kernel's boot id as 16 bytes; zeros where there is none. */
 void clock_boot_id(uint8_t ret[16]);
+
+/* Nanoseconds since 1970, which may lie before it, and back. */
+static inline int64_t clock_timespec_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+static inline struct timespec clock_timespec(int64_t ns)
+{
+	int64_t s = ns / 1000000000 - (ns % 1000000000 < 0);
+
+	return (struct timespec){.tv_sec = s, .tv_nsec = ns - s * 1000000000};
+}
 
 #endif
