@@ -80,6 +80,9 @@ static const struct row own_rows[MB_E_LAST - MB_E_FIRST + 1] = {
 	OWN(MB_E_UNCLEAN, EROFS, MB_RETRY_NEVER, EXIT_FAILED,
 	    "the store was not closed cleanly, and a dry run mends nothing",
 	    "Run mailbraid checkpoint with that store, then again."),
+	OWN(MB_E_CONFIG, EIO, MB_RETRY_NEVER, EXIT_FAILED,
+	    "the file \"config\" in the store is damaged",
+	    "Copy it from a backup of the store, or write its lines anew: mailbraid(7), FILES."),
 };
 
 static const struct row system_rows[] = {

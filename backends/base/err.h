@@ -37,7 +37,8 @@ enum mb_err {
 	MB_E_OLD_MAIL =
 		-4978, /* messages that the other side may have expunged and forgotten are held */
 	MB_E_UNCLEAN = -4977, /* the last stop was not clean, and nothing may be written now */
-	MB_E_LAST = -4977,
+	MB_E_CONFIG = -4976,  /* STORE/config does not say what it should */
+	MB_E_LAST = -4976,
 };
 
 /* When may the same thing be tried again? */

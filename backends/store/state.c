@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -54,15 +55,17 @@ static int config_parse(const char *text, struct store_config *ret)
 	MB_AUTO_FREE char *id = value_of(text, "store");
 
 	if (!format || !layout || !id)
-		return MB_E_FORMAT;
-	if (atoi(format) > CONFIG_FORMAT)
+		return MB_E_CONFIG;
+	if (!*format || strspn(format, "0123456789") != strlen(format))
+		return MB_E_CONFIG;
+	if (strtoul(format, NULL, 10) > CONFIG_FORMAT)
 		return MB_E_VERSION;
 	if (!layout_parse(layout, &ret->layout) || !guid_parse(id, &ret->id))
-		return MB_E_FORMAT;
+		return MB_E_CONFIG;
 	ret->mail = value_of(text, "mail");
 	if (ret->mail && ret->mail[0] != '/') {
 		config_release(ret);
-		return MB_E_FORMAT;
+		return MB_E_CONFIG;
 	}
 	return 0;
 }
@@ -77,7 +80,7 @@ int config_read(int dir_fd, struct store_config *ret)
 		return err == -ENOENT ? MB_E_NOT_STORE : err;
 	memset(ret, 0, sizeof(*ret));
 	if (strlen((char *)text) != len)
-		return MB_E_FORMAT;
+		return MB_E_CONFIG;
 	return config_parse((char *)text, ret);
 }
 

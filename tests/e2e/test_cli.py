@@ -191,6 +191,43 @@ def test_a_store_of_a_newer_version_is_refused(a):
     says(a.command("sync", "store:/nowhere"), 69, "newer")
 
 
+@pytest.mark.parametrize("damage", ["", "format=1\nlayout=maildir++\n", "\0\0\0", "format=1\nlayout=maildir+*\nstore="])
+def test_a_damaged_config_is_named_and_can_be_written_anew(a, b, damage):
+    a.deliver("1.x.host")
+    b.must("sync", a.destination)
+    path = os.path.join(a.path, "config")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(damage)
+    for result in (a.command("status"), a.command("sync", b.destination), b.command("sync", a.destination)):
+        says(result, 1, '"config"', "do:", "mailbraid(7)")
+        assert "index/" not in result.err
+    # as the manual says: the name of the store is known to the peer
+    known = json.loads(b.must("peer", "--json").out)["peers"][0]["store"]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"format=1\nlayout=maildir++\nstore={known}\n")
+    a.deliver("2.x.host")
+    b.must("sync", a.destination)
+    assert len(os.listdir(os.path.join(b.mail, "new"))) == 2
+
+
+def test_the_manual_lists_every_file_of_a_store(a, b):
+    page = os.path.join(os.environ.get("MAILBRAID_SOURCE", os.path.join(os.path.dirname(__file__), "../..")), "man")
+    with open(os.path.join(page, "mailbraid.7"), encoding="utf-8") as f:
+        text = f.read()
+    a.mkfolder("F")
+    a.deliver("1.x.host", folder="F")
+    a.must("sync", b.destination)
+    a.edit("1.x.host", b"here", "F")
+    b.edit("1.x.host", b"there", "F")
+    a.mvfolder("F", "G")
+    b.mvfolder("F", "H")
+    a.command("sync", b.destination)
+    found = set(os.listdir(a.path)) | set(os.listdir(b.path))
+    assert {"config", "state", "lock", "intent", "conflicts"} <= found
+    for name in found:
+        assert f"Pa STORE/{name}" in text, name
+
+
 # ---- sync ------------------------------------------------------------------------------------------
 
 

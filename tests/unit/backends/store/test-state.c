@@ -30,7 +30,11 @@ static void the_config_is_read_as_it_was_written(void **state)
 static void a_config_that_makes_no_sense_is_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "format=1\n", "format=1\nlayout=fs\nstore=zz\n",
+		"",
+		"format=1\n",
+		"format=1\nlayout=fs\nstore=zz\n",
+		"format=\nlayout=fs\nstore=00112233445566778899aabbccddeeff\n",
+		"format=!\nlayout=fs\nstore=00112233445566778899aabbccddeeff\n",
 		"format=1\nlayout=mbox\nstore=00112233445566778899aabbccddeeff\n",
 		"format=1\nlayout=fs\nstore=00112233445566778899aabbccddeeff\nmail=relative\n"};
 	struct tmp_dir *t = *state;
@@ -38,7 +42,7 @@ static void a_config_that_makes_no_sense_is_refused(void **state)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		tmp_dir_write(t, "config", bad[i]);
-		assert_int_equal(config_read(t->fd, &r), MB_E_FORMAT);
+		assert_int_equal(config_read(t->fd, &r), MB_E_CONFIG);
 	}
 }
 
