@@ -89,17 +89,30 @@ static int open_peer(const struct sync_run *run, const char *destination, struct
 	return err;
 }
 
-/* -P: of a store, what it deleted long ago.  A Maildir keeps nothing of it. */
-static int purge(const struct sync_run *run, const char *destination)
+/* Directory of the store that -P is about, owned; NULL: a Maildir.  A Maildir that was adopted is its
+ * store, whatever it was called. */
+static char *purged_store(const struct sync_run *run, struct backend *peer)
 {
-	bool to_us = scope_source(&run->o.scope) == 1;
-	char *dir MB_AUTO_FREE = NULL;
-	const char *path = strncmp(destination, "store:", 6) == 0 ? destination + 6 : destination;
+	struct backend_info info = {0};
 
-	if (to_us)
-		dir = mb_xstrdup(run->dir);
-	else if (store_locate(path, &dir) < 0)
-		return 0;
+	if (scope_source(&run->o.scope) == 1)
+		return mb_xstrdup(run->dir);
+	if (peer->ops->info(peer, &info) < 0 || !info.destination ||
+	    strncmp(info.destination, "store:", 6) != 0)
+		return NULL;
+	return mb_xstrdup(info.destination + 6);
+}
+
+/* -P: of a store, what it deleted long ago. */
+static int purge(const char *dir, const char *destination)
+{
+	if (!dir) {
+		mb_msg(MB_NOTICE,
+		       "-P did nothing: %s is a plain Maildir, which keeps nothing of what is "
+		       "deleted; mailbraid checkpoint drops what this store keeps",
+		       destination);
+		return CLI_OK;
+	}
 	int err = cli_checkpoint(dir, false, STORE_KEEP_DELETED_NS);
 	if (err >= 0)
 		return CLI_OK;
@@ -135,8 +148,9 @@ static int sync_one(struct sync_run *run, const char *destination)
 		sync_report(&rep, destination, told, missing, &r);
 	session_result_release(&r);
 	sync_report_release(&rep);
+	char *kept MB_AUTO_FREE = purged_store(run, peer);
 	backend_close(peer);
-	return run->o.purge && err >= 0 ? worse(code, purge(run, destination)) : code;
+	return run->o.purge && err >= 0 ? worse(code, purge(kept, destination)) : code;
 }
 
 /* ---- all peers ------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ import time
 import pytest
 
 from support.replica import PROGRAM, Replica, body
+from support.replica import run as run_program
 
 DAY = 86400 * 10**9
 
@@ -471,6 +472,30 @@ def test_purge_drops_what_was_deleted_long_ago(a, store):
     result = a.command("sync", "-P", store.destination, env={"MAILBRAID_CLOCK_OFFSET": str(40 * 86400)})
     assert result.code == 0, result
     assert store.kept() == []
+
+
+def test_purge_of_a_plain_maildir_says_that_there_is_nothing(a, tmp_path):
+    plain = Replica(tmp_path / "plain", plain=True)
+    result = a.must("sync", "-P", plain.destination)
+    assert result.err.count("-P did nothing") == 1 and "plain Maildir" in result.err
+    assert a.must("sync", "-q", "-P", plain.destination).err == ""
+    a.must("sync", "-1", "-P", plain.destination)
+
+
+def test_purge_of_an_adopted_maildir(a, tmp_path):
+    """It is a store, also where it is called maildir:."""
+    plain = Replica(tmp_path / "plain", plain=True)
+    run_program("--store", tmp_path / "state", "init", "--adopt", plain.path)
+    a.deliver("m", body("m"))
+    destination = "maildir:" + plain.path
+    a.must("sync", destination)
+    a.expunge("m")
+    a.must("sync", destination)
+    kept = [name for _, _, names in os.walk(tmp_path / "state" / "deleted") for name in names]
+    assert len(kept) == 1
+    result = a.must("sync", "-P", destination, env={"MAILBRAID_CLOCK_OFFSET": str(40 * 86400)})
+    assert "did nothing" not in result.err
+    assert not [name for _, _, names in os.walk(tmp_path / "state" / "deleted") for name in names]
 
 
 def hold_lock(replica):
