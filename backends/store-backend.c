@@ -193,6 +193,16 @@ static int open_trial(struct store_backend *b)
 	}
 }
 
+/* What the scan at opening found, or a new one, which is due, or may let go what that one held. */
+static int take_opening_scan(struct store_backend *b, bool due, bool full, struct scan_report *ret)
+{
+	*ret = *store_opening_scan(b->store);
+	if (due || (ret->held && b->allow_mass_expunge))
+		return store_scan(b->store, full, ret);
+	store_tell_held(b->store, ret);
+	return 0;
+}
+
 /* What a scan finds is known to this process alone. */
 static int look_dry(struct store_backend *b, bool full, struct scan_report *ret)
 {
@@ -202,10 +212,7 @@ static int look_dry(struct store_backend *b, bool full, struct scan_report *ret)
 	if (err < 0 || !b->is_trial)
 		return err;
 	store_allow_mass_expunge(b->store, b->allow_mass_expunge);
-	*ret = *store_opening_scan(b->store);
-	if (was_trial || full || (ret->held && b->allow_mass_expunge))
-		err = store_scan(b->store, full, ret);
-	return err;
+	return take_opening_scan(b, was_trial || full, full, ret);
 }
 
 /* Becoming the writer looks at the files already: a second look would only cost stats. */
@@ -221,9 +228,7 @@ static int look(struct store_backend *b, bool full, struct scan_report *ret)
 		return err;
 	if (b->client)
 		return store_client_scan(b->client, full, ret);
-	*ret = *store_opening_scan(b->store);
-	if (was_writer || full || (ret->held && b->allow_mass_expunge))
-		err = store_scan(b->store, full, ret);
+	err = take_opening_scan(b, was_writer || full, full, ret);
 	return err < 0 ? err : store_settle_uids(b->store);
 }
 

@@ -116,6 +116,8 @@ static int open_store(struct daemon *d, const struct arguments *a)
 		if (err >= 0)
 			err = store_open(dir, STORE_WRITE, &d->store);
 	}
+	if (err >= 0)
+		store_tell_held(d->store, store_opening_scan(d->store));
 	return err < 0 ? mb_fail(err, "the store cannot be opened path=%s", a->store) : 0;
 }
 

@@ -31,6 +31,8 @@ int cli_checkpoint(const char *dir, bool full, int64_t keep_ns)
 		return err;
 	if (full)
 		err = store_scan(store, true, &report);
+	else
+		store_tell_held(store, store_opening_scan(store));
 	if (err >= 0)
 		err = store_checkpoint(store, keep_ns);
 	store_close(store);

@@ -172,18 +172,31 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	return err;
 }
 
-int store_scan(struct store *s, bool full, struct scan_report *ret)
+int scan_quietly(struct store *s, bool full, struct scan_report *ret)
 {
 	int err;
 
 	store_lock(s);
 	err = scan_locked(s, full, ret);
 	store_unlock(s);
-	if (err >= 0 && ret->held)
+	return err;
+}
+
+void store_tell_held(const struct store *s, const struct scan_report *r)
+{
+	if (r->held)
 		mb_msg(MB_WARNING,
 		       "%llu messages are gone without a trace; their expunges are held back until "
 		       "--allow-mass-expunge store=%s",
-		       (unsigned long long)ret->held, s->dir);
+		       (unsigned long long)r->held, s->dir);
+}
+
+int store_scan(struct store *s, bool full, struct scan_report *ret)
+{
+	int err = scan_quietly(s, full, ret);
+
+	if (err >= 0)
+		store_tell_held(s, ret);
 	return err;
 }
 

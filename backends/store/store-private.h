@@ -389,6 +389,8 @@ int keywords_noticed(struct store *s, const char *path, const struct origin *ori
 
 /* scan.c, recover.c */
 int scan_locked(struct store *s, bool full, struct scan_report *ret);
+int scan_quietly(struct store *s, bool full,
+		 struct scan_report *ret); /* does not say what is held */
 int recover_index(struct store *s, bool trusted);
 int recover_anew(struct store *s); /* sets the index aside and builds it from checkpoint and log */
 /* Brings each mailbox's directory to where it is on disk after a replay of records.  `anew`: the

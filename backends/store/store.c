@@ -349,7 +349,7 @@ static int look_at_files(struct store *s, bool clean)
 	if (err >= 0)
 		err = mailboxes_finish(s);
 	if (err >= 0)
-		err = store_scan(s, false, &s->opening);
+		err = scan_quietly(s, false, &s->opening);
 	if (err >= 0 && renamed && !s->renames) /* now names count again */
 		err = mailboxes_finish(s);
 	if (err >= 0 && s->log_lost && s->opening.arrived)

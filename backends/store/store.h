@@ -96,8 +96,10 @@ struct scan_report {
 int store_scan(struct store *s, bool full, struct scan_report *ret);
 /* The records that a STORE_TRIAL has found, oldest first; non-zero from fn ends it and is returned. */
 int store_trial_each(struct store *s, int (*fn)(const struct record *r, void *arg), void *arg);
-/* What the scan of store_open() found (writer, trial); borrowed. */
+/* What the scan of store_open() found (writer, trial); borrowed.  It comes before anybody can allow a
+ * mass expunge, so what it holds is not said yet: store_tell_held(). */
 const struct scan_report *store_opening_scan(const struct store *s);
+void store_tell_held(const struct store *s, const struct scan_report *r); /* a warning, if any is */
 void store_allow_mass_expunge(struct store *s, bool allow);
 /* A tree that is watched while it is written needs no stats: set by watch.c. */
 void store_set_watched(struct store *s, bool watched);

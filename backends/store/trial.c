@@ -111,7 +111,7 @@ int trial_open(struct store *s)
 		err = load_identity(s);
 	if (err >= 0)
 		err = held_load(s);
-	return err < 0 ? err : store_scan(s, false, &s->opening);
+	return err < 0 ? err : scan_quietly(s, false, &s->opening);
 }
 
 int trial_record(struct store *s, const struct record *r)

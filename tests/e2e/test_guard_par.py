@@ -47,7 +47,7 @@ def test_what_is_held(tmp_path, plain, there, gone):
     assert len(w.b.names("F")) == there
     assert w.a.names() == ["meanwhile"], "everything else goes on"
     assert w.sync(code=1)["held"] == gone, "it is held until somebody says so"
-    w.sync("--allow-mass-expunge")
+    assert "held back" not in w.sync("--allow-mass-expunge")["err"]
     assert len(w.b.names("F")) == there - gone
     w.check_equal()
     w.check_idle()
@@ -112,6 +112,17 @@ def test_many_of_many_stay_held_among_more(tmp_path, plain):
     assert len(w.b.names("F")) == 240
     w.check_equal()
     w.check_idle()
+
+
+def test_held_is_said_by_a_dry_run_and_a_checkpoint(tmp_path):
+    w = world(tmp_path, "", 11)
+    remove(w, 11)
+    to = w.remote.destination
+    assert "11 messages are gone" in w.local.command("sync", "--dry-run", to).err
+    assert "held back" not in w.local.command("sync", "--dry-run", "--allow-mass-expunge", to).err
+    assert not os.path.exists(os.path.join(w.a.path, "held")), "a dry run writes nothing"
+    assert "11 messages are gone" in w.a.command("checkpoint").err
+    assert w.sync(code=1)["held"] == 11
 
 
 @pytest.mark.parametrize("plain", KINDS)
