@@ -4,6 +4,10 @@
  * A lock of ours is a hard link of STORE/dotlock, which says whose it is in Dovecot's form.  So it
  * is made whole in one step, Dovecot sees at once when its process is dead, and the next writer of
  * this store knows it by its inode, whatever became of process ids since.
+ *
+ * Who waited for a lock in vain waits no more for the same one while it stays taken: a program that
+ * keeps it would else cost that wait with each message.  That is remembered by the process, for a
+ * session opens its store several times.
  */
 #include "backends/store/dovecot.h"
 #include "backends/base/at.h"
@@ -14,6 +18,7 @@
 #include "backends/base/msg.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +31,82 @@
 #define LOCK_TEXT_MAX 512
 #define RETRY_NS 5000000
 #define OLD_SECONDS 300
+#define BUSY_MAX 256
+#define BUSY_NS 30000000000ll
+
+/* ---- locks that others keep ---- */
+
+struct busy {
+	uint64_t dev, ino; /* of the mail tree */
+	char *path;	   /* owned; of the lock; NULL: unused */
+	int64_t tried_ns;
+};
+
+static struct busy busy[BUSY_MAX];
+static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The note of this lock, or NULL. */
+static struct busy *busy_find(const struct stat *tree, const char *lock)
+{
+	for (size_t i = 0; i < BUSY_MAX; i++) {
+		struct busy *b = &busy[i];
+
+		if (b->path && b->dev == tree->st_dev && b->ino == tree->st_ino &&
+		    strcmp(b->path, lock) == 0)
+			return b;
+	}
+	return NULL;
+}
+
+/* A free place, or that of the one that was tried longest ago. */
+static struct busy *busy_place(void)
+{
+	struct busy *oldest = &busy[0];
+
+	for (size_t i = 0; i < BUSY_MAX && oldest->path; i++)
+		if (!busy[i].path || busy[i].tried_ns < oldest->tried_ns)
+			oldest = &busy[i];
+	return oldest;
+}
+
+/* Was it waited for, and not got since? */
+static bool busy_is_known(struct store *s, const char *lock)
+{
+	struct stat tree;
+	struct busy *b;
+	bool known;
+
+	if (fstat(s->mail_fd, &tree) < 0)
+		return false;
+	pthread_mutex_lock(&busy_lock);
+	b = busy_find(&tree, lock);
+	known = b && clock_mono_ns() - b->tried_ns < BUSY_NS;
+	pthread_mutex_unlock(&busy_lock);
+	return known;
+}
+
+static void busy_note(struct store *s, const char *lock, bool is_busy)
+{
+	struct stat tree;
+	struct busy *b;
+
+	if (fstat(s->mail_fd, &tree) < 0)
+		return;
+	pthread_mutex_lock(&busy_lock);
+	b = busy_find(&tree, lock);
+	if (is_busy && !b) {
+		b = busy_place();
+		free(b->path);
+		*b = (struct busy){tree.st_dev, tree.st_ino, mb_xstrdup(lock), 0};
+	}
+	if (is_busy)
+		b->tried_ns = clock_mono_ns();
+	else if (b)
+		free(MB_TAKE(b->path));
+	pthread_mutex_unlock(&busy_lock);
+}
+
+/* ---- marks ---- */
 
 int file_mark_of(struct store *s, const char *path, struct file_mark *ret)
 {
@@ -54,6 +135,8 @@ bool file_mark_equal(const struct file_mark *a, const struct file_mark *b)
 	return a->ino && a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns &&
 	       a->ctime_ns == b->ctime_ns;
 }
+
+/* ---- whose it is ---- */
 
 static void own_text(char out[LOCK_TEXT_MAX])
 {
@@ -112,7 +195,7 @@ static bool is_old(const struct stat *st)
 }
 
 /* Takes away a lock whose holder is dead, if it is still that lock. */
-static void clear_dead(struct store *s, int dir, const char *name)
+static bool clear_dead(int dir, const char *name)
 {
 	MB_AUTO_FREE uint8_t *text = NULL;
 	struct stat before, after;
@@ -121,13 +204,13 @@ static void clear_dead(struct store *s, int dir, const char *name)
 	if (at_stat(dir, name, &before) < 0 ||
 	    io_read_file(dir, name, LOCK_TEXT_MAX, &text, &len) < 0 ||
 	    (!is_dead((char *)text) && !is_old(&before)))
-		return;
+		return false;
 	if (at_stat(dir, name, &after) < 0 || after.st_ino != before.st_ino ||
 	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
 	    after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
-		return;
+		return false;
 	mb_msg(MB_INFO, "a lock of a dead process is taken away name=%s", name);
-	io_unlinkat(dir, name, 0);
+	return io_unlinkat(dir, name, 0) >= 0;
 }
 
 static int link_own_file(struct store *s, const char *path)
@@ -140,8 +223,8 @@ static int link_own_file(struct store *s, const char *path)
 	if (dir < 0)
 		return dir;
 	err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
-	if (err == -EEXIST)
-		clear_dead(s, dir, name);
+	if (err == -EEXIST && clear_dead(dir, name))
+		err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
 	return err;
 }
 
@@ -166,14 +249,22 @@ int dotlock_take(struct store *s, const char *path, int wait_ms, bool inner, str
 	if (err < 0)
 		return err;
 	refresh_own_file(s);
+	if (!inner && busy_is_known(s, lock))
+		until = 0;
 	while ((err = link_own_file(s, lock)) == -EEXIST) {
-		if (inner || clock_mono_ns() >= until)
+		if (inner)
 			return -EBUSY;
+		if (clock_mono_ns() >= until) {
+			if (wait_ms > 0)
+				busy_note(s, lock, true);
+			return -EBUSY;
+		}
 		nanosleep(&pause, NULL);
 		refresh_own_file(s);
 	}
 	if (err < 0)
 		return err;
+	busy_note(s, lock, false);
 	ret->path = MB_TAKE(lock);
 	ret->inner = inner;
 	tell(s, EVENT_ADDED, ret->path, ret->inner);

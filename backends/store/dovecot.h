@@ -37,8 +37,10 @@ struct dotlock {
 
 /*
  * Takes the lock that Dovecot takes for the file `path` of the tree: PATH.lock, with process id and
- * host inside.  Waits `wait_ms` at most: -EBUSY.  A lock whose process is dead is taken away.  `inner`:
- * the caller holds the store's lock, here and when it is dropped, and does not wait; others must not.
+ * host inside.  Waits `wait_ms` at most: -EBUSY; not at all when this process waited for it in vain
+ * before and nobody has found it free since, nor was half a minute without a try.  A lock whose process
+ * is dead is taken away.  `inner`: the caller holds the store's lock, here and when it is dropped, and
+ * does not wait; others must not.
  */
 int dotlock_take(struct store *s, const char *path, int wait_ms, bool inner, struct dotlock *ret);
 void dotlock_drop(struct store *s, struct dotlock *l); /* one that is not held is fine */

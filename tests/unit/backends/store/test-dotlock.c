@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/store/dovecot.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,6 +53,78 @@ static void one_that_lives_is_waited_for(void **state)
 	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, false, &l), -EBUSY);
 	outside_write(d, LOCK, "");
 	assert_int_equal(dotlock_take(d->s, "dovecot-uidlist", 10, false, &l), -EBUSY);
+}
+
+static int64_t take_and_drop(struct store_dir *d, const char *path, int wait_ms, int expected)
+{
+	int64_t before = clock_mono_ns();
+	struct dotlock l;
+
+	assert_int_equal(dotlock_take(d->s, path, wait_ms, false, &l), expected);
+	before = clock_mono_ns() - before;
+	dotlock_drop(d->s, &l);
+	return before;
+}
+
+/* Once in vain is enough, for this one, also when the store was closed meanwhile. */
+static void one_that_is_kept_is_waited_for_once(void **state)
+{
+	struct store_dir *d = *state;
+	const int64_t wait_ns = 100000000;
+
+	store_make_box(d, ".X");
+	outside_write(d, LOCK, "1:another.host.example");
+	outside_write(d, ".X/" LOCK, "1:another.host.example");
+	take_and_drop(d, "dovecot-uidlist", 0, -EBUSY); /* nobody waited */
+	assert_true(take_and_drop(d, "dovecot-uidlist", 100, -EBUSY) >= wait_ns);
+	for (int i = 0; i < 20; i++) {
+		assert_true(take_and_drop(d, "dovecot-uidlist", 10000, -EBUSY) < 50 * wait_ns);
+		take_and_drop(d, "dovecot-uidlist", 0, -EBUSY);
+		if (i == 10)
+			store_dir_reopen(d);
+	}
+	assert_true(take_and_drop(d, ".X/dovecot-uidlist", 100, -EBUSY) >= wait_ns);
+	outside_unlink(d, LOCK);
+	take_and_drop(d, "dovecot-uidlist", 100, 0);
+	outside_write(d, LOCK, "1:another.host.example");
+	assert_true(take_and_drop(d, "dovecot-uidlist", 100, -EBUSY) >= wait_ns); /* another one */
+}
+
+/* More are kept than are remembered: each is waited for, nothing else happens. */
+static void very_many_that_are_kept(void **state)
+{
+	struct store_dir *d = *state;
+
+	for (int i = 0; i < 300; i++) {
+		MB_AUTO_FREE char *path = mb_xasprintf("f%d", i);
+		MB_AUTO_FREE char *lock = mb_xasprintf("f%d.lock", i);
+
+		outside_write(d, lock, "1:another.host.example");
+		take_and_drop(d, path, 1, -EBUSY);
+		assert_true(take_and_drop(d, path, 10000, -EBUSY) < 5000000000);
+	}
+	assert_true(take_and_drop(d, "f0", 100, -EBUSY) >= 100000000);
+}
+
+/* Whose process dies is taken away also by one who does not wait. */
+static void one_that_died_meanwhile_goes(void **state)
+{
+	struct store_dir *d = *state;
+	MB_AUTO_FREE char *text = NULL;
+	char host[256] = "";
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	gethostname(host, sizeof(host) - 1);
+	text = mb_xasprintf("%d:%s", (int)pid, host);
+	outside_write(d, LOCK, text);
+	take_and_drop(d, "dovecot-uidlist", 10, -EBUSY);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	take_and_drop(d, "dovecot-uidlist", 10, 0);
 }
 
 static void one_whose_process_is_dead_goes(void **state)
@@ -171,6 +244,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(it_says_whose_it_is),
 		TEST(one_that_lives_is_waited_for),
+		TEST(one_that_is_kept_is_waited_for_once),
+		TEST(very_many_that_are_kept),
+		TEST(one_that_died_meanwhile_goes),
 		TEST(one_whose_process_is_dead_goes),
 		TEST(one_that_nobody_touches_goes),
 		TEST(a_stolen_lock_is_left),
