@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define WIDTH_UNKNOWN 80
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static volatile sig_atomic_t shown_on = -1; /* where a line stands, for a signal handler */
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
@@ -101,6 +103,7 @@ static void draw(struct progress *p, uint64_t n, uint64_t of, int64_t now)
 	/* The last column stays free: a terminal may wrap when it is filled. */
 	progress_line(p->phase, n, of, now - p->phase_ms, width_of(p->fd) - 1, line);
 	int len = snprintf(text, sizeof(text), "%s%s", CLEAR, line);
+	shown_on = p->fd;
 	put(p->fd, text, (size_t)len);
 	p->shown = true;
 }
@@ -144,7 +147,15 @@ void progress_clear(void *arg)
 	if (p->shown)
 		put(p->fd, CLEAR, sizeof(CLEAR) - 1);
 	p->shown = false;
+	shown_on = -1;
 	pthread_mutex_unlock(&lock);
+}
+
+void progress_wipe(void)
+{
+	if (shown_on >= 0)
+		put(shown_on, CLEAR, sizeof(CLEAR) - 1);
+	shown_on = -1;
 }
 
 void progress_close(struct progress *p)

@@ -58,6 +58,8 @@ void progress_open(struct progress *p, int fd, bool wanted);
 void progress_show(enum progress_phase phase, uint64_t n, uint64_t of, void *arg);
 /* The line is gone until it is shown next; for whoever writes to the terminal.  arg: struct progress. */
 void progress_clear(void *arg);
+/* As progress_clear(), from a signal handler that ends the process. */
+void progress_wipe(void);
 void progress_close(struct progress *p);
 
 #endif

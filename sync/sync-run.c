@@ -10,6 +10,7 @@
 #include "backends/base/msg.h"
 #include "backends/store/store.h"
 #include "sync/conflicts.h"
+#include "sync/interrupt.h"
 #include "sync/peers.h"
 #include "sync/sync-report.h"
 
@@ -133,6 +134,7 @@ static int sync_one(struct sync_run *run, const char *destination)
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
 	sync_report_open(&rep, &run->o, &opt);
+	opt.stop = interrupt_asked;
 	opt.decided = conflicts_keep;
 	opt.decided_arg = &keeper;
 	err = session_run_until_stable(run->local, peer, &opt, &r);
@@ -142,7 +144,10 @@ static int sync_one(struct sync_run *run, const char *destination)
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
 	progress_close(&rep.progress);
-	if (err < 0)
+	if (err == -EINTR)
+		mb_msg(MB_NOTICE,
+		       "interrupted; what was done stays, and the next run does the rest");
+	else if (err < 0)
 		mb_fail(err, "the sync with %s ended early", destination);
 	if (err >= 0 || r.changed || run->o.json)
 		sync_report(&rep, destination, told, missing, &r);
@@ -163,14 +168,14 @@ static int sync_all(struct sync_run *run)
 
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot read the list of peers"));
-	for (size_t i = 0; i < peers.n; i++) {
+	for (size_t i = 0; i < peers.n && !interrupt_asked(NULL); i++) {
 		if (!peer_is_ours(&peers.list[i]))
 			continue;
 		code = worse(code, sync_one(run, peers.list[i].destination));
 		n++;
 	}
 	peers_release(&peers);
-	if (!n) {
+	if (!n && !interrupt_asked(NULL)) {
 		mb_msg(MB_ERROR, "no peer is registered");
 		fprintf(stderr, "  do:  mailbraid --store DIR sync DESTINATION, once\n");
 		return CLI_USAGE;
@@ -228,6 +233,7 @@ static int sync_everything(struct sync_run *run)
 		char *text MB_AUTO_FREE = scope_text(&o->scope, 0);
 		mb_msg(MB_DEBUG, "the scope is: %s", text);
 	}
+	interrupt_watch();
 	code = o->destination ? sync_one(run, o->destination) : sync_all(run);
 	code = tell_missing(run->local, code);
 	backend_close(run->local);
@@ -247,5 +253,6 @@ int sync_run(const struct cli *cli, const struct verb *v, int argc, char **argv,
 		fclose(run.rawlog);
 	free(run.dir);
 	sync_options_release(&run.o);
+	interrupt_end();
 	return code;
 }

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -295,8 +296,9 @@ def test_what_one_side_lacks_is_copied(a, b):
 # ---- while it runs -----------------------------------------------------------------------------------
 
 
-def on_terminal(replica, *args, width=50, term="xterm"):
-    """(exit code, everything that came out on a terminal of this width, seconds)."""
+def on_terminal(replica, *args, width=50, term="xterm", interrupt=None):
+    """(exit code, everything that came out on a terminal of this width, seconds).  `interrupt`: Ctrl-C
+    when this is shown."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     began = time.monotonic()
@@ -317,6 +319,9 @@ def on_terminal(replica, *args, width=50, term="xterm"):
         if not part:
             break
         out += part
+        if interrupt and interrupt in out:
+            child.send_signal(signal.SIGINT)
+            interrupt = None
     os.close(ours)
     return child.wait(timeout=60), out.decode(), time.monotonic() - began
 
@@ -352,6 +357,42 @@ def test_no_progress_where_it_is_not_wanted(a, b, options, term):
     assert code == 0 and "\x1b" not in out
     if options == ["-q"]:
         assert out == ""
+
+
+def writer_lock(replica):
+    """As the writer of a store has it: an open file; closing it lets go."""
+    f = open(os.path.join(replica.path, "lock"), "r+b")
+    fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # F_OFD_SETLK
+    return f
+
+
+def test_ctrl_c(a, b):
+    """It ends in order, as the shell expects it, with a clean line; the next run does the rest."""
+    fill_both(a, Replica(a.path + "-aside"), 4000)
+    code, out, _ = on_terminal(a, "sync", b.destination, interrupt=b"sending ")
+    assert code == -signal.SIGINT
+    *lines, last = out.split(CLEAR)
+    assert lines and "sending" not in last and "interrupted" in out
+    there = len(b.names())
+    assert 0 < there < 4000, "what was done stays"
+    assert f"sent {there} new" in last
+    for replica in (a, b):
+        if not replica.plain:
+            writer_lock(replica).close()
+    assert a.sync(b)["sent"]["new"] == 4000 - there
+    assert b.contents() == a.contents()
+
+
+def test_ctrl_c_while_it_waits(a, b):
+    """For a lock that nobody gives: it does not wait any longer."""
+    deliver(a, "m")
+    with writer_lock(a):
+        child = subprocess.Popen([PROGRAM, "--store", a.path, "sync", "-l", "60", b.destination])
+        time.sleep(1)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=20) == -signal.SIGINT
+    a.sync(b)
+    assert b.names() == a.names()
 
 
 def test_in_a_pipe_one_line(a, b):

@@ -86,6 +86,16 @@ static void on_a_terminal(void **state)
 	assert_string_equal(text, "\r\033[K");
 	progress_clear(&p);
 	assert_int_equal(got(ours, text, sizeof(text)), 0); /* it is gone already */
+	progress_wipe();
+	assert_int_equal(got(ours, text, sizeof(text)), 0);
+	p.last_ms -= PROGRESS_EVERY_MS;
+	progress_show(PROGRESS_SENDING, 3, 50000, &p);
+	got(ours, text, sizeof(text));
+	progress_wipe(); /* a signal came */
+	got(ours, text, sizeof(text));
+	assert_string_equal(text, "\r\033[K");
+	progress_close(&p);
+	got(ours, text, sizeof(text));
 	progress_close(&p);
 	p.last_ms -= PROGRESS_EVERY_MS;
 	progress_show(PROGRESS_SENDING, 4, 50000, &p);
