@@ -4,9 +4,11 @@
  * A thread with inotify on every cur and new, and on the directories that hold them.  All paths go
  * through the store's own descriptor of the tree, so a mount over it does not matter.
  *
- * Most events are of our own changes: those must cost little.  An event is strange only when the tree
- * and the index disagree about its name, and still do some milliseconds later (files are changed
- * before the index is).  Then the store is scanned, which reads the directories whose times moved.
+ * Most events are of our own changes: those must cost little.  So the first event wakes the thread,
+ * and those that follow wait for the next of its looks, LOOK_MS apart.  An event is strange only when
+ * the tree and the index disagree about its name, and still do when it is SETTLE_MS old (files are
+ * changed before the index is).  Then the store is scanned, which reads the directories whose times
+ * moved.
  *
  * While every directory is watched the store need not stat them (store_set_watched).  When the
  * kernel drops events, all is scanned; when it gives no more watches, the tree is looked at every few
@@ -34,8 +36,10 @@
 #define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
 #include <uthash.h>
 
+#define LOOK_MS 10
 #define SETTLE_MS 20
 #define POLL_MS 5000
+#define MS 1000000ll
 #define STRANGE_MAX 4096
 #define WATCH_DEPTH 64
 #define WATCH_EVENTS                                                                               \
@@ -53,6 +57,7 @@ struct watched {
 struct doubt {
 	char *dir, *name; /* owned */
 	const char *sub;
+	int64_t since_ns;
 };
 
 struct store_watch {
@@ -64,9 +69,9 @@ struct store_watch {
 	struct watched *dirs;
 	struct doubt *doubts; /* owned */
 	size_t n_doubts, cap_doubts;
-	int64_t since_ns; /* when the first of them came */
-	bool all;	  /* scan whatever the doubts say */
-	bool limited;	  /* not everything is watched */
+	int64_t scanned_ns; /* when the last scan ended */
+	bool all;	    /* scan whatever the doubts say */
+	bool limited;	    /* not everything is watched */
 };
 
 /* ---- Watches ---------------------------------------------------------------------------------- */
@@ -186,9 +191,12 @@ static void add_doubt(struct store_watch *w, const char *dir, const char *sub, c
 		return;
 	}
 	MB_GROW(w->doubts, w->cap_doubts, w->n_doubts + 1);
-	w->doubts[w->n_doubts++] = (struct doubt){mb_xstrdup(dir), mb_xstrdup(name), sub};
-	if (!w->since_ns)
-		w->since_ns = clock_mono_ns();
+	w->doubts[w->n_doubts++] = (struct doubt){
+		.dir = mb_xstrdup(dir),
+		.name = mb_xstrdup(name),
+		.sub = sub,
+		.since_ns = clock_mono_ns(),
+	};
 }
 
 struct wanted_name {
@@ -215,17 +223,40 @@ static bool exists(struct store_watch *w, const char *dir, const char *sub, cons
 	return at_stat(store_mail_fd(w->store), path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
+/* One look at the doubts: most of them are about names in the same directory. */
+struct look {
+	struct index_txn *tx;
+	char *path; /* owned: of the directory that dir_fd is; NULL: none yet */
+	int dir_fd;
+};
+
+static bool file_exists(struct store_watch *w, struct look *l, const struct doubt *d)
+{
+	MB_AUTO_FREE char *path = mb_xasprintf("%s%s%s", d->dir, *d->dir ? "/" : "", d->sub);
+	struct stat st;
+
+	if (!l->path || strcmp(l->path, path) != 0) {
+		if (l->dir_fd >= 0)
+			close(l->dir_fd);
+		l->dir_fd = at_open(store_mail_fd(w->store), path, O_PATH | O_DIRECTORY, 0);
+		free(l->path);
+		l->path = MB_TAKE(path);
+	}
+	return l->dir_fd >= 0 && fstatat(l->dir_fd, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(st.st_mode);
+}
+
 /* A message file: is it there exactly when the index says so? */
-static bool file_agrees(struct store_watch *w, struct index_txn *tx, const struct doubt *d)
+static bool file_agrees(struct store_watch *w, struct look *l, const struct doubt *d)
 {
 	struct wanted_name n = {.name = d->name, .in_new = d->sub[0] == 'n'};
 	struct guid mb;
 
 	if (!fname_is_message(d->name))
 		return true;
-	if (index_mailbox_by_dir(tx, d->dir, &mb) == 0)
-		index_by_name(tx, &mb, d->name, same_file, &n);
-	return exists(w, d->dir, d->sub, d->name, S_IFREG) == n.found;
+	if (index_mailbox_by_dir(l->tx, d->dir, &mb) == 0)
+		index_by_name(l->tx, &mb, d->name, same_file, &n);
+	return file_exists(w, l, d) == n.found;
 }
 
 /* A directory: is it a mailbox exactly when the index says so? */
@@ -236,40 +267,51 @@ static bool dir_agrees(struct store_watch *w, struct index_txn *tx, const char *
 	return exists(w, dir, "cur", "", S_IFDIR) == (index_mailbox_by_dir(tx, dir, &mb) == 0);
 }
 
-static bool agrees(struct store_watch *w, struct index_txn *tx, const struct doubt *d)
+static bool agrees(struct store_watch *w, struct look *l, const struct doubt *d)
 {
 	MB_AUTO_FREE char *path = NULL;
 
 	if (*d->sub)
-		return file_agrees(w, tx, d);
+		return file_agrees(w, l, d);
 	if (is_sub(d->name))
-		return dir_agrees(w, tx, d->dir);
+		return dir_agrees(w, l->tx, d->dir);
 	if (may_hold_mail(w, d->dir, d->name)) {
 		path = mb_xasprintf("%s%s%s", d->dir, *d->dir ? "/" : "", d->name);
-		return dir_agrees(w, tx, path);
+		return dir_agrees(w, l->tx, path);
 	}
 	/* Files whose meaning is logged when they are replaced. */
 	return strcmp(d->name, "subscriptions") != 0 && strcmp(d->name, "dovecot-keywords") != 0;
 }
 
-/* Drops the doubts about what agrees by now. */
-static void sort_out(struct store_watch *w)
+/* Drops the doubts about what agrees by now; the youngest wait for the next look.  true: one is
+ * old enough to be strange. */
+static bool sort_out(struct store_watch *w)
 {
-	struct index_txn *tx;
+	struct look l = {.dir_fd = -1};
+	int64_t now = clock_mono_ns();
+	bool strange = false;
 	size_t kept = 0;
 
-	if (!w->n_doubts || index_begin(store_index(w->store), false, &tx))
-		return;
+	if (!w->n_doubts || now - w->doubts[0].since_ns < LOOK_MS * MS ||
+	    index_begin(store_index(w->store), false, &l.tx))
+		return false;
 	for (size_t i = 0; i < w->n_doubts; i++) {
-		if (agrees(w, tx, &w->doubts[i]))
-			doubt_release(&w->doubts[i]);
-		else
-			w->doubts[kept++] = w->doubts[i];
+		struct doubt *d = &w->doubts[i];
+		int64_t age = now - d->since_ns;
+
+		if (age >= LOOK_MS * MS && agrees(w, &l, d)) {
+			doubt_release(d);
+			continue;
+		}
+		strange |= age >= SETTLE_MS * MS;
+		w->doubts[kept++] = *d;
 	}
-	index_abort(tx);
 	w->n_doubts = kept;
-	if (!kept)
-		w->since_ns = 0;
+	index_abort(l.tx);
+	free(l.path);
+	if (l.dir_fd >= 0)
+		close(l.dir_fd);
+	return strange;
 }
 
 static void scan(struct store_watch *w, bool watched)
@@ -280,7 +322,6 @@ static void scan(struct store_watch *w, bool watched)
 	for (size_t i = 0; i < w->n_doubts; i++)
 		doubt_release(&w->doubts[i]);
 	w->n_doubts = 0;
-	w->since_ns = 0;
 	w->all = false;
 	store_set_watched(w->store, false);
 	err = store_scan(w->store, false, &report);
@@ -288,6 +329,7 @@ static void scan(struct store_watch *w, bool watched)
 		mb_msg(MB_WARNING, "watch: the mail tree cannot be scanned: %s", mb_err_str(err));
 	if (err >= 0 && watched && !w->limited)
 		store_set_watched(w->store, true);
+	w->scanned_ns = clock_mono_ns();
 }
 
 /* ---- Events ----------------------------------------------------------------------------------- */
@@ -338,13 +380,6 @@ static void read_events(struct store_watch *w)
 	}
 }
 
-static int wait_ms(const struct store_watch *w)
-{
-	if (w->n_doubts || w->all)
-		return SETTLE_MS;
-	return w->limited ? POLL_MS : -1;
-}
-
 /* From any thread, see store_set_watch_pending(). */
 static bool is_pending(void *arg)
 {
@@ -354,23 +389,28 @@ static bool is_pending(void *arg)
 	return ioctl(w->fd, FIONREAD, &waiting) < 0 || waiting > 0 || atomic_load(&w->busy);
 }
 
+/* Waits for the first event, or while there are doubts for the next look.  false: the end. */
+static bool wait_for_events(struct store_watch *w)
+{
+	struct pollfd p[2] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->fd, .events = POLLIN}};
+	bool look = w->n_doubts || w->all;
+	int n = poll(p, look ? 1 : 2, look ? LOOK_MS : w->limited ? POLL_MS : -1);
+
+	return !p[0].revents && (n >= 0 || errno == EINTR);
+}
+
 static void *watch_main(void *arg)
 {
 	struct store_watch *w = arg;
-	struct pollfd p[2] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->fd, .events = POLLIN}};
 
-	for (;;) {
-		int n = poll(p, 2, wait_ms(w));
+	while (wait_for_events(w)) {
+		bool strange, due;
 
-		if (p[0].revents || (n < 0 && errno != EINTR))
-			break;
-		if (n > 0) {
-			atomic_store(&w->busy, true); /* before they leave the queue */
-			read_events(w);
-		}
-		sort_out(w);
-		if (w->all || (n == 0 && w->limited) ||
-		    (w->n_doubts && clock_mono_ns() - w->since_ns >= SETTLE_MS * 1000000ll))
+		atomic_store(&w->busy, true); /* before they leave the queue */
+		read_events(w);
+		strange = sort_out(w);
+		due = w->limited && clock_mono_ns() - w->scanned_ns >= POLL_MS * MS;
+		if (w->all || strange || due)
 			scan(w, true);
 		atomic_store(&w->busy, w->n_doubts || w->all);
 	}
