@@ -59,6 +59,12 @@ int gather_read(struct gather *g);
  * be read is not paired.
  */
 int gather_digests(struct gather *g);
+/*
+ * Then makes likenesses (alike.h) known of those that have no equal, in a mailbox where the other side
+ * has such too; and digests of all that get one.  Reads the headers of those, and the bodies of those
+ * whose headers meet.  Not for a backup: its destination is to have the very bytes.
+ */
+int gather_alike(struct gather *g);
 
 /*
  * Takes what old-mail.h holds out of what was read; how many copies.  Two stores that never met (the

@@ -2,8 +2,10 @@
  * merge-pair.c - new messages of both sides that are one (design 5, rule 10).
  *
  * Considered are messages of which the other side never heard.  A live copy on each side, in one
- * mailbox, with one size and digest: the nth with the nth, so that twins stay two.  One GUID is
- * kept, the other becomes an alias of it, with all its copies.
+ * mailbox, with one size and digest: the nth with the nth, so that twins stay two.  Of what is left,
+ * those with one likeness (backends/mail/alike.h), in the same way: these are one message of which each
+ * side keeps the bytes that it has.  One GUID is kept, the other becomes an alias of it, with all its
+ * copies.
  */
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
@@ -41,6 +43,8 @@ static int compare_u64(uint64_t a, uint64_t b)
 	return a < b ? -1 : a > b;
 }
 
+typedef int compare_fn(const struct seen *a, const struct seen *b);
+
 /* What both of a pair have in common. */
 static int compare_content(const struct seen *a, const struct seen *b)
 {
@@ -50,16 +54,33 @@ static int compare_content(const struct seen *a, const struct seen *b)
 	return order ? order : compare_u64(a->copy->size, b->copy->size);
 }
 
-static int compare_candidates(const void *x, const void *y)
+/* … or at least. */
+static int compare_likeness(const struct seen *a, const struct seen *b)
 {
-	const struct seen *a = ((const struct candidate *)x)->seen;
-	const struct seen *b = ((const struct candidate *)y)->seen;
-	int order = compare_content(a, b);
+	int order = guid_compare(&a->mailbox, &b->mailbox);
+	return order ? order : digest_compare(&a->copy->alike, &b->copy->alike);
+}
+
+static int compare_candidates(const struct candidate *x, const struct candidate *y,
+			      compare_fn *compare)
+{
+	const struct seen *a = x->seen, *b = y->seen;
+	int order = compare(a, b);
 	if (!order)
 		order = compare_u64(a->copy->place.uid, b->copy->place.uid);
 	if (!order)
 		order = guid_compare(&a->guid, &b->guid);
 	return order ? order : compare_u64(a->id, b->id);
+}
+
+static int by_content(const void *x, const void *y)
+{
+	return compare_candidates(x, y, compare_content);
+}
+
+static int by_likeness(const void *x, const void *y)
+{
+	return compare_candidates(x, y, compare_likeness);
 }
 
 static void candidates_find(const struct merging *m, int side, struct candidates *c)
@@ -79,7 +100,19 @@ static void candidates_find(const struct merging *m, int side, struct candidates
 		c->items[c->n++] = (struct candidate){.seen = s, .message = message};
 	}
 	if (c->n)
-		qsort(c->items, c->n, sizeof(*c->items), compare_candidates);
+		qsort(c->items, c->n, sizeof(*c->items), by_content);
+}
+
+/* Of those that are left, the ones that have a likeness. */
+static void candidates_alike(struct candidates *c)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->taken[c->items[i].message] && digest_known(&c->items[i].seen->copy->alike))
+			c->items[kept++] = c->items[i];
+	c->n = kept;
+	if (c->n)
+		qsort(c->items, c->n, sizeof(*c->items), by_likeness);
 }
 
 /* The side whose GUID gives way: never one that nothing is written to; the one that keeps no GUIDs
@@ -140,15 +173,18 @@ static void take_pair(struct merging *m, struct candidates c[2], size_t i, size_
 
 	c[0].taken[two[0]->message] = c[1].taken[two[1]->message] = true;
 	add_aliases(m, from, messages[from], seen[from], messages[!from], seen[!from]->id);
+	bool same = compare_content(seen[0], seen[1]) == 0;
 	notice_add(m, NOTICE_PAIRED, &seen[!from]->mailbox, &seen[!from]->guid,
-		   mb_xstrdup("delivered on both sides with the same content; taken as one"));
+		   mb_xstrdup(same ? "delivered on both sides with the same content; taken as one"
+				   : "delivered on both sides with the same text; taken as one, "
+				     "each side keeps its own bytes"));
 }
 
-static void pair_candidates(struct merging *m, struct candidates c[2])
+static void pair_candidates(struct merging *m, struct candidates c[2], compare_fn *compare)
 {
 	size_t i = 0, k = 0;
 	while (i < c[0].n && k < c[1].n) {
-		int order = compare_content(c[0].items[i].seen, c[1].items[k].seen);
+		int order = compare(c[0].items[i].seen, c[1].items[k].seen);
 		if (order < 0 || c[0].taken[c[0].items[i].message]) {
 			i++;
 		} else if (order > 0 || c[1].taken[c[1].items[k].message]) {
@@ -186,13 +222,16 @@ static void rename_seen(struct merging *m)
 	copies_sort(m);
 }
 
-/* Rows 22, 24, 65, 88 to 90. */
+/* Rows 22, 24, 65, 88 to 90, 116. */
 void rule_pair_arrivals(struct merging *m)
 {
 	struct candidates c[2] = {0};
 	candidates_find(m, 0, &c[0]);
 	candidates_find(m, 1, &c[1]);
-	pair_candidates(m, c);
+	pair_candidates(m, c, compare_content);
+	for (int side = 0; side < 2; side++)
+		candidates_alike(&c[side]);
+	pair_candidates(m, c, compare_likeness);
 	if (m->n_aliases) {
 		qsort(m->aliases, m->n_aliases, sizeof(*m->aliases), compare_aliases);
 		rename_seen(m);

@@ -18,32 +18,48 @@ static int compare_digests(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct digest));
 }
 
-/* Digests of the live copies of one side; sorted, owned. */
-static struct digest *live_digests(const struct merge_side *s, size_t *ret_n)
+struct digests {
+	struct digest *list; /* owned; sorted */
+	size_t n, cap;
+};
+
+static void add_digest(struct digests *d, const struct digest *one)
 {
-	struct digest *list = NULL;
-	size_t n = 0, cap = 0;
+	if (!digest_known(one))
+		return;
+	MB_GROW(d->list, d->cap, d->n + 1);
+	d->list[d->n++] = *one;
+}
+
+static bool has_digest(const struct digests *d, const struct digest *one)
+{
+	return digest_known(one) && d->n &&
+	       bsearch(one, d->list, d->n, sizeof(*one), compare_digests);
+}
+
+/* Digests and likenesses of the live copies of one side. */
+static struct digests live_digests(const struct merge_side *s)
+{
+	struct digests d = {0};
 
 	for (size_t i = 0; i < s->n_messages; i++) {
 		for (size_t k = 0; k < s->messages[i].n; k++) {
 			const struct copy *c = &s->messages[i].copies[k];
-			if (!copy_alive(c) || !digest_known(&c->digest))
+			if (!copy_alive(c))
 				continue;
-			MB_GROW(list, cap, n + 1);
-			list[n++] = c->digest;
+			add_digest(&d, &c->digest);
+			add_digest(&d, &c->alike);
 		}
 	}
-	if (n)
-		qsort(list, n, sizeof(*list), compare_digests);
-	*ret_n = n;
-	return list;
+	if (d.n)
+		qsort(d.list, d.n, sizeof(*d.list), compare_digests);
+	return d;
 }
 
 struct other_side {
 	const struct merge_side *side;
 	uint64_t forgotten;
-	struct digest *digests; /* owned */
-	size_t n_digests;
+	struct digests digests; /* owned */
 };
 
 static bool is_held(const struct other_side *o, const struct copy *c)
@@ -58,8 +74,7 @@ static bool is_held(const struct other_side *o, const struct copy *c)
 	known = gather_find(o->side, &c->guid);
 	if (known && message_find(known, c->id))
 		return false;
-	return !digest_known(&c->digest) || !o->n_digests ||
-	       !bsearch(&c->digest, o->digests, o->n_digests, sizeof(c->digest), compare_digests);
+	return !has_digest(&o->digests, &c->digest) && !has_digest(&o->digests, &c->alike);
 }
 
 /* ---- its mailbox ---- */
@@ -141,9 +156,9 @@ uint64_t old_mail_hold(struct merge_input *in, const uint64_t forgotten[2])
 		struct other_side o = {.side = &in->side[1 - i], .forgotten = forgotten[1 - i]};
 		if (!o.forgotten || !may_get_mail(in->scope, 1 - i))
 			continue;
-		o.digests = live_digests(o.side, &o.n_digests);
+		o.digests = live_digests(o.side);
 		held += hold_side(&in->side[i], &o);
-		free(o.digests);
+		free(o.digests.list);
 	}
 	return held;
 }

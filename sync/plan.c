@@ -165,20 +165,46 @@ static void plan_mailbox(struct planner *p, const struct mailbox *now, uint32_t 
 		add_visible(p, &item);
 }
 
-/* A digest that a side has not made yet is no news to it: it can make it of its own file. */
+/*
+ * `now` as it is told to `side`: borrows everything.  Two mails may be one message by their likeness;
+ * so a side that has the message keeps its own size and digest, also a digest that it has not made
+ * yet, and one that gets it gets those of the body that comes.
+ */
+static struct copy with_content(const struct pair *pair, int side, const struct copy *now)
+{
+	const struct seen *mine = pair->was[side], *theirs = pair->was[!side];
+	const struct seen *of = seen_alive(mine) || !seen_alive(theirs) ? mine : theirs;
+	struct copy c = *now;
+	if (of) {
+		c.size = of->copy->size;
+		c.digest = of->copy->digest;
+	}
+	return c;
+}
+
+/* One by their likeness, in this merge: each side is told its own digest, to keep it. */
+static bool just_alike(const struct pair *pair)
+{
+	const struct seen *const *was = pair->was;
+	return was[0] && was[1] && digest_known(&was[0]->copy->alike) &&
+	       digest_equal(&was[0]->copy->alike, &was[1]->copy->alike);
+}
+
 static bool copy_differs(const struct pair *pair, int side, const struct copy *want)
 {
 	if (!want || !pair->was[side])
 		return want;
+	if (just_alike(pair))
+		return true;
 	struct copy was = seen_copy(pair->was[side]), now = *want;
-	if (!digest_known(&was.digest))
-		now.digest = was.digest;
+	now.size = was.size;
+	now.digest = was.digest;
 	return !copy_equal(&was, &now);
 }
 
 static void plan_copy(struct planner *p, const struct pair *pair, const struct copy *now)
 {
-	struct record item = {.type = REC_COPY_STATE, .copy = *now};
+	struct record item = {.type = REC_COPY_STATE, .copy = with_content(pair, p->side, now)};
 	const struct seen *was = pair->was[p->side];
 	if (was && !copy_same_key(was->copy, now)) {
 		item.old_guid = was->copy->guid;

@@ -198,6 +198,8 @@ static int gather(struct session *s)
 		err = put_found_aliases(s);
 	if (err >= 0)
 		err = gather_digests(g);
+	if (err >= 0)
+		err = gather_alike(g);
 	g->related |= s->acquainted;
 	bool hold = !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
 	if (err >= 0)

@@ -167,21 +167,24 @@ static bool join_dead(struct copy *dst, const struct copy *src)
 	return true;
 }
 
-/* Facts differ only in states that are not of one content; then the greater size and digest and the
- * earlier date stay. */
+static int compare_content(const struct copy *a, const struct copy *b)
+{
+	int order = digest_compare(&a->digest, &b->digest);
+
+	return order ? order : compare_uint(a->size, b->size);
+}
+
+/* Where the contents differ, the greater digest stays, with its size, and the earlier date. */
 static bool join_content(struct copy *dst, const struct copy *src)
 {
 	bool changed = false;
 
-	if (src->size > dst->size) {
-		dst->size = src->size;
-		changed = true;
-	}
 	if (src->received_ns && (!dst->received_ns || src->received_ns < dst->received_ns)) {
 		dst->received_ns = src->received_ns;
 		changed = true;
 	}
-	if (digest_compare(&src->digest, &dst->digest) > 0) {
+	if (compare_content(src, dst) > 0) {
+		dst->size = src->size;
 		dst->digest = src->digest;
 		changed = true;
 	}

@@ -51,14 +51,16 @@ struct copy {
 	struct guid via;       /* mailbox whose deletion expunged it, or zero */
 	struct stamp via_seen; /* max(named_at, revived) of that mailbox as the deleter saw it */
 	struct flags flags;
-	/* content: the same in every state of the copy */
+	/* content: the same in every state of the copy, but for two mails that were found to be one by
+	 * their likeness: there each replica keeps the bytes, the size and the digest that it has */
 	uint64_t size;
 	int64_t received_ns;  /* IMAP INTERNALDATE: mtime of the file */
 	struct digest digest; /* zero = not known yet */
-	bool recent;   /* arrived and never seen by a program: its file is in new/.  A hint at
+	bool recent;	     /* arrived and never seen by a program: its file is in new/.  A hint at
 				 arrival, not merged. */
-	bool unagreed; /* just found on a side without CAP_STAMPS, which never had it together
+	bool unagreed;	     /* just found on a side without CAP_STAMPS, which never had it together
 				 with us: new, whatever its stamps say.  Neither kept nor merged. */
+	struct digest alike; /* likeness (alike.h), where one was made.  Neither kept nor merged. */
 };
 
 struct mailbox {

@@ -132,14 +132,24 @@ static bool is_zeros_or_prefix(int here, int body)
 	return zeros || prefix;
 }
 
+/* One message with the local side's by their likeness: of what was cut off here it tells nothing. */
+static bool has_own_bytes(struct maildir *m, const struct md_file *f)
+{
+	struct digest theirs;
+
+	return digest_known(&f->digest) &&
+	       m->local->ops->digest(m->local, &f->guid, f->id, &theirs) >= 0 &&
+	       !digest_equal(&theirs, &f->digest);
+}
+
 /* A shorter file is damage when it is what a write that was cut leaves of the body.  When the local
- * side has that no more, only zeros tell. */
+ * side has that no more, only zeros tell; when it has other bytes, nothing does. */
 static bool is_cut_short(struct maildir *m, struct md_file *f)
 {
 	MB_AUTO_CLOSE int here = md_open_file(m, f);
 	MB_AUTO_CLOSE int body = here < 0 ? -1 : m->local->ops->body(m->local, &f->guid, f->id);
 
-	if (here < 0 || (body < 0 && body != -ENOENT))
+	if (here < 0 || (body < 0 && body != -ENOENT) || (body >= 0 && has_own_bytes(m, f)))
 		return true;
 	return is_zeros_or_prefix(here, body);
 }

@@ -95,6 +95,21 @@ static void set_file(struct work *w)
 	w->changed = true;
 }
 
+/* A body came where none was: its size and digest count, whatever those of an earlier one were. */
+static void set_content(struct work *w)
+{
+	const struct copy *rec = &w->rec->copy;
+	struct entry *e = &w->e;
+	bool came = w->rec->type == REC_ARRIVE || w->rec->type == REC_FOUND;
+
+	if (!came || !w->newer || e->state == ENTRY_DEAD || !digest_known(&rec->digest) ||
+	    (digest_equal(&e->copy.digest, &rec->digest) && e->copy.size == rec->size))
+		return;
+	e->copy.size = rec->size;
+	e->copy.digest = rec->digest;
+	w->changed = true;
+}
+
 static void set_numbers(struct work *w)
 {
 	struct entry *e = &w->e;
@@ -176,6 +191,8 @@ static void take_local(struct work *w, struct entry *old)
 	e->state = old->state;
 	e->in_new = old->in_new;
 	e->copy.recent = old->copy.recent;
+	e->copy.size = old->copy.size;
+	e->copy.digest = old->copy.digest;
 	e->ino = old->ino;
 	e->mtime_ns = old->mtime_ns;
 	e->ctime_ns = old->ctime_ns;
@@ -238,6 +255,7 @@ static int finish(struct work *w)
 		return r;
 	settle_state(w);
 	set_file(w);
+	set_content(w);
 	if (rec->type == REC_LOST)
 		set_state(w, ENTRY_LOST);
 	if (rec->type == REC_DAMAGED)

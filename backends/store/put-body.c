@@ -43,6 +43,13 @@ struct link_body {
 	int result; /* -ENOENT until linked */
 };
 
+/* Copies of one message have other bytes when they are one by their likeness only. */
+static bool is_other(const struct copy_put *c, const struct copy *have)
+{
+	return digest_known(&have->digest) && digest_known(&c->new.digest) &&
+	       !digest_equal(&have->digest, &c->new.digest);
+}
+
 static int link_one(struct entry *e, void *arg)
 {
 	struct link_body *l = arg;
@@ -51,7 +58,7 @@ static int link_one(struct entry *e, void *arg)
 	const char *name;
 	struct stat st;
 
-	if (e->state != ENTRY_PRESENT || !copy_alive(&e->copy))
+	if (e->state != ENTRY_PRESENT || !copy_alive(&e->copy) || is_other(l->c, &e->copy))
 		return 0;
 	path = entry_path(l->c->tx, e);
 	if (!path || at_stat(l->c->s->mail_fd, path, &st) < 0 || !S_ISREG(st.st_mode) ||
@@ -72,7 +79,7 @@ static int link_deleted(struct link_body *l)
 	struct stat st;
 	int err;
 
-	if (!l->c->known)
+	if (!l->c->known || is_other(l->c, &l->c->old.copy))
 		return -ENOENT;
 	err = file_find_deleted(l->c->s, &l->c->old.copy.place.mailbox, &l->c->new.guid,
 				l->c->new.id, true, &kept);

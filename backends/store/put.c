@@ -97,6 +97,10 @@ static int copy_put_load(struct copy_put *c)
 	if (c->present)
 		c->old_path = entry_path(c->tx, &c->old);
 	c->present = c->old_path != NULL;
+	if (c->known && !c->present && copy_alive(&c->new) && digest_known(&c->want->copy.digest)) {
+		c->new.size = c->want->copy.size; /* of the body that comes */
+		c->new.digest = c->want->copy.digest;
+	}
 	c->damaged = c->present && c->old.state == ENTRY_DAMAGED;
 	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
 }
@@ -354,6 +358,18 @@ static int log_copy(struct copy_put *c, enum record_type type)
 	return err;
 }
 
+/* The peer has other bytes of the message, whose own are lost here (object.h, content). */
+static bool takes_other_bytes(struct copy_put *c)
+{
+	const struct copy *want = &c->want->copy;
+
+	if (!digest_known(&want->digest) || digest_equal(&want->digest, &c->old.copy.digest))
+		return false;
+	c->old.copy.size = want->size;
+	c->old.copy.digest = want->digest;
+	return true;
+}
+
 /* First the right body, which is a change of its own; then c is as with a good file. */
 static int mend_first(struct copy_put *c)
 {
@@ -364,6 +380,8 @@ static int mend_first(struct copy_put *c)
 		return MB_E_STALE;
 	}
 	err = mend_copy(c->s, c->tx, &c->old, c->staged, &c->want->origin);
+	if (err == MB_E_DAMAGED && c->staged && takes_other_bytes(c))
+		err = mend_copy(c->s, c->tx, &c->old, c->staged, &c->want->origin);
 	if (err < 0)
 		return err;
 	copy_put_release(c);

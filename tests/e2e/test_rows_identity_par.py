@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from support.matrix import STORES, Rows, play
+from support.matrix import ALWAYS, STORES, Rows, play
 from support.replica import Replica, body
 
 ROWS = Rows()
@@ -226,6 +226,80 @@ def filled_by_another_tool(w):
     yield
     no_body_was_sent(w)
     assert len(w.a.contents()) == 20 and all(m[1] == "S" for m in w.b.tree()["INBOX"])
+
+
+def mail(i, text=None):
+    """A mail as it was sent."""
+    head = f"From: a@example.org\nSubject: mail {i}\nDate: Sun, 22 Nov 2026 12:00:{i:02} +0000\nMessage-ID: <{i}@example.org>\n"
+    return (head + "\n" + (text or f"text {i}\n\nend\n")).encode()
+
+
+def as_stored(content, i):
+    """The same mail as other servers and programs leave it."""
+    changes = [
+        lambda m: m.replace(b"\n", b"\r\n"),
+        lambda m: b"Return-Path: <a@example.org>\nReceived: from x by y;\n\tSun, 22 Nov 2026\n" + m,
+        lambda m: m.replace(b"\n\n", b"\nStatus: RO\nX-Status: A\nX-UID: 17\nContent-Length: 12\nLines: 3\n\n", 1),
+        lambda m: b"From a@example.org Sun Nov 22 12:00:00 2026\n" + m + b"\n",
+    ]
+    return changes[i % len(changes)](content)
+
+
+@row("90'", "both filled, the bytes differ a little: matched, each keeps its own, and changes travel", apart=ALWAYS)
+def filled_with_other_bytes(w):
+    for i in range(8):
+        w.a.deliver(f"a{i}:2,S", mail(i), sub="cur")
+        w.b.deliver(f"b{i}:2,F" if w.b.plain else f"a{i}:2,F", as_stored(mail(i), i), sub="cur")
+    for r in (w.a, w.b):
+        r.mkfolder("Y")
+    yield
+    no_body_was_sent(w)
+    for r, flags in ((w.a, "FS"), (w.b, "FS")):
+        assert [m[1] for m in r.tree()["INBOX"]] == [flags] * 8
+    assert w.a.contents() == sorted(mail(i) for i in range(8))
+    assert w.b.contents() == sorted(as_stored(mail(i), i) for i in range(8))
+    first = {r: {i: next(n for n in r.names() if r.read(n) in (mail(i), as_stored(mail(i), i))) for i in range(8)} for r in (w.a, w.b)}
+    w.a.flag(first[w.a][0], "+R")
+    w.b.move(first[w.b][1], "Y")
+    w.a.expunge(first[w.a][2])
+    w.b.expunge(first[w.b][3])
+    w.a.move(first[w.a][4], "Y")
+    w.b.flag(first[w.b][5], "-S")
+    yield
+    no_body_was_sent(w)
+    for r, content in ((w.a, lambda i: mail(i)), (w.b, lambda i: as_stored(mail(i), i))):
+        assert r.contents("INBOX") == sorted(content(i) for i in (0, 5, 6, 7))
+        assert r.contents("Y") == sorted(content(i) for i in (1, 4))
+        assert {m[2]: m[1] for m in r.tree()["INBOX"]}[content(0)] == "FRS"
+        assert {m[2]: m[1] for m in r.tree()["INBOX"]}[content(5)] == "F"
+
+
+@row("90''", "both filled: another text, a list's mark or no Message-ID makes two")
+def filled_with_other_mail(w):
+    plain = mail(4).replace(b"Message-ID: <4@example.org>\n", b"")
+    w.a.deliver("a1", mail(1))
+    w.b.deliver("b1", mail(1, "text 1\n\nend\n--\nfooter\n"))
+    w.a.deliver("a2", mail(2))
+    w.b.deliver("b2", b"List-Id: <l.example.org>\n" + mail(2))
+    w.a.deliver("a3", mail(3))
+    w.b.deliver("b3", mail(3).replace(b"Subject: ", b"Subject: Re: "))
+    w.a.deliver("a4", plain)
+    w.b.deliver("b4", plain.replace(b"\n", b"\r\n"))
+    yield
+    assert len(w.a.names()) == 8
+
+
+@row("90+", "both filled: two alike here and one there, and one that has its very like: none is lost", apart=ALWAYS)
+def filled_with_twins(w):
+    w.a.deliver("a1", mail(1))
+    w.a.deliver("a2", mail(1))
+    w.b.deliver("b1", as_stored(mail(1), 0))
+    w.a.deliver("a3", mail(2))
+    w.b.deliver("b3", mail(2))
+    w.b.deliver("b4", as_stored(mail(2), 0))
+    yield
+    assert w.a.contents() == sorted([mail(1), mail(1), mail(2), as_stored(mail(2), 0)])
+    assert w.b.contents() == sorted([mail(1), as_stored(mail(1), 0), mail(2), as_stored(mail(2), 0)])
 
 
 @row(91, "one side is copied back from a backup", STORES)

@@ -4,6 +4,7 @@
 #include "tests/support/link.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/mail/alike.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -171,6 +172,23 @@ static void read_side(struct link *l, int side, const struct keys *keys, struct 
 	}
 }
 
+/* Of what the other side never heard of. */
+static void make_alike(struct link *l, struct merge_input *in, int side)
+{
+	for (size_t i = 0; i < in->side[side].n_messages; i++) {
+		struct message *msg = &in->side[side].messages[i];
+		struct message there = read_message(l, !side, &msg->guid);
+		for (size_t k = 0; !there.n && k < msg->n; k++) {
+			struct digest head;
+			MB_AUTO_CLOSE int fd =
+				l->b[side]->ops->body(l->b[side], &msg->guid, msg->copies[k].id);
+			if (fd >= 0)
+				keep_error(l, alike_fd(fd, &head, &msg->copies[k].alike));
+		}
+		message_release(&there);
+	}
+}
+
 static void gather(struct link *l, struct merge_input *in)
 {
 	struct keys keys = {0};
@@ -181,6 +199,8 @@ static void gather(struct link *l, struct merge_input *in)
 	} while (exchange_aliases(l, &keys) && !l->failed);
 	read_side(l, 0, &keys, &in->side[0]);
 	read_side(l, 1, &keys, &in->side[1]);
+	for (int side = 0; side < 2 && l->alike; side++)
+		make_alike(l, in, side);
 	in->keep_twins = l->keep_twins;
 	in->agreed = l->agreed;
 	free(keys.items);

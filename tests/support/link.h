@@ -15,6 +15,7 @@ struct link {
 	struct backend *b[2]; /* borrowed */
 	bool full;	      /* compare everything each time */
 	bool keep_twins;
+	bool alike;    /* messages are paired by their likeness, too */
 	bool folds[2]; /* the file system of that side folds case and normalises */
 	size_t cut;    /* the sync ends after so many items; 0 = it does not */
 	bool aloud;    /* prints each item before it is put */

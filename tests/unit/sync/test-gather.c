@@ -1,5 +1,5 @@
 /*
- * test-gather.c - what a merge is told: changed messages, their UID neighbours, digests where needed.
+ * test-gather.c - what a merge is told: changed messages, their UID neighbours.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -84,34 +84,6 @@ static void who_has_the_same_uid_comes_along(void **state)
 	assert_null(gather_find(&f->g.in.side[1], &far));
 }
 
-static bool known(struct fixture *f, int side, const struct guid *g)
-{
-	return digest_known(&gather_find(&f->g.in.side[side], g)->copies[0].digest);
-}
-
-static void digests_only_where_two_may_be_one(void **state)
-{
-	struct fixture *f = *state;
-	struct guid box, elsewhere;
-	struct guid a = deliver(f->b[0], "same"), b = deliver(f->b[1], "same");
-	struct guid alone = deliver(f->b[0], "of another size");
-
-	assert_int_equal(memory_create(f->b[1], &GUID_ZERO, "box", &box), 0);
-	assert_int_equal(memory_deliver(f->b[1], &box, "of another size", 15, 0, &elsewhere), 0);
-	assert_int_equal(gather_add_differences(&f->g), 0);
-	assert_int_equal(gather_read(&f->g), 0);
-	for (int i = 0; i < 2; i++) { /* as if nobody had looked yet */
-		for (size_t k = 0; k < f->g.in.side[i].n_messages; k++)
-			memset(&f->g.in.side[i].messages[k].copies[0].digest, 0,
-			       sizeof(struct digest));
-	}
-	assert_int_equal(gather_digests(&f->g), 0);
-	assert_true(known(f, 0, &a));
-	assert_true(known(f, 1, &b));
-	assert_false(known(f, 0, &alone));
-	assert_false(known(f, 1, &elsewhere));
-}
-
 /* The peer gets the state that side 0 has. */
 static void give(struct fixture *f, const struct guid *g, const char *text)
 {
@@ -170,8 +142,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(each_key_comes_once_and_sorted),    T(who_has_the_same_uid_comes_along),
-		T(digests_only_where_two_may_be_one), T(only_what_differs_is_a_key),
+		T(each_key_comes_once_and_sorted),
+		T(who_has_the_same_uid_comes_along),
+		T(only_what_differs_is_a_key),
 		T(more_messages_than_a_page),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

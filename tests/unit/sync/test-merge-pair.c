@@ -185,6 +185,52 @@ static void keeps_guids(struct world *w)
 	}
 }
 
+#define HEAD "Message-ID: <1>\nDate: today\n"
+
+/* Row 116: the bytes of each stay where they are, all else is one. */
+static void row_116(struct world *w)
+{
+	w->link.alike = true;
+	w->m = has(w->a, INBOX, HEAD "\ntext\n");
+	w->n = has(w->b, INBOX, "Received: x\r\nMessage-ID: <1>\r\nDate: today\r\n\r\ntext\r\n");
+	flag(w->a, w->m, FLAG_SEEN);
+	assert_null(link_sync(&w->link));
+	assert_true(noticed(w, NOTICE_PAIRED));
+	assert_int_equal(w->link.bodies, 0);
+	struct guid one = lower(w->m, w->n);
+	assert_int_equal(find_copy(w->a, one, 0)->size, strlen(HEAD "\ntext\n"));
+	assert_int_equal(find_copy(w->b, one, 0)->size, strlen(HEAD "\ntext\n") + 17);
+	assert_true(find_copy(w->b, one, 0)->flags.set & FLAG_MASK(FLAG_SEEN));
+	flag(w->b, one, FLAG_FLAGGED);
+	expunge(w->a, one);
+	assert_null(link_sync(&w->link));
+	is_gone(w, one);
+}
+
+static void alike_but_not_all(struct world *w)
+{
+	static const char other[] = "X-UID: 1\n" HEAD "\ntext\n", equal[] = HEAD "\ntext\n";
+	w->link.alike = true;
+	has(w->a, INBOX, equal);
+	has(w->b, INBOX, equal);
+	has(w->b, INBOX, other); /* its like has its equal */
+	in_step(w);
+	holds(w, INBOX, 2);
+}
+
+static void alike_twins(struct world *w)
+{
+	w->link.alike = true;
+	for (int i = 0; i < 3; i++) {
+		has(w->a, INBOX, HEAD "\ntext\n");
+		if (i)
+			has(w->b, INBOX, "X-UID: 1\n" HEAD "\ntext\n");
+	}
+	assert_null(link_sync(&w->link));
+	assert_int_equal(w->link.bodies, 1);
+	holds(w, INBOX, 3);
+}
+
 static struct row rows[] = {
 	{"22: twins here: two there", row_22},
 	{"22: two twins here, three there: three", row_22_both},
@@ -195,6 +241,9 @@ static struct row rows[] = {
 	{"27: equal headers, other bytes: two", row_27},
 	{"65: mailboxes made apart: their mail is paired", row_65},
 	{"88, 89, 90: both filled by another tool: nothing is copied", row_90},
+	{"116: other line ends and trace fields: one, each side keeps its bytes", row_116},
+	{"like one that has its equal: two", alike_but_not_all},
+	{"three here, two there that are like them: three", alike_twins},
 	{"in different mailboxes: two", other_mailbox},
 	{"a twin of what the other side has: two", seen_before},
 	{"a message with copies is paired as a whole", with_copies},

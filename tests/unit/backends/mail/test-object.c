@@ -82,7 +82,8 @@ static void a_direct_expunge_beats_that_of_the_mailbox(void **state)
 
 static void content_is_filled_in(void **state)
 {
-	struct copy a = {.size = 7}, b = {.received_ns = -5, .digest = {{1}}, .recent = true};
+	struct copy a = {.size = 7};
+	struct copy b = {.size = 7, .received_ns = -5, .digest = {{1}}, .recent = true};
 
 	assert_true(copy_join(&a, &b));
 	assert_int_equal(a.size, 7);
@@ -90,6 +91,19 @@ static void content_is_filled_in(void **state)
 	assert_true(digest_known(&a.digest));
 	assert_false(a.recent);
 	assert_false(copy_join(&a, &b));
+}
+
+/* A size never comes to be told of the bytes of another digest. */
+static void content_is_taken_whole(void **state)
+{
+	struct copy lf = {.size = 100, .digest = {{9}}}, crlf = {.size = 104, .digest = {{3}}};
+	struct copy other = crlf;
+
+	assert_false(copy_join(&lf, &crlf));
+	assert_int_equal(lf.size, 100);
+	assert_true(copy_join(&other, &lf));
+	assert_int_equal(other.size, 100);
+	assert_true(digest_equal(&other.digest, &lf.digest));
 }
 
 static void join_copies(struct copy *dst, const struct copy *a, const struct copy *b)
@@ -303,6 +317,7 @@ int main(void)
 		cmocka_unit_test(a_later_uid_wins_in_the_same_place),
 		cmocka_unit_test(a_direct_expunge_beats_that_of_the_mailbox),
 		cmocka_unit_test(content_is_filled_in),
+		cmocka_unit_test(content_is_taken_whole),
 		cmocka_unit_test(join_of_copies_is_a_join),
 		cmocka_unit_test(copies_encoded_and_back),
 		cmocka_unit_test(damage_is_no_crash),
