@@ -35,4 +35,10 @@ int put_open_target_dir(struct copy_put *c, const char **ret_name);
  * when there is none. */
 int put_place_body(struct copy_put *c);
 
+/* put-plain.c.  Two GUIDs are one message: the copy here takes the other GUID; its file stays.  1, or 0
+ * when there is nothing to do. */
+int put_alias(struct store *s, const struct record *want);
+/* A record of a peer, logged unless it is in already.  Likewise. */
+int put_plain(struct store *s, const struct record *want);
+
 #endif
