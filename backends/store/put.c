@@ -74,6 +74,18 @@ static int resolve_mailbox(struct copy_put *c)
 	return 0;
 }
 
+/* Size and digest are those of the bytes that are here, or else of those that come: they differ where
+ * two mails are one by their likeness. */
+static void settle_content(struct copy_put *c)
+{
+	const struct copy *of = c->present ? &c->old.copy : &c->want->copy;
+
+	if (!c->known || !copy_alive(&c->new) || !digest_known(&of->digest))
+		return;
+	c->new.size = of->size;
+	c->new.digest = of->digest;
+}
+
 static int copy_put_load(struct copy_put *c)
 {
 	struct guid g = index_resolve(c->tx, c->want->copy.guid);
@@ -97,10 +109,7 @@ static int copy_put_load(struct copy_put *c)
 	if (c->present)
 		c->old_path = entry_path(c->tx, &c->old);
 	c->present = c->old_path != NULL;
-	if (c->known && !c->present && copy_alive(&c->new) && digest_known(&c->want->copy.digest)) {
-		c->new.size = c->want->copy.size; /* of the body that comes */
-		c->new.digest = c->want->copy.digest;
-	}
+	settle_content(c);
 	c->damaged = c->present && c->old.state == ENTRY_DAMAGED;
 	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
 }
