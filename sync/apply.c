@@ -264,8 +264,8 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 			break;
 		}
 		show(a, side, i);
-		progress_tell(&a->opt->progress, side ? PROGRESS_SENDING : PROGRESS_GETTING, i,
-			      plan->n);
+		progress_tell(&a->opt->progress, side ? PROGRESS_SENDING : PROGRESS_GETTING,
+			      a->before + i, a->all ? a->all : plan->n);
 		if (bulk)
 			look_ahead(a, side, w, i);
 		int opened = take_opened(w, i), err = MB_E_NAME;

@@ -23,6 +23,8 @@ struct apply {
 	const struct merge_result *result; /* borrowed */
 	const struct session_options *opt; /* borrowed */
 	struct session_result *report;	   /* borrowed: counts and errors are added */
+	/* For progress, of a plan that is one piece: items before it, and of all; else 0. */
+	uint64_t before, all;
 };
 
 /* Shows and counts the items of the plan for `side` without putting them. */

@@ -7,6 +7,7 @@
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
 #include "sync/apply.h"
+#include "sync/fill.h"
 #include "sync/old-mail.h"
 
 #include <errno.h>
@@ -104,15 +105,6 @@ static bool same_message(const struct guid *key, const struct message *a, const 
 	return same;
 }
 
-static bool any_alive(const struct message *m)
-{
-	for (size_t i = 0; i < m->n; i++) {
-		if (copy_alive(&m->copies[i]))
-			return true;
-	}
-	return false;
-}
-
 static int compare_message(struct gather *g, const struct guid *key)
 {
 	struct message m[2] = {0};
@@ -122,9 +114,11 @@ static int compare_message(struct gather *g, const struct guid *key)
 		err = g->b[i]->ops->message(g->b[i], key, &m[i]);
 	if (err == -ENOENT || (err >= 0 && !same_message(key, &m[0], &m[1]))) {
 		gather_add(g, key);
+		for (int i = 0; i < 2 && g->fill; i++)
+			fill_touch(g->fill, &m[i]);
 		err = 0;
 	}
-	g->both += err >= 0 && any_alive(&m[0]) && any_alive(&m[1]);
+	g->both += err >= 0 && message_alive(&m[0]) && message_alive(&m[1]);
 	message_release(&m[0]);
 	message_release(&m[1]);
 	return err < 0 ? err : 0;
@@ -139,6 +133,8 @@ static int step(struct gather *g, struct guid_stream s[2], const struct guid *co
 	g->related |= order == 0;
 	if (order == 0)
 		err = compare_message(g, next[0]);
+	else if (g->fill)
+		err = fill_see(g->fill, order > 0, next[order > 0]);
 	else
 		gather_add(g, next[order > 0]);
 	s[0].at += order <= 0;
@@ -316,10 +312,8 @@ struct message *gather_find(const struct merge_side *side, const struct guid *gu
 
 /* ---- old mail -------------------------------------------------------------------------------- */
 
-static bool share_a_mailbox(const struct gather *g)
+bool gather_share_a_mailbox(const struct tree *a, const struct tree *b)
 {
-	const struct tree *a = &g->in.side[0].tree, *b = &g->in.side[1].tree;
-
 	for (size_t i = 0; i < a->n; i++)
 		if (!guid_equal(&a->nodes[i].guid, &GUID_INBOX) && tree_find(b, &a->nodes[i].guid))
 			return true;
@@ -330,7 +324,10 @@ uint64_t gather_hold_old(struct gather *g)
 {
 	const uint64_t forgotten[2] = {g->info[0].forgotten, g->info[1].forgotten};
 
-	if (g->compared && !g->related && !share_a_mailbox(g))
+	if (!g->filled)
+		g->strangers = g->compared && !g->related &&
+			       !gather_share_a_mailbox(&g->in.side[0].tree, &g->in.side[1].tree);
+	if (g->strangers)
 		return 0;
 	return old_mail_hold(&g->in, forgotten);
 }

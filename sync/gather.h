@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct fill;
 struct gather_key;
 
 /* Two GUIDs that `side` knows to be one message and the other side may not. */
@@ -31,9 +32,12 @@ struct gather {
 	struct gather_alias *aliases; /* owned: found while reading */
 	size_t n_aliases, cap_aliases;
 	size_t cap_messages[2], cap_missing[2];
-	bool compared; /* in full */
-	bool related;  /* both sides know some message, or each other */
-	uint64_t both; /* of a full comparison: messages alive on both sides under one GUID */
+	bool compared;	   /* in full */
+	bool related;	   /* both sides know some message, or each other */
+	bool filled;	   /* fill.h chose; so the sides have mailboxes in common since: */
+	bool strangers;	   /* they never met, and had nothing in common */
+	struct fill *fill; /* borrowed; NULL: what one side alone knows is gathered, too */
+	uint64_t both;	   /* of a full comparison: messages alive on both sides under one GUID */
 	const struct progress_to *progress; /* borrowed; may be NULL */
 	struct merge_input in;		    /* owned: filled by gather_read() */
 };
@@ -66,6 +70,8 @@ int gather_digests(struct gather *g);
  */
 int gather_alike(struct gather *g);
 
+/* Two trees have a mailbox other than INBOX in common. */
+bool gather_share_a_mailbox(const struct tree *a, const struct tree *b);
 /*
  * Takes what old-mail.h holds out of what was read; how many copies.  Two stores that never met (the
  * caller sets `related` when they did), and have neither a message nor a mailbox in common, forgot

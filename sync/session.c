@@ -12,6 +12,7 @@
 #include "backends/base/msg.h"
 #include "sync/apply.h"
 #include "sync/conflicts.h"
+#include "sync/fill.h"
 #include "sync/scope-unmatched.h"
 #include "sync/session-private.h"
 
@@ -171,6 +172,64 @@ static int put_found_aliases(struct session *s)
 
 /* ---- decide ---------------------------------------------------------------------------------- */
 
+/* Each clock sees the other's: what is changed after this session comes after all it has seen. */
+static int exchange_clocks(struct session *s)
+{
+	struct stamp seen = STAMP_NONE;
+
+	for (int i = 0; i < 3; i++) {
+		struct backend *b = s->b[i % 2];
+		struct stamp now = STAMP_NONE;
+		int err = b->ops->now(b, &seen, &now);
+		if (err < 0)
+			return err;
+		seen = now;
+	}
+	return 0;
+}
+
+static bool holds_old(const struct session *s)
+{
+	return !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
+}
+
+static int run_fill(struct session *s, struct fill *f)
+{
+	int err = session_take_roles(s);
+
+	if (err >= 0)
+		err = exchange_clocks(s);
+	return err < 0 ? err : fill_run(f);
+}
+
+/* Compares everything; what needs no decision is put on the way. */
+static int compare_and_fill(struct session *s)
+{
+	struct gather *g = &s->gather;
+	struct fill f = {0};
+	int err = fill_open(&f, g, s->opt, s->ret);
+
+	f.hold_old = holds_old(s);
+	for (int i = 0; i < 2; i++)
+		f.origin[i] = session_news_of(s, i);
+	g->fill = &f;
+	if (err >= 0)
+		err = gather_add_differences(g);
+	g->fill = NULL;
+	g->related |= s->acquainted;
+	if (err >= 0 && fill_choose(&f))
+		err = run_fill(s, &f);
+	fill_release(&f);
+	return err;
+}
+
+static int compare_all(struct session *s)
+{
+	if (s->opt->scope && s->opt->scope->mirror)
+		return gather_add_all(&s->gather); /* its guard counts what is the same, too */
+	return fill_may(s->info, s->opt) ? compare_and_fill(s) : gather_add_differences(&s->gather);
+}
+
 static int gather(struct session *s)
 {
 	struct gather *g = &s->gather;
@@ -189,9 +248,8 @@ static int gather(struct session *s)
 		g->info[i] = s->info[i];
 		gather_add_news(g, &s->news[i]);
 	}
-	if (s->full) /* the guard of a backup counts what is the same, too */
-		err = s->opt->scope && s->opt->scope->mirror ? gather_add_all(g)
-							     : gather_add_differences(g);
+	if (s->full)
+		err = compare_all(s);
 	if (err >= 0)
 		err = gather_read(g);
 	if (err >= 0)
@@ -201,28 +259,11 @@ static int gather(struct session *s)
 	if (err >= 0)
 		err = gather_alike(g);
 	g->related |= s->acquainted;
-	bool hold = !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
 	if (err >= 0)
-		s->ret->held_old = hold ? gather_hold_old(g) : 0;
+		s->ret->held_old = holds_old(s) ? gather_hold_old(g) : 0;
 	for (int i = 0; i < 2; i++)
 		g->in.side[i].replica = session_news_of(s, i);
 	return err;
-}
-
-/* Each clock sees the other's: what is changed after this session comes after all it has seen. */
-static int exchange_clocks(struct session *s)
-{
-	struct stamp seen = STAMP_NONE;
-
-	for (int i = 0; i < 3; i++) {
-		struct backend *b = s->b[i % 2];
-		struct stamp now = STAMP_NONE;
-		int err = b->ops->now(b, &seen, &now);
-		if (err < 0)
-			return err;
-		seen = now;
-	}
-	return 0;
 }
 
 static void keep_notices(struct session *s)

@@ -4,7 +4,7 @@
  * Pure coordination: it asks each side for its news since the last agreed positions, reads the states
  * that may differ, lets merge() decide, has each side put its plan, and remembers where both are.
  *
- *   info -> refresh -> agree -> news -> gather -> merge -> apply (side 1, then 0) -> remember
+ *   info -> refresh -> agree -> news -> (fill) -> gather -> merge -> apply (side 1, then 0) -> remember
  *
  * Invariants:
  *  - When there is no news on either side nothing is written anywhere.
@@ -13,7 +13,8 @@
  *  - Positions belong to a scope.  A restricted session (scope.h) moves its own only, and what it puts
  *    bears an origin of its own: session_origin().  So the sync of everything takes nothing of it for
  *    an echo, and finds whatever it left out.
- *  - Memory follows the number of messages that changed, or, in a full comparison, differ.
+ *  - Memory follows the number of messages that changed, or, in a full comparison, differ; but for what
+ *    one side alone has, in mailboxes of which the other has nothing new: see fill.h.
  */
 #ifndef MB_SYNC_SESSION_H
 #define MB_SYNC_SESSION_H

@@ -114,6 +114,7 @@ struct message {
 };
 void message_release(struct message *m);
 struct copy *message_find(const struct message *m, uint64_t id);
+bool message_alive(const struct message *m);		  /* any copy is */
 struct copy *message_add(struct message *m, uint64_t id); /* new, empty copy */
 
 /* All mailboxes of a replica, dead ones too, sorted by GUID. */

@@ -27,6 +27,14 @@ struct copy *message_find(const struct message *m, uint64_t id)
 	return NULL;
 }
 
+bool message_alive(const struct message *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (copy_alive(&m->copies[i]))
+			return true;
+	return false;
+}
+
 struct copy *message_add(struct message *m, uint64_t id)
 {
 	struct copy *c;

@@ -202,6 +202,11 @@ static void copies_of_a_message(void **state)
 	}
 	assert_int_equal(message_find(&m, 70)->id, 70);
 	assert_null(message_find(&m, 71));
+	assert_false(message_alive(&m));
+	message_find(&m, 70)->place.at.time = 1;
+	assert_true(message_alive(&m));
+	message_find(&m, 70)->dead.time = 1;
+	assert_false(message_alive(&m));
 	message_release(&m);
 	assert_int_equal(m.n, 0);
 }
