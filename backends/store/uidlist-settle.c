@@ -50,6 +50,14 @@ static int sync_list(struct store *s, const char *path)
 	return fd == -ENOENT ? 0 : fd < 0 ? fd : io_fdatasync(fd);
 }
 
+/* What is in memory may not be what is in the file. */
+static int forget_list(struct store *s, int err)
+{
+	uidlist_cache_free(s->uidlist);
+	s->uidlist = NULL;
+	return err;
+}
+
 /* The file gets what c->list says; `from`: the lines from there on are new, and nothing else is. */
 static int write_list(struct store *s, struct uidlist_cache *c, size_t from)
 {
@@ -74,11 +82,7 @@ static int write_list(struct store *s, struct uidlist_cache *c, size_t from)
 	}
 	if (err >= 0)
 		err = file_mark_of(s, path, &c->mark);
-	if (err < 0) { /* what is in memory is not what is in the file */
-		uidlist_cache_free(s->uidlist);
-		s->uidlist = NULL;
-	}
-	return err;
+	return err < 0 ? forget_list(s, err) : err;
 }
 
 int uidlist_flush(struct store *s)
@@ -320,21 +324,87 @@ void uidlist_leave(struct store *s, struct uidlist_hold *h)
 
 /* ---- all mailboxes ---- */
 
+struct copy_key {
+	struct guid guid;
+	uint64_t id;
+};
+
 struct settle {
 	struct uidlist_cache *c;
-	size_t added;
+	size_t added, moved;
+	struct copy_key *other; /* owned: whose line has another UID */
+	size_t n, cap;
 };
 
 static int add_lacking(struct entry *e, void *arg)
 {
 	struct settle *st = arg;
+	const struct uidlist_line *line;
 
-	if (e->state == ENTRY_LOST || !e->file || uidlist_find(&st->c->list, e->file) ||
-	    e->copy.place.uid < st->c->list.uid_next || e->copy.place.uid == UINT32_MAX)
+	if (e->state == ENTRY_LOST || !e->file)
+		return 0;
+	line = uidlist_find(&st->c->list, e->file);
+	if (line && uidlist_uid(line) != e->copy.place.uid) {
+		MB_GROW(st->other, st->cap, st->n + 1);
+		st->other[st->n++] = (struct copy_key){e->copy.guid, e->copy.id};
+	}
+	if (line || e->copy.place.uid < st->c->list.uid_next || e->copy.place.uid == UINT32_MAX)
 		return 0;
 	uidlist_set(&st->c->list, e->file, e->copy.place.uid);
 	st->added++;
 	return 0;
+}
+
+/* One above all, in the log and in the list. */
+static int renumber(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		    const struct uidlist *list, struct entry *e)
+{
+	struct record r = {
+		.type = REC_RENUMBER, .at = hlc_now(&s->clock), .origin = {.comm = "scan"}};
+	uint32_t next;
+	int err = mailbox_next_uid(tx, mailbox, &next);
+
+	if (err < 0 || list->uid_next == UINT32_MAX)
+		return err < 0 ? err : -EOVERFLOW;
+	e->copy.place.uid = next > list->uid_next ? next : list->uid_next;
+	e->copy.place.uid_at = r.at;
+	copy_clone(&r.copy, &e->copy);
+	r.old_name = path_join(e->in_new ? "new" : "cur", NULL, e->file);
+	r.new_name = mb_xstrdup(r.old_name);
+	err = change_record(s, tx, &r);
+	record_release(&r);
+	return err;
+}
+
+/*
+ * A line that was followed, and whose message has another UID all the same: the message was moved away
+ * and back before Dovecot looked, or the list is older than the log.  The other side's Dovecot may have
+ * seen the UID of the log already, this one that of the line: the log's counts where this Dovecot cannot
+ * have given it to another message, else both get a new one.
+ */
+static int correct(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		   struct settle *st, const struct copy_key *key)
+{
+	struct uidlist *list = &st->c->list;
+	struct entry e = {0}, owner = {0};
+	const struct uidlist_line *line;
+	int err = index_get_entry(tx, &key->guid, key->id, &e);
+
+	line = err >= 0 && e.file ? uidlist_find(list, e.file) : NULL;
+	/* two files of one name have one line, which another message has */
+	if (line && index_by_uid(tx, mailbox, uidlist_uid(line), &owner) == 0 && owner.file &&
+	    uidlist_same_name(owner.file, e.file))
+		line = NULL;
+	entry_release(&owner);
+	if (line && (e.copy.place.uid < st->c->given || e.copy.place.uid == UINT32_MAX ||
+		     uidlist_by_uid(list, e.copy.place.uid)))
+		err = renumber(s, tx, mailbox, list, &e);
+	if (line && err >= 0) {
+		uidlist_set(list, e.file, e.copy.place.uid);
+		st->moved++;
+	}
+	entry_release(&e);
+	return err == -ENOENT || err == -EOVERFLOW ? 0 : err;
 }
 
 /* Dovecot looks at the list when the time of cur/ has changed. */
@@ -348,7 +418,7 @@ static void make_it_look(struct store *s, const char *dir)
 		io_utimens(fd, now);
 }
 
-/* Lines for the messages that have none, our UIDVALIDITY and next UID.  The list was followed. */
+/* Lines for the messages that have none or that of another UID, our UIDVALIDITY and next UID.  The list was followed. */
 static int complete(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		    const char *dir)
 {
@@ -362,20 +432,25 @@ static int complete(struct store *s, struct index_txn *tx, const struct guid *ma
 		return 0;
 	size_t from = st.c->list.n;
 
-	err = index_get_mailbox(tx, mailbox, &m, NULL);
+	err = index_each_in(tx, mailbox, 0, add_lacking, &st);
+	for (size_t i = 0; i < st.n && err >= 0; i++)
+		err = correct(s, tx, mailbox, &st, &st.other[i]);
+	free(st.other);
 	if (err >= 0)
-		err = index_each_in(tx, mailbox, 0, add_lacking, &st);
+		err = index_get_mailbox(tx, mailbox, &m, NULL);
+	if (err < 0)
+		return forget_list(s, err);
 	header = st.c->list.uid_validity != m.uid_validity || st.c->list.uid_next < m.uid_next;
-	if (header && err >= 0) {
+	if (header) {
 		st.c->list.uid_validity = m.uid_validity;
 		if (st.c->list.uid_next < m.uid_next)
 			st.c->list.uid_next = m.uid_next;
 	}
-	if (err >= 0 && (st.added || header)) {
-		err = write_list(s, st.c, header ? SIZE_MAX : from);
+	if (st.added || st.moved || header) {
+		err = write_list(s, st.c, header || st.moved ? SIZE_MAX : from);
 		if (err >= 0)
 			st.c->followed = true;
-		if (err >= 0 && header)
+		if (err >= 0 && (header || st.moved))
 			make_it_look(s, dir);
 	}
 	note = (struct uidlist_note){.uid_next = m.uid_next, .uid_validity = m.uid_validity};

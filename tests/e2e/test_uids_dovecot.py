@@ -217,6 +217,31 @@ def test_deliveries_get_one_uid_on_both_sides(pair):
     assert b.server.complaints(RENUMBERED) == []
 
 
+def test_one_that_was_moved_away_and_back_has_one_uid(pair):
+    """By a program, before Dovecot looked: at B the line of the time before is still there."""
+    a, b = pair.sides
+    a.imap.ok(a.imap.create("F"))
+    for n in range(3):
+        a.imap.ok(a.imap.append("INBOX", None, None, body(f"m{n}")))
+    pair.check_equal()
+    base = b.replica.names()[1]
+    b.imap.select_state("F")  # so that no session looks at INBOX
+    a.replica.move(base, "F")
+    pair.sync()
+    a.view()
+    assert len(a.view()[0]["INBOX"][2]) == 2
+    b.replica.move(base, "INBOX", folder="F")
+    pair.sync()
+    for side in pair.sides:
+        side.again()
+    view, _ = pair.check_equal()
+    assert len(view["INBOX"][2]) == 3 and view["F"][2] == {}
+    assert 2 not in view["INBOX"][2], "A's Dovecot has seen it go"
+    for side in pair.sides:
+        side.again()
+    assert pair.check_equal()[0] == view
+
+
 def test_mailboxes_of_one_name_made_apart_become_one(pair):
     for side, text in zip(pair.sides, ("at a", "at b")):
         side.imap.ok(side.imap.create("Same"))

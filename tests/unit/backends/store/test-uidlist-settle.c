@@ -110,6 +110,105 @@ static void a_lock_that_is_held_is_left(void **state)
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N1\n1 :1.x\n");
 }
 
+/* ---- a line whose message has another UID ---- */
+
+static void to_and_fro(struct store_dir *d, const char *file)
+{
+	MB_AUTO_FREE char *here = mb_xasprintf("new/%s", file);
+	MB_AUTO_FREE char *there = mb_xasprintf(".F/new/%s", file);
+
+	assert_int_equal(store_move(d, here, there), 0);
+	assert_int_equal(store_move(d, there, here), 0);
+}
+
+/* Dovecot has not looked meanwhile: its line is that of the time before. */
+static void one_that_was_away_has_its_new_uid(void **state)
+{
+	struct store_dir *d = *state;
+	uint64_t records;
+
+	store_make_box(d, ".F");
+	store_deliver(d, "", "1.x", "one");
+	store_deliver(d, "", "2.x", "two");
+	write_list(d, "3 V4000000000 N3 Gabc\n1 W4 :1.x\n2 :2.x\n");
+	assert_int_equal(store_settle_uids(d->s), 0);
+	to_and_fro(d, "1.x");
+	assert_int_equal(uid_of(d, "1.x"), 3);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_text(d, "dovecot-uidlist", "3 V4000000000 N4 Gabc\n2 :2.x\n3 W4 :1.x\n");
+	assert_int_equal(uid_of(d, "1.x"), 3);
+	records = log_records(d);
+	to_and_fro(d, "2.x");
+	to_and_fro(d, "1.x");
+	store_dir_reopen(d);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_text(d, "dovecot-uidlist", "3 V4000000000 N6 Gabc\n4 :2.x\n5 W4 :1.x\n");
+	assert_true(log_records(d) == records + 4);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_true(log_records(d) == records + 4);
+}
+
+static int put_one(struct store_dir *d, const char *base, uint32_t uid, const char *keyword);
+
+/* Its UID in the log may be one that this Dovecot gave another: both get a new one. */
+static void one_whose_uid_was_given_gets_another(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_make_box(d, ".F");
+	store_deliver(d, "", "1.x", "one");
+	write_list(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
+	assert_int_equal(store_settle_uids(d->s), 0);
+	to_and_fro(d, "1.x");
+	assert_int_equal(put_one(d, "9.x", 9, NULL), 1);
+	assert_text(d, "dovecot-uidlist", "3 V4000000000 N2 Gabc\n1 W4 :1.x\n9 :9.x\n");
+	store_dir_reopen(d); /* and nobody knows any more who wrote the line of 9 */
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_int_equal(uid_of(d, "1.x"), 10);
+	assert_text(d, "dovecot-uidlist", "3 V4000000000 N11 Gabc\n9 :9.x\n10 W4 :1.x\n");
+	store_consistent(d);
+}
+
+/* Whatever it was cut between, log and list say the same when it is done again. */
+static int settle(struct store_dir *d)
+{
+	return store_settle_uids(d->s);
+}
+
+static void a_correction_is_killed_at_each_step(void **state)
+{
+	bool more = true;
+
+	for (int n = 1; more; n++) {
+		assert_int_equal(store_dir_teardown(state), 0);
+		assert_int_equal(store_dir_setup(state), 0);
+		struct store_dir *d = *state;
+
+		store_make_box(d, ".F");
+		store_deliver(d, "", "1.x", "one");
+		write_list(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
+		assert_int_equal(store_settle_uids(d->s), 0);
+		to_and_fro(d, "1.x");
+		assert_int_equal(put_one(d, "9.x", 9, NULL), 1);
+		more = store_dir_kill_at(d, n, settle);
+		store_dir_open(d);
+		assert_int_equal(store_settle_uids(d->s), 0);
+		MB_AUTO_FREE char *want =
+			mb_xasprintf("3 V4000000000 N%u Gabc\n9 :9.x\n%u W4 :1.x\n",
+				     uid_of(d, "1.x") + 1, uid_of(d, "1.x"));
+		MB_AUTO_FREE char *text = tree_text(d, "dovecot-uidlist");
+		struct uidlist l;
+
+		assert_int_equal(uidlist_parse(text, strlen(text), &l), 0);
+		assert_int_equal(uidlist_uid(uidlist_find(&l, "1.x")), uid_of(d, "1.x"));
+		assert_int_equal(uidlist_uid(uidlist_find(&l, "9.x")), 9);
+		assert_int_equal(uid_of(d, "9.x:2,"), 9);
+		uidlist_release(&l);
+		if (uid_of(d, "1.x") >= 10)
+			assert_string_equal(text, want);
+	}
+}
+
 /* ---- from a peer ---- */
 
 static int put_one(struct store_dir *d, const char *base, uint32_t uid, const char *keyword)
@@ -341,6 +440,9 @@ int main(void)
 		TEST(no_list_is_begun),
 		TEST(a_lower_uidvalidity_is_raised),
 		TEST(a_lock_that_is_held_is_left),
+		TEST(one_that_was_away_has_its_new_uid),
+		TEST(one_whose_uid_was_given_gets_another),
+		TEST(a_correction_is_killed_at_each_step),
 		TEST(an_arrival_has_its_line_first),
 		TEST(a_uid_below_its_next_one_is_not_given),
 		TEST(a_new_uid_is_in_the_list_too),
