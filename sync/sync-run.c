@@ -69,7 +69,8 @@ static int tell_missing(struct backend *local, int code)
 		return code;
 	mb_msg(MB_WARNING,
 	       "%llu messages here have lost their body or are damaged, and no peer gave it back; "
-	       "sync with a peer that has them, or delete them",
+	       "sync with a peer that has them, or delete what is damaged; mailbraid lost lists "
+	       "what has no file and gives it up",
 	       (unsigned long long)n);
 	return worse(code, CLI_AGAIN);
 }

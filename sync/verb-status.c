@@ -174,7 +174,7 @@ static void tell_trouble(const struct status *st)
 	if (st->lost)
 		printf("LOST        %" PRIu64
 		       " messages have no file: the next sync fetches them from "
-		       "a peer that has them\n",
+		       "a peer that has them; see mailbraid lost\n",
 		       st->lost);
 	if (st->damaged)
 		printf("DAMAGED     %" PRIu64

@@ -397,6 +397,17 @@ int store_client_checkpoint(struct store_client *c, int64_t keep_ns)
 	return ask_plain(c);
 }
 
+int store_client_expunge_lost(struct store_client *c, const struct guid *guid, uint64_t id,
+			      uint64_t modseq)
+{
+	struct buf *b = request(c, VERB_EXPUNGE_LOST);
+
+	buf_put(b, guid->b, sizeof(guid->b));
+	buf_put_u64(b, id);
+	buf_put_u64(b, modseq);
+	return ask_plain(c);
+}
+
 int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
 			struct digest *ret)
 {

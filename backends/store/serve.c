@@ -159,6 +159,20 @@ static int serve_allow(struct serve *v, struct reader *r)
 	return 0;
 }
 
+static int serve_expunge_lost(struct serve *v, uint32_t pid, struct reader *r)
+{
+	const struct origin origin = {.pid = pid, .comm = "mailbraid"};
+	uint64_t id, modseq;
+	struct guid g;
+
+	reader_get(r, g.b, sizeof(g.b));
+	id = reader_get_u64(r);
+	modseq = reader_get_u64(r);
+	if (r->failed)
+		return MB_E_PROTOCOL;
+	return store_expunge_lost(v->store, &g, id, modseq, &origin);
+}
+
 static int serve_counters(struct serve *v, struct buf *out)
 {
 	if (v->counters)
@@ -193,6 +207,8 @@ int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, 
 		return serve_allow(v, &r);
 	case VERB_COUNTERS:
 		return serve_counters(v, out);
+	case VERB_EXPUNGE_LOST:
+		return serve_expunge_lost(v, pid, &r);
 	default:
 		return MB_E_PROTOCOL;
 	}

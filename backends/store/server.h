@@ -36,6 +36,9 @@ int store_client_put(struct store_client *c, const struct record *want, const ch
 int store_client_flush(struct store_client *c);
 int store_client_scan(struct store_client *c, bool full, struct scan_report *ret);
 int store_client_checkpoint(struct store_client *c, int64_t keep_ns);
+/* As store_expunge_lost(), in the writer. */
+int store_client_expunge_lost(struct store_client *c, const struct guid *guid, uint64_t id,
+			      uint64_t modseq);
 int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
 			struct digest *ret);
 int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret);

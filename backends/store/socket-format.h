@@ -20,6 +20,7 @@
  *   VERB_NOW          u64 time, u64 replica (seen)        u64 time, u64 replica
  *   VERB_ALLOW        u8 allow
  *   VERB_COUNTERS                                         str name, u64 number, …: requests by kind
+ *   VERB_EXPUNGE_LOST 16 GUID, u64 copy id, u64 modseq
  */
 #ifndef MB_STORE_SOCKET_FORMAT_H
 #define MB_STORE_SOCKET_FORMAT_H
@@ -40,6 +41,7 @@ enum socket_verb {
 	VERB_NOW,
 	VERB_ALLOW,
 	VERB_COUNTERS,
+	VERB_EXPUNGE_LOST,
 };
 
 #endif

@@ -237,6 +237,13 @@ int store_open_body(struct store *s, const struct guid *guid, uint64_t id);
 /* SHA-256 of the body; logs it when it was not known (writer). */
 int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);
 
+/*
+ * Expunges a copy that is ENTRY_LOST and whose modseq is still `modseq`: what was seen by whoever decided
+ * it.  MB_E_STALE: it is not lost, or changed since; -ENOENT.  Peers are told of it as of any expunge.
+ */
+int store_expunge_lost(struct store *s, const struct guid *guid, uint64_t id, uint64_t modseq,
+		       const struct origin *origin);
+
 /* Told of changes that no POSIX verb made (put, scan, watch): names that came, went or changed, so
  * that kernel caches follow.  Called without the store's lock, in order, from one thread at a time. */
 struct store_event {

@@ -4,11 +4,15 @@ It stays where it is, is sent to nobody and is no expunge; the exit code says th
 until a peer has given the body back or its owner has deleted it.
 """
 
+import json
 import os
+import subprocess
 
 import pytest
 
-from support.replica import Replica, World, body
+from support.programs import end
+from support.replica import PROGRAM, Replica, World, body
+from support.wait import until
 
 
 def hurt(path, how="short"):
@@ -121,9 +125,151 @@ def test_lost_is_told_by_the_exit_code(tmp_path):
     with open(os.path.join(w.a.path, "state"), "w", encoding="utf-8") as f:
         f.write("clean=0\nboot=" + "00" * 16 + "\nend=\n")
     answer = w.sync(code=2)
-    assert answer["missing"] == 1 and "delete them" in answer["err"]
+    assert answer["missing"] == 1 and "mailbraid lost" in answer["err"]
     assert w.sync(code=2)["missing"] == 1
     assert counts(w.a) == (1, 0)
+
+
+# ---- mailbraid lost --------------------------------------------------------------------------------
+
+
+def lose(r, *names):
+    """Their files go in a power cut."""
+    r.must("checkpoint")
+    for name in names:
+        os.unlink(r.path_of(name))
+    with open(os.path.join(r.path, "state"), "w", encoding="utf-8") as f:
+        f.write("clean=0\nboot=" + "00" * 16 + "\nend=\n")
+
+
+def lost(r, *options, code=0):
+    result = r.command("lost", "--json", *options)
+    assert result.code == code, result
+    answer = json.loads(result.out)
+    assert answer["left"] == sum(not m["expunged"] for m in answer["lost"])
+    return answer["lost"]
+
+
+def test_what_no_peer_has_is_given_up(tmp_path):
+    w = World(tmp_path)
+    for folder in ("F", "G"):
+        w.a.mkfolder(folder)
+    w.sync()
+    w.a.deliver("m:2,S", sub="cur")
+    w.a.deliver("f:2,S", folder="F", sub="cur")
+    w.a.deliver("g:2,", folder="G", sub="cur")
+    w.a.deliver("kept:2,", folder="G", sub="cur")
+    assert "no message is lost" in w.a.must("lost").out
+    lose(w.a, "m", "f", "g")
+    # found by this very run, and the peer was not asked yet
+    assert [m["new"] for m in lost(w.a, "--expunge", code=2)] == [True] * 3
+    found = lost(w.a)
+    assert [m["mailbox"] for m in found] == ["F", "G", "INBOX"]
+    assert {tuple(m["may_have"]) for m in found} == {(w.b.destination,)}
+    assert {m["size"] for m in found} == {len(body(x)) for x in "mfg"} and found[0]["file"] == "f:2,S"
+    result = w.a.command("lost", "--expunge")
+    assert result.code == 2 and "may have it: " + w.b.destination in result.out and "do:" in result.err
+    # now it is asked
+    answer = w.sync(code=2)
+    assert answer["missing"] == 3 and "mailbraid lost" in answer["err"]
+    assert {len(m["may_have"]) for m in lost(w.a)} == {0}
+    assert "given up" not in w.a.must("lost").out
+    assert "see mailbraid lost" in w.a.must("status").out
+    assert [m["mailbox"] for m in lost(w.a, "-m", "F", "--expunge")] == ["F"]
+    assert counts(w.a) == (2, 0)
+    result = w.a.must("lost", "--expunge")
+    assert result.out.count("given up") == 2
+    assert counts(w.a) == (0, 0)
+    w.sync()
+    w.check_equal()
+    w.check_idle()
+    assert w.a.names("G") == ["kept"] == w.b.names("G")
+
+
+def test_what_a_peer_may_have_is_given_up_by_force_only(tmp_path):
+    """And once it was in step, it has given the body back."""
+    w = World(tmp_path)
+    for name in "mn":
+        w.a.deliver(name + ":2,", sub="cur")
+    w.sync()
+    lose(w.a, "m", "n")
+    w.a.notice()
+    assert len(lost(w.a)) == 2
+    assert len(lost(w.a, "--expunge", code=2)) == 2
+    assert w.b.names() == ["m", "n"]
+    w.sync()
+    assert lost(w.a) == [] and w.a.names() == ["m", "n"]
+    lose(w.a, "m")
+    w.a.notice()
+    assert [m["expunged"] for m in lost(w.a, "--expunge", "--force")] == [True]
+    w.sync()
+    assert w.a.names() == ["n"] == w.b.names() and body("m") in w.b.kept()
+    w.check_idle()
+
+
+def test_a_peer_that_is_forgotten_is_not_asked_for(tmp_path):
+    w = World(tmp_path)
+    w.a.deliver("m:2,", sub="cur")
+    w.sync()
+    lose(w.a, "m")
+    w.a.notice()
+    lost(w.a, "--expunge", code=2)
+    w.a.must("peer", "forget", "--yes", w.b.destination)
+    assert [m["expunged"] for m in lost(w.a, "--expunge")] == [True]
+    assert counts(w.a) == (0, 0)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["store", "maildir"])
+def test_the_destination_of_a_backup_may_have_it(tmp_path, plain):
+    a, b = Replica(tmp_path / "a"), Replica(tmp_path / "b", plain=plain)
+    a.deliver("m:2,", sub="cur")
+    a.must("backup", b.destination)
+    lose(a, "m")
+    a.notice()
+    assert len(lost(a, "--expunge", code=2)[0]["may_have"]) == 1
+    a.sync(b)
+    assert lost(a) == [] and a.contents() == [body("m")]
+
+
+def test_what_is_damaged_or_came_back_is_not_lost(tmp_path):
+    w = World(tmp_path)
+    w.a.deliver("m:2,", sub="cur")
+    w.a.deliver("n:2,", sub="cur")
+    path = w.a.path_of("n")
+    w.a.must("checkpoint")
+    hurt(w.a.path_of("m"))
+    lose(w.a, "n")
+    w.a.notice("-f")
+    assert counts(w.a) == (1, 1)
+    assert [m["file"] for m in lost(w.a)] == ["n:2,"]
+    with open(path, "wb") as f:
+        f.write(body("n"))
+    assert lost(w.a, "--expunge", "--force") == []
+    assert w.a.names() == ["m", "n"] and counts(w.a) == (0, 1)
+
+
+def test_given_up_while_another_process_is_the_writer(tmp_path):
+    a = Replica(tmp_path / "a")
+    a.deliver("m:2,", sub="cur")
+    a.deliver("n:2,", sub="cur")
+    lose(a, "m")
+    watch = subprocess.Popen([PROGRAM, "--store", a.path, "watch"], stderr=subprocess.DEVNULL)
+    try:
+        until("somebody listens", lambda: a.status()["writer"])
+        assert [m["expunged"] for m in lost(a, "--expunge")] == [True]
+        assert lost(a) == [] and a.names() == ["n"]
+    finally:
+        end(watch)
+    assert counts(a) == (0, 0)
+
+
+def test_lost_says_what_it_does_not_understand(tmp_path):
+    a = Replica(tmp_path / "a")
+    assert a.command("lost", "--force").code == 64
+    assert a.command("lost", "x").code == 64
+    assert a.command("lost", "-m", "\\Nothing").code == 64
+    result = a.command("lost", "-m", "Nowhere")
+    assert result.code == 2 and "no mailbox is called Nowhere" in result.err
 
 
 def test_killed_at_each_step(tmp_path):

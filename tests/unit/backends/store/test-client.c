@@ -110,6 +110,11 @@ static void the_rest_of_the_verbs(void **state)
 	assert_true(stamp_compare(&b, &a) > 0);
 	assert_int_equal(store_client_allow_mass_expunge(p->c, true), 0);
 	assert_int_equal(store_client_checkpoint(p->c, 1000000000), 0);
+	outside_write(p->d, "new/1.a.host", "one\n");
+	assert_int_equal(store_client_scan(p->c, false, &(struct scan_report){0}), 0);
+	struct guid there = store_guid(p->d, "1.a.host"), nowhere = {{7}};
+	assert_int_equal(store_client_expunge_lost(p->c, &there, 0, 1), MB_E_STALE);
+	assert_int_equal(store_client_expunge_lost(p->c, &nowhere, 0, 1), -ENOENT);
 }
 
 static void a_writer_that_went_away_is_noticed(void **state)
