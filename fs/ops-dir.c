@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define BATCH 32
+#define NOT_OPENED INT_MIN
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -202,7 +203,7 @@ struct reply {
 	struct mailfs *fs;
 	struct node *dir;
 	bool plus;
-	int dir_fd; /* for stats; -1: not opened */
+	int dir_fd; /* for stats; NOT_OPENED, or the error of it */
 	char dir_path[PATH_MAX];
 	char *buffer;
 	size_t size, used;
@@ -283,25 +284,40 @@ static void looked_up_entry(struct reply *r, const struct listed *l, const char 
 		attr_keep(r->fs, n, st, l->attr_age);
 }
 
+/* stat of the entry's file, under the name that it has now. */
+static int stat_entry(struct reply *r, struct listed *l, struct stat *ret)
+{
+	int res;
+
+	if (r->dir_fd == NOT_OPENED)
+		r->dir_fd = fs_open_node(r->fs, r->dir, O_PATH | O_DIRECTORY);
+	if (r->dir_fd < 0)
+		return r->dir_fd;
+	do
+		res = fstatat(r->dir_fd, l->name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+	while (res == -ENOENT && renamed_since(r->fs, r->dir, l));
+	return res;
+}
+
 /* One entry with its node, or bare when the file is not there at the moment, or nobody asked for
- * more than is kept. */
+ * more than is kept.  false: no room, or the directory cannot be opened. */
 static bool put_entry(struct reply *r, struct listed *l)
 {
 	struct fuse_entry_param e;
 	char path[PATH_MAX];
 	size_t left, need;
 	struct stat st;
-	int res;
+	int err;
 
 	if (l->kept && !r->plus)
 		return put_bare(r, l->name, l->ordinal | FS_ORDINAL_BIT, l->type, l->cookie);
 	if (l->kept && !has_room(r, l->name))
 		return false;
 	if (!kept_entry(r, l, &e)) {
-		do
-			res = fstatat(r->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW);
-		while (res && errno == ENOENT && renamed_since(r->fs, r->dir, l));
-		if (res || !join(r->dir_path, l->name, path))
+		err = stat_entry(r, l, &st);
+		if (r->dir_fd < 0)
+			return false;
+		if (err || !join(r->dir_path, l->name, path))
 			return put_bare(r, l->name, l->ino, l->type, l->cookie);
 		if (!has_room(r, l->name))
 			return false;
@@ -346,13 +362,12 @@ static int fill(struct reply *r, uint64_t cookie)
 
 	if (!put_dots(r, &cookie))
 		return 0;
-	r->dir_fd = fs_open_node(r->fs, r->dir, O_PATH | O_DIRECTORY);
-	if (r->dir_fd < 0 && r->dir->kept_fd < 0)
-		return r->dir_fd;
-	while (r->dir_fd >= 0 && (n = take_batch(r->fs, r->dir, cookie, batch)) > 0) {
+	if (r->dir->kept_fd >= 0)
+		return 0; /* removed */
+	while ((n = take_batch(r->fs, r->dir, cookie, batch)) > 0) {
 		for (size_t i = 0; i < n; i++) {
 			if (!put_entry(r, &batch[i]))
-				return 0;
+				return r->dir_fd > NOT_OPENED && r->dir_fd < 0 ? r->dir_fd : 0;
 			cookie = batch[i].cookie;
 		}
 	}
@@ -367,7 +382,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 		.fs = fs,
 		.dir = fs_node(fs, ino),
 		.plus = plus,
-		.dir_fd = -1,
+		.dir_fd = NOT_OPENED,
 		.size = size,
 	};
 	int err = load(fs, r.dir);

@@ -295,18 +295,27 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 	return err;
 }
 
-static int after_rename_to_message(struct posix_call *p, const char *from, const char *to,
-				   struct entry *source, const struct node_info *n,
-				   const char *name)
+/* One rename of a file: the names, what they are, what is there, and what was kept in deleted/. */
+struct rename_call {
+	const char *from, *from_name, *to, *to_name;
+	int from_dir, to_dir; /* fds of the directories, perhaps one for both */
+	struct node_info fn, tn;
+	struct entry source, target;
+	bool is_message, replaces;
+	char *kept, *kept_source; /* owned */
+};
+
+static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
 {
-	struct recent_link *l = source ? NULL : link_by_path(p->s, from);
+	struct entry *source = c->is_message ? &c->source : NULL;
+	struct recent_link *l = source ? NULL : link_by_path(p->s, c->from);
 	struct stat st;
 	int err;
 
 	if (!source && l) { /* the link of a message in tmp/ becomes a copy */
 		uint64_t id = random_u64() | 1;
 
-		err = publish(p, to, n, name, &l->guid, id, NULL);
+		err = publish(p, c->to, &c->tn, c->to_name, &l->guid, id, NULL);
 		if (err >= 0) {
 			free(MB_TAKE(l->path));
 			l->to_id = id;
@@ -314,19 +323,11 @@ static int after_rename_to_message(struct posix_call *p, const char *from, const
 		return err;
 	}
 	if (!source)
-		return publish(p, to, n, name, NULL, 0, NULL);
-	err = at_stat(p->s->mail_fd, to, &st);
-	return err < 0 ? err : log_message_rename(p, source, n, name, &st);
+		return publish(p, c->to, &c->tn, c->to_name, NULL, 0, NULL);
+	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	return log_message_rename(p, source, &c->tn, c->to_name, &st);
 }
-
-/* One rename of a file: the names, what they are, what is there, and what was kept in deleted/. */
-struct rename_call {
-	const char *from, *from_name, *to, *to_name;
-	struct node_info fn, tn;
-	struct entry source, target;
-	bool is_message, replaces;
-	char *kept, *kept_source; /* owned */
-};
 
 /* Bodies that the system call will take away are linked to deleted/ first. */
 static int rename_keep(struct posix_call *p, struct rename_call *c)
@@ -349,8 +350,7 @@ static int rename_log(struct posix_call *p, struct rename_call *c)
 	if (c->replaces)
 		err = posix_log_expunge(p, &c->target, NULL, STAMP_NONE);
 	if (err >= 0 && c->tn.kind == NODE_MESSAGE)
-		return after_rename_to_message(p, c->from, c->to, c->is_message ? &c->source : NULL,
-					       &c->tn, c->to_name);
+		return after_rename_to_message(p, c);
 	if (err >= 0 && c->is_message)
 		err = posix_log_expunge(p, &c->source, NULL, STAMP_NONE);
 	return err;
@@ -370,7 +370,7 @@ static void rename_undo(struct posix_call *p, struct rename_call *c, bool rename
 		return;
 	}
 	if (renamed)
-		raw_rename(p->s, c->to, c->from, RENAME_NOREPLACE);
+		io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE);
 	unkeep(p->s, c->kept_source);
 	if (n == 0 && c->kept && renamed)
 		file_undelete(p->s, c->kept, c->to);
@@ -379,22 +379,23 @@ static void rename_undo(struct posix_call *p, struct rename_call *c, bool rename
 }
 
 /* rename() of two names of one file does nothing, says POSIX. */
-static bool same_file(struct store *s, const char *a, const char *b)
+static bool same_file(const struct rename_call *c, const struct stat *from)
 {
-	struct stat x, y;
+	struct stat to;
 
-	return at_stat(s->mail_fd, a, &x) == 0 && at_stat(s->mail_fd, b, &y) == 0 &&
-	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+	return fstatat(c->to_dir, c->to_name, &to, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       from->st_ino == to.st_ino && from->st_dev == to.st_dev;
 }
 
-static int rename_file(struct posix_call *p, struct rename_call *c, unsigned flags)
+static int rename_held(struct posix_call *p, struct rename_call *c, unsigned flags,
+		       const struct stat *st)
 {
 	uint64_t appended = p->s->appended;
 	bool renamed = false;
 	int err;
 
-	if (same_file(p->s, c->from, c->to))
-		return raw_rename(p->s, c->from, c->to, flags);
+	if (same_file(c, st))
+		return io_renameat2(c->from_dir, c->from_name, c->to_dir, c->to_name, flags);
 	c->is_message = posix_entry_at(p->tx, &c->fn, c->from_name, &c->source) == 0;
 	c->replaces = !(flags & RENAME_NOREPLACE) &&
 		      posix_entry_at(p->tx, &c->tn, c->to_name, &c->target) == 0;
@@ -402,7 +403,7 @@ static int rename_file(struct posix_call *p, struct rename_call *c, unsigned fla
 		c->replaces = false; /* onto itself */
 	err = rename_keep(p, c);
 	if (err >= 0)
-		err = raw_rename(p->s, c->from, c->to, flags);
+		err = io_renameat2(c->from_dir, c->from_name, c->to_dir, c->to_name, flags);
 	renamed = err >= 0;
 	if (err >= 0)
 		err = rename_log(p, c);
@@ -413,6 +414,35 @@ static int rename_file(struct posix_call *p, struct rename_call *c, unsigned fla
 	free(c->kept);
 	free(c->kept_source);
 	return err;
+}
+
+static bool same_parent(const char *a, const char *b)
+{
+	const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
+	size_t len = x ? (size_t)(x - a) : 0;
+
+	return len == (y ? (size_t)(y - b) : 0) && memcmp(a, b, len) == 0;
+}
+
+/* Flag changes stay in their directory: it is opened once. */
+static int rename_file(struct posix_call *p, struct rename_call *c, unsigned flags,
+		       const struct stat *st)
+{
+	MB_AUTO_CLOSE int from_dir = -1, to_dir = -1;
+
+	from_dir = at_open_parent(p->s->mail_fd, c->from, &c->from_name);
+	if (from_dir < 0)
+		return from_dir;
+	if (same_parent(c->from, c->to)) {
+		c->to_name = c->to + (c->from_name - c->from);
+	} else {
+		to_dir = at_open_parent(p->s->mail_fd, c->to, &c->to_name);
+		if (to_dir < 0)
+			return to_dir;
+	}
+	c->from_dir = from_dir;
+	c->to_dir = to_dir < 0 ? from_dir : to_dir;
+	return rename_held(p, c, flags, st);
 }
 
 static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags)
@@ -437,7 +467,7 @@ static int rename_locked(struct posix_call *p, const char *from, const char *to,
 	}
 	if (S_ISDIR(st.st_mode))
 		return posix_dir_rename(p, from, to, flags);
-	return rename_file(p, &c, flags);
+	return rename_file(p, &c, flags, &st);
 }
 
 /* Between names that no mailbox cares about: only the system call. */
