@@ -269,15 +269,6 @@ int memory_keyword(struct backend *b, const struct guid *guid, uint64_t id, cons
 	return 0;
 }
 
-static bool lives_in(const struct message *msg, const struct guid *mailbox)
-{
-	for (size_t i = 0; i < msg->n; i++)
-		if (copy_alive(&msg->copies[i]) &&
-		    guid_equal(&msg->copies[i].place.mailbox, mailbox))
-			return true;
-	return false;
-}
-
 int memory_move(struct backend *b, const struct guid *guid, uint64_t id, const struct guid *to)
 {
 	struct memory *m = memory_of(b);
@@ -286,7 +277,7 @@ int memory_move(struct backend *b, const struct guid *guid, uint64_t id, const s
 
 	if (!c || !box || !box->selectable)
 		return -ENOENT;
-	if (lives_in(&memory_get(m, guid)->message, to))
+	if (guid_equal(&c->place.mailbox, to))
 		return -EEXIST;
 	put_in(m, c, box);
 	memory_log_own(m, false, guid);
@@ -302,8 +293,6 @@ int memory_copy(struct backend *b, const struct guid *guid, uint64_t id, const s
 	if (!find_live(m, guid, id) || !box || !box->selectable)
 		return -ENOENT;
 	struct message *msg = &memory_get(m, guid)->message;
-	if (lives_in(msg, to))
-		return -EEXIST;
 	do {
 		*ret_id = memory_new_id(m);
 	} while (message_find(msg, *ret_id));
@@ -340,7 +329,7 @@ int memory_restore(struct backend *b, const struct guid *guid, uint64_t id)
 
 	if (!box || !box->selectable || !memory_get(m, guid)->body)
 		return -ENOENT;
-	if (copy_alive(c) || lives_in(&memory_get(m, guid)->message, &box->guid))
+	if (copy_alive(c))
 		return -EEXIST;
 	put_in(m, c, box);
 	memory_log_own(m, false, guid);

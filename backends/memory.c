@@ -401,10 +401,10 @@ static int put_mailbox(struct memory *m, const struct mailbox *want)
 		return 0;
 	if (!box)
 		tree_put(&m->tree, want);
-	if (known && !guid_is_zero(&want->merged_into)) {
+	if (known && !guid_is_zero(&want->merged_into))
 		begin_winner(m, want);
+	if (!guid_is_zero(&want->merged_into))
 		move_merged(m);
-	}
 	memory_log(m, true, &want->guid, NULL);
 	return 1;
 }

@@ -32,7 +32,7 @@ int memory_flags(struct backend *b, const struct guid *guid, uint64_t id, uint8_
 		 uint8_t remove);
 int memory_keyword(struct backend *b, const struct guid *guid, uint64_t id, const char *name,
 		   bool set);
-/* -EEXIST: a copy of this message lives there. */
+/* -EEXIST: it is there already.  Two copies may live in one mailbox. */
 int memory_move(struct backend *b, const struct guid *guid, uint64_t id, const struct guid *to);
 int memory_copy(struct backend *b, const struct guid *guid, uint64_t id, const struct guid *to,
 		uint64_t *ret_id);

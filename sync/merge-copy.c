@@ -116,8 +116,8 @@ void copies_resolve(struct merging *m)
 
 /* ---- one message twice in one mailbox ---- */
 
-/* Row 35, 39.  At most one copy of a message lives in a mailbox: that with the lower id, which gets
- * the flags of the other. */
+/* Rows 35, 39.  Each side put a copy of a message into one mailbox: that with the lower id stays, and
+ * gets the flags of the other. */
 static void rule_one_in_mailbox(struct copy *keep, struct copy *other)
 {
 	flags_join(&keep->flags, &other->flags);
@@ -127,12 +127,26 @@ static void rule_one_in_mailbox(struct copy *keep, struct copy *other)
 	other->via_seen = STAMP_NONE;
 }
 
+/* Twins: somebody put both into one mailbox of his, and they stay two.  Not those that become copies
+ * of one message by this very merge. */
+static bool are_twins(const struct pair *a, const struct pair *b)
+{
+	for (int side = 0; side < 2; side++) {
+		const struct seen *x = a->was[side], *y = b->was[side];
+		if (seen_alive(x) && seen_alive(y) && guid_equal(&x->copy->guid, &y->copy->guid) &&
+		    guid_equal(&x->copy->place.mailbox, &y->copy->place.mailbox))
+			return true;
+	}
+	return false;
+}
+
 static void settle_message(struct pair *pairs, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = i + 1; k < n && copy_alive(&pairs[i].now); k++)
 			if (copy_alive(&pairs[k].now) &&
-			    guid_equal(&pairs[i].now.place.mailbox, &pairs[k].now.place.mailbox))
+			    guid_equal(&pairs[i].now.place.mailbox, &pairs[k].now.place.mailbox) &&
+			    !are_twins(&pairs[i], &pairs[k]))
 				rule_one_in_mailbox(&pairs[i].now, &pairs[k].now);
 }
 
@@ -261,7 +275,9 @@ static void rule_same_base(struct copy *c)
 	char guid[GUID_TEXT];
 	const char *old = c->place.base;
 	size_t unique = unique_length(old);
-	guid_text(&c->guid, guid);
+	struct guid tag = c->guid; /* copies of one message get names of their own */
+	put_le64(tag.b, get_le64(tag.b) ^ c->id);
+	guid_text(&tag, guid);
 	size_t keep = unique + 9 <= FNAME_MAX ? unique : FNAME_MAX - 9;
 	char *base = mb_xasprintf("%.*s-%.8s%s", (int)keep, old, guid, old + unique);
 	if (strlen(base) > FNAME_MAX)

@@ -283,6 +283,20 @@ def twins(w):
     assert w.b.names() == ["t1", "t2"] and w.b.contents() == [body("t")] * 2
 
 
+@row("22'", "a second link of a file in its folder is a twin")
+def linked_twins(w):
+    w.a.deliver("m:2,", sub="cur")
+    w.b.deliver("n:2,", sub="cur")
+    yield
+    w.a.copy("m", "INBOX", new="m2")
+    w.b.copy("n" if not w.b.plain else w.b.names()[-1], "INBOX", new="n2")
+    yield
+    assert w.a.contents() == w.b.contents() == sorted([body("m"), body("m"), body("n"), body("n")])
+    w.a.flag("m2", "+F")
+    yield
+    assert sorted(m[1] for m in w.b.tree()["INBOX"]) == ["", "", "", "F"]
+
+
 @row(23, "one twin deleted, the other flagged: one is left, with its flag")
 def twins_apart(w):
     w.a.deliver("t1", body("t"))

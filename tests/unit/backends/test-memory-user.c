@@ -57,7 +57,9 @@ static void messages(struct world *w)
 	w->m = has(w->a, INBOX, "m");
 	move(w->a, w->m, w->x);
 	assert_int_equal(memory_move(w->a, &w->m, 0, &w->x), -EEXIST);
-	assert_int_equal(memory_copy(w->a, &w->m, 0, &w->x, &id), -EEXIST);
+	assert_int_equal(memory_copy(w->a, &w->m, 0, &w->x, &id), 0);
+	assert_int_equal(find_copy(w->a, w->m, id)->place.uid, 2);
+	expunge_copy(w->a, w->m, id);
 	assert_int_equal(memory_restore(w->a, &w->m, 0), -EEXIST);
 	assert_int_equal(memory_keyword(w->a, &w->m, 0, "no good", true), -EINVAL);
 	expunge(w->a, w->m);
@@ -65,7 +67,7 @@ static void messages(struct world *w)
 	assert_int_equal(memory_flags(w->a, &w->m, 0, 1, 0), -ENOENT);
 	assert_int_equal(memory_move(w->a, &w->m, 0, &INBOX), -ENOENT);
 	restore(w->a, w->m);
-	assert_int_equal(find_copy(w->a, w->m, 0)->place.uid, 2);
+	assert_int_equal(find_copy(w->a, w->m, 0)->place.uid, 3);
 }
 
 static void flags_that_are_so_get_no_stamp(struct world *w)

@@ -108,6 +108,31 @@ static void row_35(struct world *w)
 	assert_int_equal(w->link.bodies, 0);
 }
 
+/* Somebody made two of one, in one mailbox: on one side they are two already, so they stay two. */
+static void row_22_copies(struct world *w)
+{
+	w->m = has(w->a, INBOX, "m");
+	in_step(w);
+	uint64_t id = copy(w->a, w->m, INBOX);
+	in_step(w);
+	holds(w, INBOX, 2);
+	flag(w->b, w->m, FLAG_SEEN);
+	in_step(w);
+	assert_int_equal(find_copy(w->a, w->m, id)->flags.set, 0);
+	copy(w->b, w->m, INBOX);
+	w->x = mkbox(w->a, "X");
+	move(w->a, w->m, w->x);
+	in_step(w);
+	holds(w, INBOX, 2);
+	holds(w, w->x, 1);
+	move(w->a, w->m, INBOX);
+	in_step(w);
+	holds(w, INBOX, 3);
+	expunge(w->b, w->m);
+	in_step(w);
+	holds(w, INBOX, 2);
+}
+
 static void row_39_copies(struct world *w)
 {
 	base(w);
@@ -171,6 +196,7 @@ static struct row rows[] = {
 	{"32: edited on both sides: both", row_32},
 	{"edited here, moved there: the new one here, the old one there", edit_and_move},
 	{"35: copied and expunged: one, there", row_35},
+	{"22: copied within its mailbox: two", row_22_copies},
 	{"39: copied to one mailbox on both sides: one copy", row_39_copies},
 	{"copied here, moved there to one mailbox: one, with the flags of both", copy_and_move},
 	{"a copy has flags of its own", copies_have_flags_of_their_own},
