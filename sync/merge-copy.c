@@ -339,14 +339,14 @@ static void notice_expunge(struct merging *m, const struct pair *p, int gone)
 	}
 }
 
-/* Row 38: the later move won when the registers were joined. */
+/* Row 38: the later move won when the registers were joined.  Two places by one replica are no conflict:
+ * who gave the later one knew of the earlier one, and only a session that was cut off brought that. */
 static void notice_moved_twice(struct merging *m, const struct pair *p)
 {
 	const struct place *a = &p->was[0]->copy->place, *b = &p->was[1]->copy->place;
 	uint64_t agreed = m->in->agreed;
 	if (!agreed || a->at.time <= agreed || b->at.time <= agreed ||
-	    stamp_compare(&a->at, &b->at) == 0 ||
-	    guid_equal(&p->was[0]->mailbox, &p->was[1]->mailbox))
+	    a->at.replica == b->at.replica || guid_equal(&p->was[0]->mailbox, &p->was[1]->mailbox))
 		return;
 	notice_add(m, NOTICE_MOVED_TWICE, &p->now.place.mailbox, &p->now.guid,
 		   mb_xstrdup("moved to two mailboxes; it is in the one of the later move"));

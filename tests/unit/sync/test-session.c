@@ -9,7 +9,9 @@
 #include "backends/base/err.h"
 #include "backends/base/msg.h"
 #include "tests/support/pair.h"
+#include "tests/support/world.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 /* ---- what a sync does ------------------------------------------------------------------------ */
@@ -346,6 +348,34 @@ static void a_conflict_is_told_before_anything_is_put(void **state)
 	session_result_release(&r);
 }
 
+static bool after_one(void *arg)
+{
+	return (*(int *)arg)++ > 0;
+}
+
+/* The peer has the message where it was first, and nothing of that was agreed. */
+static void a_move_after_a_cut_is_no_second_one(void **state)
+{
+	struct pair *p = *state;
+	int asked = 0;
+	struct session_options o = {.stop = after_one, .stop_arg = &asked};
+	struct guid box = mkbox(p->a, "Box"), two[2];
+
+	sync_changed(p);
+	two[0] = deliver(p->a, "one");
+	two[1] = deliver(p->a, "two");
+	struct session_result r = run_with(p, &o, -EINTR);
+	session_result_release(&r);
+	assert_true(lives(p->b, &two[0]) != lives(p->b, &two[1]));
+	for (int i = 0; i < 2; i++)
+		move(p->a, two[i], box);
+	r = sync_pair(p);
+	assert_int_equal(r.conflicts, 0);
+	assert_int_equal(r.n_notices, 0);
+	session_result_release(&r);
+	assert_equal_sides(p);
+}
+
 static void a_first_sync_tells_what_it_matched(void **state)
 {
 	struct pair *p = *state;
@@ -378,6 +408,7 @@ int main(void)
 		T(one_mail_delivered_on_both_sides_is_one),
 		T(first_sync_of_filled_sides_copies_nothing),
 		T(a_conflict_is_told_before_anything_is_put),
+		T(a_move_after_a_cut_is_no_second_one),
 		T(a_first_sync_tells_what_it_matched),
 		T(either_side_may_start),
 		T(an_alias_reaches_a_third_side),
