@@ -38,6 +38,8 @@ struct backend_info {
 	unsigned caps;
 	uint64_t missing; /* live messages whose body is lost or damaged */
 	uint64_t
+		misplaced; /* mailboxes whose directory could not be renamed to what they are called */
+	uint64_t
 		forgotten; /* clock time up to which expunges may be forgotten here, 0 = none are */
 	const char *destination; /* "store:/abs/dir", "maildir:/abs/dir:LAYOUT=fs"; borrowed */
 };

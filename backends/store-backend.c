@@ -159,6 +159,7 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 		.caps = CAP_LOG | CAP_STAMPS | CAP_UIDS | CAP_KEYWORDS | CAP_GUIDS | CAP_SUBSCRIBE |
 			(at_folds_case(store_mail_fd(b->store), "cur") ? CAP_FOLDS : 0),
 		.missing = count_missing(b),
+		.misplaced = store_misplaced(b->store),
 		.forgotten = store_forgotten(b->store),
 		.destination = b->destination,
 	};

@@ -60,6 +60,14 @@ static uint64_t count_missing(struct backend *local)
 	return local->ops->info(local, &info) < 0 ? 0 : info.missing;
 }
 
+/* A mailbox that kept its old directory, which a warning named, is not in step. */
+static bool any_misplaced(struct backend *b)
+{
+	struct backend_info info = {0};
+
+	return b->ops->info(b, &info) >= 0 && info.misplaced;
+}
+
 /* Whatever the peers gave: who cannot read a message is told so each time. */
 static int tell_missing(struct backend *local, int code)
 {
@@ -142,6 +150,8 @@ static int sync_one(struct sync_run *run, const char *destination)
 	int code = session_exit(err, &r);
 	if (run->o.fail_on_conflict && r.conflicts)
 		code = worse(code, CLI_CONFLICT);
+	if (any_misplaced(run->local) || any_misplaced(peer))
+		code = worse(code, CLI_AGAIN);
 	uint64_t missing = count_missing(run->local);
 	int told = missing ? worse(code, CLI_AGAIN) : code;
 	progress_close(&rep.progress);

@@ -384,3 +384,78 @@ int at_remove_tree(int dir, const char *name)
 		return check(name) < 0 ? check(name) : -EINVAL;
 	return remove_entry(dir, name, 0);
 }
+
+/* ---- Directories that are only names ---------------------------------------------------------- */
+
+struct names {
+	const struct at_names *rules;
+	bool remove;
+	int dir;
+	const char *path; /* of dir */
+	int depth;
+};
+
+static int names_beneath(const struct names *above, const char *name, const char *path);
+
+static int names_listed(const char *name, unsigned char d_type, uint64_t ino, void *arg)
+{
+	const struct names *n = arg;
+	MB_AUTO_FREE char *path = mb_xasprintf("%s/%s", n->path, name);
+	int err;
+
+	(void)d_type, (void)ino;
+	if (!n->remove && n->rules->but && n->rules->but(path, n->rules->arg))
+		return 0;
+	if (strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0)
+		return -ENOTEMPTY;
+	err = names_beneath(n, name, path);
+	if (err != -ENOTDIR)
+		return err == -ENOENT ? 0 : err;
+	if (!n->rules->junk || !n->rules->junk(name))
+		return -ENOTEMPTY;
+	err = n->remove ? io_unlinkat(n->dir, name, 0) : 0;
+	return err == -ENOENT ? 0 : err;
+}
+
+/* -ENOTDIR: it is something else. */
+static int names_beneath(const struct names *above, const char *name, const char *path)
+{
+	MB_AUTO_CLOSE int fd = open_one(above->dir, name, O_RDONLY | O_DIRECTORY, 0);
+	struct names n = *above;
+	int err, tries = 0;
+
+	if (fd < 0)
+		return fd == -ELOOP ? -ENOTDIR : fd;
+	n.dir = fd;
+	n.path = path;
+	if (++n.depth > TREE_DEPTH_MAX)
+		return MB_E_LIMIT;
+	do {
+		err = at_list(fd, names_listed, &n);
+		if (!err && n.remove)
+			err = io_unlinkat(above->dir, name, AT_REMOVEDIR);
+	} while (n.remove && (err == -ENOTEMPTY || err == -EEXIST) && ++tries < TRIES);
+	return err == -EEXIST ? -ENOTEMPTY : err;
+}
+
+static int walk_names(int root, const char *path, const struct at_names *rules, bool remove)
+{
+	const char *name;
+	MB_AUTO_CLOSE int parent = at_open_parent(root, path, &name);
+	struct names above = {.rules = rules, .remove = remove, .dir = parent};
+	int err = parent < 0 ? parent : names_beneath(&above, name, path);
+
+	return err == -ENOTDIR ? -ENOTEMPTY : err;
+}
+
+int at_is_names(int root, const char *path, const struct at_names *rules)
+{
+	return walk_names(root, path, rules, false);
+}
+
+int at_remove_names(int root, const char *path, const struct at_names *rules)
+{
+	int err = walk_names(root, path, rules, false);
+
+	return err ? err : walk_names(root, path, rules, true);
+}

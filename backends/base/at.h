@@ -55,6 +55,22 @@ bool at_path_ok(const char *path);
 int at_list(int dir, int (*fn)(const char *name, unsigned char d_type, uint64_t ino, void *arg),
 	    void *arg);
 
+/* What may be in a directory that is only a name: files that nobody misses, and, to be looked away
+ * from, what is at certain paths (as `path` below is).  Each may be NULL. */
+struct at_names {
+	bool (*junk)(const char *name);
+	bool (*but)(const char *path, void *arg);
+	void *arg;
+};
+
+/* Is there nothing at `path` but directories that are only names, empty or of directories?  -ENOTEMPTY:
+ * no, there is something else, or a directory called cur, new or tmp. */
+int at_is_names(int root, const char *path, const struct at_names *rules);
+
+/* Removes `path` and what is in it when at_is_names() says so; never anything else, whoever makes it
+ * meanwhile: -ENOTEMPTY then, as it is for what `but` looks away from.  Each removal is a durable step. */
+int at_remove_names(int root, const char *path, const struct at_names *rules);
+
 /* Removes a whole tree beneath dir/name, not following symbolic links.  Counts as durable steps. */
 int at_remove_tree(int dir, const char *name);
 

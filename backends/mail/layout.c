@@ -305,3 +305,27 @@ int layout_split(const char *name, char ***ret_parts, size_t *ret_n)
 	*ret_n = n;
 	return 0;
 }
+
+const char *const LAYOUT_DROPPINGS[] = {
+	"maildirfolder",
+	"maildirsize",
+	"dovecot-uidlist",
+	"dovecot-keywords",
+	"dovecot.index",
+	"dovecot.index.log",
+	"dovecot.index.log.2",
+	"dovecot.index.cache",
+	"dovecot.index.backup",
+	".uidvalidity",
+	".isyncuidmap.db",
+	".mbsyncstate",
+	NULL,
+};
+
+bool layout_is_dropping(const char *name)
+{
+	for (size_t i = 0; LAYOUT_DROPPINGS[i]; i++)
+		if (strcmp(name, LAYOUT_DROPPINGS[i]) == 0)
+			return true;
+	return false;
+}

@@ -53,6 +53,11 @@ void layout_join(const char *const *parts, size_t n_parts, struct buf *out);
 /* The reverse; "INBOX" in any case gives zero parts; MB_E_NAME when a part is not ok. */
 int layout_split(const char *name, char ***ret_parts, size_t *ret_n);
 
+/* Files that Maildir programs put into a folder, "dovecot-uidlist" and the like; nobody misses them when
+ * it goes. */
+bool layout_is_dropping(const char *name);
+extern const char *const LAYOUT_DROPPINGS[]; /* all of them, NULL at the end */
+
 /* Same name for a person: equal after Unicode NFC composition of Latin, and, with `fold_case`,
  * without regard to the case of Latin, Greek and Cyrillic letters.  Used to notice collisions, never to change bytes. */
 bool mailbox_part_same(const char *a, const char *b, bool fold_case);

@@ -8,6 +8,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include "backends/mail/layout.h"
 #include "backends/maildir/maildir.h"
 #include <dirent.h>
 #include <errno.h>
@@ -17,13 +18,6 @@
 #include <unistd.h>
 
 static const char *const SUBS[] = {"tmp", "new", "cur"}; /* with cur it is a mailbox */
-
-/* What Maildir programs put into a folder and nobody misses when the folder goes. */
-static const char *const DROPPINGS[] = {
-	"maildirfolder",	"maildirsize",	     "dovecot-uidlist",	    "dovecot-keywords",
-	"dovecot.index",	"dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache",
-	"dovecot.index.backup", ".uidvalidity",	     ".isyncuidmap.db",	    ".mbsyncstate",
-};
 
 static char *join(const char *dir, const char *name)
 {
@@ -92,6 +86,13 @@ static int make_parent(struct maildir *m, const char *dir)
 	return at_mkdirs(m->root, parent, 0700);
 }
 
+static int rename_one(int from_dir, const char *from, int to_dir, const char *to)
+{
+	int err = io_renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+
+	return err == -EINVAL || err == -ENOSYS ? io_renameat(from_dir, from, to_dir, to) : err;
+}
+
 int md_dir_rename(struct maildir *m, const char *from, const char *to)
 {
 	const char *from_name, *to_name;
@@ -101,9 +102,10 @@ int md_dir_rename(struct maildir *m, const char *from, const char *to)
 
 	if (err || from_dir < 0 || to_dir < 0)
 		return err ? err : from_dir < 0 ? from_dir : to_dir;
-	err = io_renameat2(from_dir, from_name, to_dir, to_name, RENAME_NOREPLACE);
-	if (err == -EINVAL || err == -ENOSYS)
-		err = io_renameat(from_dir, from_name, to_dir, to_name);
+	err = rename_one(from_dir, from_name, to_dir, to_name);
+	if ((err == -EEXIST || err == -ENOTEMPTY) &&
+	    at_remove_names(m->root, to, &(struct at_names){.junk = layout_is_dropping}) == 0)
+		err = rename_one(from_dir, from_name, to_dir, to_name);
 	return err;
 }
 
@@ -189,8 +191,8 @@ int md_box_clear(struct maildir *m, const char *dir)
 	err = remove_subs(m, dir, fd);
 	if (err)
 		return err;
-	for (size_t i = 0; i < sizeof(DROPPINGS) / sizeof(*DROPPINGS); i++)
-		io_unlinkat(fd, DROPPINGS[i], 0);
+	for (size_t i = 0; LAYOUT_DROPPINGS[i]; i++)
+		io_unlinkat(fd, LAYOUT_DROPPINGS[i], 0);
 	parent = at_open_parent(m->root, dir, &name);
 	if (parent < 0)
 		return parent;

@@ -2,8 +2,9 @@
  * intent.c - see intent.h.
  *
  * Why a list can be replayed from its beginning wherever it was stopped: a step names its directory
- * by identity, and no directory comes back to a place that a step took it from.  So a step is still
- * to be made exactly when its directory is at `from`.
+ * by identity, and is made when that is at `from`.  A directory comes back to a place that a step took
+ * it from only by way of a name that is its own (settle.c); one that is back already goes there
+ * and back again.
  */
 #include "backends/maildir/intent.h"
 #include "backends/base/at.h"

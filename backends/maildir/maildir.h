@@ -294,7 +294,7 @@ bool md_dir_is_mailbox(struct maildir *m, const char *dir); /* it has cur */
 int md_box_make(struct maildir *m, const char *dir);	    /* cur, new, tmp */
 /* The reverse, and the directory when nothing else is in it.  MB_E_STALE: there is mail. */
 int md_box_clear(struct maildir *m, const char *dir);
-/* Never replaces anything; makes the parent of `to`.  Durable after md_dir_renamed(). */
+/* Replaces nothing but directories that are only names (at_is_names()); makes the parent of `to`.  Durable after md_dir_renamed(). */
 int md_dir_rename(struct maildir *m, const char *from, const char *to);
 int md_dir_renamed(struct maildir *m, const char *from, const char *to);
 

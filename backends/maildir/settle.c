@@ -20,6 +20,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "backends/mail/places.h"
 #include "backends/maildir/intent.h"
 #include "backends/maildir/list.h"
 #include <errno.h>
@@ -27,8 +28,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Aside and home again.  Who would have to be renamed once more goes round in a circle. */
-#define RENAMES_MAX 2
+/* Aside and home again, and once more after others were made.  Who would have to be renamed more often
+ * goes round in a circle. */
+#define RENAMES_MAX 4
 
 struct step {
 	struct md_box *box; /* whose directory it is */
@@ -40,9 +42,11 @@ struct settling {
 	struct maildir *m;
 	struct step *steps; /* owned */
 	size_t n, cap;
-	struct md_box *in_the_way; /* of some box, in this round */
+	struct md_box *in_the_way; /* of some box that has no directory yet, in this round */
+	bool force;
 	bool progress;
-	bool makes; /* there are mailboxes to make */
+	bool makes;   /* there are mailboxes to make */
+	bool waiting; /* somebody has the place of another, in this round */
 };
 
 /* ---- Paths ------------------------------------------------------------------------------------ */
@@ -244,13 +248,34 @@ static bool is_awaited(struct maildir *m, const struct md_box *box, const char *
 	return false;
 }
 
+/* Does the directory of this parent take mailboxes along to `to` that belong there?  Not when it is by
+ * now that of a mailbox itself. */
+static bool carries(struct maildir *m, const struct md_box *parent, const char *to)
+{
+	struct md_box *box, *next;
+	bool any = false;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		BUF_AUTO struct buf dir = BUF_INIT;
+		const char *rest = box != parent && !box->gone && !box->structural && box->dir
+					   ? beneath(box->dir, parent->dir)
+					   : NULL;
+
+		if (rest && !*rest)
+			return false;
+		any |= rest && md_wanted_dir(m, box, &dir) == 0 && beneath(buf_cstr(&dir), to);
+	}
+	return any;
+}
+
 /* A parent that is no mailbox needs a place in the map only; in LAYOUT=fs its directory goes along. */
 static void settle_structural(struct settling *s, struct md_box *box, const char *dir)
 {
 	struct maildir *m = s->m;
 
 	m->must_write = s->progress = true;
-	if (box->dir && m->layout == LAYOUT_FS && will_exist(s, box->dir) && !will_exist(s, dir))
+	if (box->dir && m->layout == LAYOUT_FS && carries(m, box, dir) && will_exist(s, box->dir) &&
+	    !will_exist(s, dir))
 		rename_box(s, box, dir);
 	if (!box->stuck && (!box->dir || strcmp(box->dir, dir) != 0)) {
 		set_dir(box, dir);
@@ -269,18 +294,26 @@ static bool waits_for_parent(struct maildir *m, const struct md_box *box, const 
 	       (strncmp(parent->dir, dir, n) != 0 || parent->dir[n]);
 }
 
+/* Is it elsewhere than its name says, and may it go there?  ret_dir: what its name says. */
+static bool may_settle(struct maildir *m, const struct md_box *box, struct buf *ret_dir)
+{
+	if (box->gone || (box->dir && box->misplaced && !md_node(m, box)->part) ||
+	    md_wanted_dir(m, box, ret_dir) != 0)
+		return false; /* a bad name: its own put said so; the others go on */
+	return !box->stuck && (!box->dir || strcmp(box->dir, buf_cstr(ret_dir)) != 0);
+}
+
+/* Parents that are only names, and mailboxes that have no directory yet; those that have one are placed
+ * together. */
 static void settle_box(struct settling *s, struct md_box *box)
 {
 	struct maildir *m = s->m;
 	BUF_AUTO struct buf dir = BUF_INIT;
 	struct md_box *other;
 
-	if (box->gone || box->stuck || (box->dir && box->misplaced && !md_node(m, box)->part) ||
-	    md_wanted_dir(m, box, &dir) != 0)
-		return; /* a bad name: its own put said so; the others go on */
-	const char *path = buf_cstr(&dir);
-	if (box->dir && strcmp(box->dir, path) == 0)
+	if (!may_settle(m, box, &dir))
 		return;
+	const char *path = buf_cstr(&dir);
 	box->wanted = true; /* elsewhere: also when only its parent was put */
 	if (waits_for_parent(m, box, path))
 		return;
@@ -288,31 +321,143 @@ static void settle_box(struct settling *s, struct md_box *box)
 		settle_structural(s, box, path);
 		return;
 	}
+	if (box->dir)
+		return;
 	other = md_box_at(m, path);
-	if (box->misplaced && (wants(m, other, path) || is_awaited(m, box, path)))
-		return; /* it gives way; its own delete follows in the plan */
-	if (other && other != box && !other->structural) {
-		if (!other->stuck)
+	if (other && !other->structural) {
+		s->waiting = true;
+		if (s->force && !other->stuck && !s->in_the_way)
 			s->in_the_way = other;
 		return;
 	}
 	s->progress = true;
-	if (box->dir)
-		rename_box(s, box, path);
-	else
-		create_box(s, box, path);
+	create_box(s, box, path);
 }
 
-static void decide(struct settling *s, bool force)
+/* ---- Placing: see backends/mail/places.h ------------------------------------------------------ */
+
+struct placing {
+	struct settling *s;
+	struct place_box *v; /* owned, with `wanted` */
+	struct md_box **box; /* owned; of each */
+	size_t n;
+};
+
+static void placing_release(struct placing *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free((char *)(uintptr_t)p->v[i].wanted);
+	free(p->v);
+	free(p->box);
+}
+
+/* A box that stays, as it could not be renamed, is at `path`, or will be in the way beneath it. */
+static bool is_kept_from(struct maildir *m, const struct md_box *box, const char *path)
+{
+	struct md_box *other, *next;
+
+	HASH_ITER (hh, m->boxes, other, next)
+		if (other != box && other->stuck && other->dir && !other->gone &&
+		    !other->structural && beneath(other->dir, path) &&
+		    (m->layout == LAYOUT_FS || strcmp(other->dir, path) == 0) &&
+		    !beneath(other->dir, box->dir))
+			return true;
+	return false;
+}
+
+static void add_place(struct placing *p, struct md_box *box)
+{
+	struct maildir *m = p->s->m;
+	BUF_AUTO struct buf dir = BUF_INIT;
+	struct place_box *v = &p->v[p->n];
+	bool moves = may_settle(m, box, &dir);
+
+	v->dir = box->dir;
+	v->aside = box->misplaced && md_is_aside(box->dir) && !strchr(box->dir, '/');
+	if (moves) {
+		v->wanted = mb_xstrdup(buf_cstr(&dir));
+		v->scope = !waits_for_parent(m, box, v->wanted) && !is_kept_from(m, box, v->wanted);
+		v->first = v->scope && p->s->force && !box->misplaced;
+	} else if (!box->stuck && dir.len && strcmp(buf_cstr(&dir), box->dir) == 0) {
+		v->wanted = mb_xstrdup(box->dir);
+		v->home = true;
+	}
+	p->box[p->n++] = box;
+}
+
+/* A mailbox that another one has no directory for yet keeps its name: its own delete follows in the plan. */
+static bool gives_way(struct maildir *m, const struct md_box *box, const char *path)
+{
+	return box->misplaced && (wants(m, md_box_at(m, path), path) || is_awaited(m, box, path));
+}
+
+/* One rename.  false: there is none that can be made. */
+static bool place_one(struct settling *s)
+{
+	struct placing p = {.s = s};
+	struct md_box *box, *next;
+	struct place_move move;
+	size_t n = HASH_COUNT(s->m->boxes);
+	bool any;
+
+	p.v = mb_xcalloc(n + 1, sizeof(*p.v));
+	p.box = mb_xcalloc(n + 1, sizeof(*p.box));
+	HASH_ITER (hh, s->m->boxes, box, next)
+		if (box->dir && *box->dir && !box->gone && !box->structural)
+			add_place(&p, box);
+	for (size_t i = 0; i < p.n; i++)
+		if (p.v[i].scope && gives_way(s->m, p.box[i], p.v[i].wanted))
+			p.v[i].scope = false;
+	any = places_next(p.v, p.n, s->m->layout == LAYOUT_FS, &move);
+	if (any && move.aside)
+		move_aside(s, p.box[move.box]);
+	else if (any)
+		rename_box(s, p.box[move.box], p.v[move.box].wanted);
+	for (size_t i = 0; i < p.n && !any; i++)
+		s->waiting |= p.v[i].scope && !p.v[i].home;
+	placing_release(&p);
+	return any;
+}
+
+static bool is_known(const char *path, void *arg)
+{
+	const struct md_box *box = md_box_at(arg, path);
+
+	return box && !box->structural;
+}
+
+/* LAYOUT=fs: only mailboxes and directories that are names may be where one is to be.  Looked for before
+ * any step: who was put aside for it would have no way home. */
+static void give_up_barred(struct maildir *m, struct md_box *box)
+{
+	BUF_AUTO struct buf dir = BUF_INIT;
+	struct at_names rules = {.junk = layout_is_dropping, .but = is_known, .arg = m};
+
+	if (box->structural || !box->dir || !may_settle(m, box, &dir) ||
+	    is_known(buf_cstr(&dir), m) ||
+	    at_is_names(m->root, buf_cstr(&dir), &rules) != -ENOTEMPTY)
+		return;
+	mb_msg(MB_WARNING,
+	       "a folder of the Maildir cannot be renamed: there are other files in its new place, "
+	       "move them away; dir=%s to=%s",
+	       box->dir, buf_cstr(&dir));
+	give_up(m, box, -ENOTEMPTY);
+}
+
+static void decide(struct settling *s)
 {
 	struct md_box *box, *next;
 
+	HASH_ITER (hh, s->m->boxes, box, next)
+		give_up_barred(s->m, box);
 	do {
 		s->in_the_way = NULL;
-		s->progress = false;
+		s->progress = s->waiting = false;
 		HASH_ITER (hh, s->m->boxes, box, next)
 			settle_box(s, box);
-		if (!s->progress && s->in_the_way && force) {
+		if (!s->progress)
+			s->progress = place_one(s);
+		if (!s->progress && s->in_the_way) { /* of one that is to be made */
 			move_aside(s, s->in_the_way);
 			s->progress = true;
 		}
@@ -442,7 +587,7 @@ static void settling_release(struct settling *s)
 
 static int settle_once(struct maildir *m, bool force)
 {
-	struct settling s = {.m = m};
+	struct settling s = {.m = m, .force = force};
 	struct md_box *box, *next;
 	int err;
 
@@ -450,9 +595,9 @@ static int settle_once(struct maildir *m, bool force)
 		box->moved = false;
 		box->renames = 0;
 	}
-	decide(&s, force);
-	m->unsettled = s.in_the_way && !force;
-	m->astray = m->astray || s.in_the_way;
+	decide(&s);
+	m->unsettled = s.waiting && !force;
+	m->astray = m->astray || s.waiting;
 	err = carry_out(&s);
 	settling_release(&s);
 	return err;

@@ -126,15 +126,22 @@ static void batch_drop(struct store *s)
 	index_abort(MB_TAKE(s->batch.tx));
 }
 
-int store_batch_end(struct store *s)
+int change_settle(struct store *s)
 {
 	int err = batch_settle(s);
 
-	s->batching = false;
 	if (err < 0) {
 		s->rescan = true;
 		err = index_catch_up(s);
 	}
+	return err;
+}
+
+int store_batch_end(struct store *s)
+{
+	int err = change_settle(s);
+
+	s->batching = false;
 	return err;
 }
 

@@ -5,6 +5,9 @@
  * next single directory operation on the way there, so that the same code serves a direct put (all
  * of them in a row), a put through the mount (each as a system call), and a start after a stop in
  * the middle.  Swaps go by way of ".mbswap-GUID".  The record is appended when no operation is left.
+ *
+ * long because what is to be done next, doing it and finishing it later have to agree line by line;
+ * in which order directories are renamed is in put-place.c
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
@@ -84,83 +87,11 @@ static int put_load(struct mailbox_put *p, const struct record *want)
 
 /* ---- the next operation ---- */
 
-static char *swap_dir(const struct guid *g)
-{
-	char text[GUID_TEXT];
-
-	return mb_xasprintf(SWAP_PREFIX "%s", guid_text(g, text));
-}
-
 static void step_set(struct store_step *op, int what, char *from, char *to)
 {
 	op->op = what;
 	op->from = from;
 	op->to = to;
-}
-
-/* Where case does not count, Foo is found under foo: a rename of one to the other does nothing. */
-static bool is_same_dir(struct store *s, const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return at_stat(s->mail_fd, b, &y) == 0 && at_stat(s->mail_fd, a, &x) == 0 &&
-	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
-}
-
-/* From `dir` of mailbox g to `wanted`, making room first when another mailbox is there. */
-static void rename_op(struct mailbox_put *p, const struct guid *g, const char *dir,
-		      const char *wanted, struct store_step *op)
-{
-	struct guid other;
-
-	if (index_mailbox_by_dir(p->tx, wanted, &other) == 0)
-		step_set(op, STEP_RENAME, mb_xstrdup(wanted), swap_dir(&other));
-	else if (is_same_dir(p->s, dir, wanted))
-		step_set(op, STEP_RENAME, mb_xstrdup(dir), swap_dir(g));
-	else
-		step_set(op, STEP_RENAME, mb_xstrdup(dir), mb_xstrdup(wanted));
-}
-
-/* One name may be written in several ways. */
-static bool same_name(struct store *s, const char *dir, const char *wanted)
-{
-	char **a = NULL, **b = NULL;
-	size_t n = 0, k = 0;
-	bool same = layout_parts(s->layout, dir, &a, &n) == 0 &&
-		    layout_parts(s->layout, wanted, &b, &k) == 0 && n == k;
-
-	for (size_t i = 0; i < n && same; i++)
-		same = strcmp(a[i], b[i]) == 0;
-	layout_parts_free(a);
-	layout_parts_free(b);
-	return same && strncmp(dir, SWAP_PREFIX, strlen(SWAP_PREFIX)) != 0;
-}
-
-static bool descends_from(const struct tree *t, const struct mailbox *m, const struct guid *top)
-{
-	for (int depth = 0; m && depth < MAILBOX_DEPTH_MAX; depth++) {
-		if (guid_equal(&m->parent, top))
-			return true;
-		m = tree_find(t, &m->parent);
-	}
-	return false;
-}
-
-/* A live mailbox beneath p whose directory is not yet where the names say. */
-static int descendant_op(struct mailbox_put *p, struct store_step *op)
-{
-	for (size_t i = 0; i < p->tree.n && op->op == STEP_NONE; i++) {
-		const struct mailbox *m = &p->tree.nodes[i];
-		MB_AUTO_FREE char *dir = NULL, *wanted = NULL;
-
-		if (!mailbox_alive(m) || !descends_from(&p->tree, m, &p->guid) ||
-		    mailbox_dir(p->tx, &m->guid, &dir) < 0)
-			continue;
-		if (mailbox_wanted_dir(p->s, &p->tree, &m->guid, &wanted) == 0 &&
-		    !same_name(p->s, dir, wanted))
-			rename_op(p, &m->guid, dir, wanted, op);
-	}
-	return 0;
 }
 
 static int next_op(struct mailbox_put *p, struct store_step *op)
@@ -175,18 +106,16 @@ static int next_op(struct mailbox_put *p, struct store_step *op)
 	if (!mailbox_alive(m) || !m->selectable) {
 		if (dir && *dir && guid_is_zero(&m->merged_into))
 			step_set(op, STEP_RMDIR, mb_xstrdup(dir), NULL);
-		return mailbox_alive(m) && op->op == STEP_NONE ? descendant_op(p, op) : 0;
+		return mailbox_alive(m) && op->op == STEP_NONE ? put_place(p, op) : 0;
 	}
 	err = mailbox_wanted_dir(p->s, &p->tree, &p->guid, &wanted);
 	if (err < 0)
 		return err;
 	if (!dir && index_mailbox_by_dir(p->tx, wanted, &other) == 0)
-		step_set(op, STEP_RENAME, mb_xstrdup(wanted), swap_dir(&other));
+		step_set(op, STEP_RENAME, mb_xstrdup(wanted), mailbox_swap_dir(&other));
 	else if (!dir)
 		step_set(op, STEP_MKDIR, mb_xstrdup(wanted), NULL);
-	else if (!same_name(p->s, dir, wanted))
-		rename_op(p, &m->guid, dir, wanted, op);
-	return op->op == STEP_NONE ? descendant_op(p, op) : 0;
+	return op->op == STEP_NONE ? put_place(p, op) : 0;
 }
 
 /* ---- doing one ---- */
@@ -298,8 +227,6 @@ static int rename_dir(struct store *s, const char *from, const char *to)
 
 static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 {
-	MB_AUTO_CLOSE int b = -1;
-	const char *to_name;
 	const char *slash = strrchr(to, '/');
 	struct stat st;
 	int err = 0;
@@ -309,13 +236,11 @@ static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 
 		err = mailbox_make_parents(p->s, parent);
 	}
-	if (err >= 0 && at_stat(p->s->mail_fd, to, &st) == 0 && S_ISDIR(st.st_mode)) {
-		/* an empty directory without cur/ may be in the way */
-		b = at_open_parent(p->s->mail_fd, to, &to_name);
-		err = b < 0 ? b : io_unlinkat(b, to_name, AT_REMOVEDIR);
-		if (b >= 0)
-			close(MB_TAKE_FD(b));
-	}
+	/* directories that are only names may be in the way; in a trial also what would have left them */
+	if (err >= 0 && p->s->mode != STORE_TRIAL && at_stat(p->s->mail_fd, to, &st) == 0 &&
+	    S_ISDIR(st.st_mode))
+		err = at_remove_names(p->s->mail_fd, to,
+				      &(struct at_names){.junk = layout_is_dropping});
 	if (err < 0)
 		return err == -ENOTEMPTY || err == -EEXIST ? MB_E_STALE : err;
 	err = rename_dir(p->s, from, to);
@@ -427,14 +352,37 @@ struct done_ops {
 	size_t n, cap;
 };
 
-static int do_ops(struct mailbox_put *p, struct done_ops *done)
+/* What one directory operation did is in the index before the next one: after a stop no more than one
+ * has to be found again (recover-dirs.c). */
+static int settle_op(struct mailbox_put *p)
 {
-	for (int i = 0; i < 100000; i++) {
-		struct store_step op;
-		int err = next_op(p, &op);
+	int err = change_end(p->s, p->tx, 0);
 
+	p->tx = NULL;
+	if (err >= 0)
+		err = change_settle(p->s);
+	return err < 0 ? err : change_begin(p->s, &p->tx);
+}
+
+/* `logged`: nothing is left to be written to the log, so nothing will be undone. */
+static int do_ops(struct mailbox_put *p, struct done_ops *done, bool logged)
+{
+	size_t most = 16 * p->tree.n + 64;
+
+	for (;;) {
+		struct store_step op;
+		int err = logged && done->n ? settle_op(p) : 0;
+
+		if (err >= 0)
+			err = next_op(p, &op);
 		if (err < 0 || op.op == STEP_NONE)
 			return err;
+		if (done->n >= most) {
+			mb_msg(MB_ERROR, "folders give way to each other without end: %s to %s",
+			       op.from, op.to ? op.to : "nowhere");
+			step_release(&op);
+			return MB_E_STALE;
+		}
 		err = do_op(p, &op, false);
 		if (err < 0) {
 			step_release(&op);
@@ -443,7 +391,6 @@ static int do_ops(struct mailbox_put *p, struct done_ops *done)
 		MB_GROW(done->v, done->cap, done->n + 1);
 		done->v[done->n++] = op;
 	}
-	return -ELOOP;
 }
 
 /* Takes a mailbox away that was made a moment ago; what is in it meanwhile stays. */
@@ -507,7 +454,7 @@ static int put_all(struct mailbox_put *p, const struct record *want)
 	if (err >= 0)
 		err = log_rename_first(p, want);
 	any = err > 0;
-	err = err < 0 ? err : do_ops(p, &done);
+	err = err < 0 ? err : do_ops(p, &done, !p->changed);
 	if (err >= 0)
 		err = log_mailbox(p, want);
 	if (err < 0 && p->s->appended == appended)
@@ -519,17 +466,36 @@ static int put_all(struct mailbox_put *p, const struct record *want)
 	return err < 0 ? err : err || any;
 }
 
+/* Where directories are is not in the log: what a put did before it failed stays in the index. */
+static int put_and_keep(struct mailbox_put *p, const struct record *want)
+{
+	uint64_t appended = p->s->appended;
+	int err = put_all(p, want), ended;
+	bool keep = err < 0 && p->s->appended != appended && err != MB_E_CHECKSUM &&
+		    err != MB_E_FORMAT && err != MB_E_LOG_DEAD;
+
+	if (!p->tx)
+		return err;
+	ended = change_end(p->s, p->tx, keep ? 0 : err);
+	return err < 0 ? err : ended;
+}
+
 int put_mailbox(struct store *s, const struct record *want)
 {
 	struct mailbox_put p = {.s = s};
 	const struct mailbox *m;
 	bool renamed;
-	int err = change_begin(s, &p.tx);
+	int err = change_settle(s); /* a put that fails takes no earlier one with it */
 
 	if (err >= 0)
-		err = change_end(s, p.tx, put_all(&p, want));
+		err = change_begin(s, &p.tx);
+	if (err >= 0)
+		err = put_and_keep(&p, want);
+	if (err > 0 && change_settle(s) < 0)
+		err = MB_E_STALE;
 	m = tree_find(&p.tree, &p.guid);
-	renamed = err > 0 && m && p.known && what_happened(&p, m) == REC_MAILBOX_RENAME;
+	renamed = err > 0 && m && p.known &&
+		  (what_happened(&p, m) == REC_MAILBOX_RENAME || becomes_merged(&p));
 	mailbox_put_release(&p);
 	if ((renamed || (err > 0 && s->swapped)) && mailboxes_finish(s) < 0)
 		return MB_E_STALE; /* one that waited for this name to be free */
@@ -592,6 +558,29 @@ static bool name_is_taken(struct store *s, struct index_txn *tx, const struct tr
 	       mailbox_wanted_dir(s, t, &other, &home) == 0 && strcmp(home, wanted) == 0;
 }
 
+uint64_t store_misplaced(struct store *s)
+{
+	struct tree t = {0};
+	struct index_txn *tx;
+	uint64_t n = 0;
+
+	if (s->renames || index_begin(s->index, false, &tx) < 0)
+		return 0;
+	index_tree(tx, &t);
+	for (size_t i = 0; i < t.n; i++) {
+		MB_AUTO_FREE char *dir = NULL, *wanted = NULL;
+
+		if (mailbox_alive(&t.nodes[i]) && t.nodes[i].selectable &&
+		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) == 0 &&
+		    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
+		    !mailbox_dir_says(s, dir, wanted))
+			n += !name_is_taken(s, tx, &t, wanted);
+	}
+	index_abort(tx);
+	tree_release(&t);
+	return n;
+}
+
 int mailboxes_finish(struct store *s)
 {
 	struct tree t = {0};
@@ -613,8 +602,8 @@ int mailboxes_finish(struct store *s)
 		if (!mailbox_alive(&t.nodes[i]) || !t.nodes[i].selectable ||
 		    mailbox_wanted_dir(s, &t, &t.nodes[i].guid, &wanted) < 0)
 			continue;
-		unfinished =
-			mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && !same_name(s, dir, wanted);
+		unfinished = mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
+			     !mailbox_dir_says(s, dir, wanted);
 		if (unfinished && name_is_taken(s, tx, &t, wanted)) {
 			s->swapped = true;
 			continue;

@@ -268,8 +268,8 @@ static int follow_one(struct store *s, struct index_txn *tx, const struct dir_na
 	return err;
 }
 
-int mailboxes_follow_dirs(struct store *s, struct index_txn *tx, const struct origin *origin,
-			  uint64_t *records)
+static int follow_all(struct store *s, struct index_txn *tx, const struct origin *origin,
+		      uint64_t *records)
 {
 	struct dir_name *names;
 	size_t n;
@@ -282,4 +282,21 @@ int mailboxes_follow_dirs(struct store *s, struct index_txn *tx, const struct or
 	}
 	free(names);
 	return err < 0 ? err : 0;
+}
+
+/* One that was named may take others along in the tree that stayed where they were: it is below its own
+ * child now.  They come back to their names in the next round. */
+int mailboxes_follow_dirs(struct store *s, struct index_txn *tx, const struct origin *origin,
+			  uint64_t *records)
+{
+	int err = 0;
+
+	for (int i = 0; i < MAILBOX_DEPTH_MAX && err >= 0; i++) {
+		uint64_t before = *records;
+
+		err = follow_all(s, tx, origin, records);
+		if (*records == before)
+			break;
+	}
+	return err;
 }

@@ -203,6 +203,8 @@ int change_begin(struct store *s, struct index_txn **ret);
 int change_record(struct store *s, struct index_txn *tx, struct record *r);
 /* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns err. */
 int change_end(struct store *s, struct index_txn *tx, int err);
+/* Commits what a batch has so far, when one is open: between changes. */
+int change_settle(struct store *s);
 int index_catch_up(struct store *s); /* replays the log from where the index stands */
 void change_event(struct store *s, int what, const char *path, const char *old_path,
 		  bool retired_by_peer);
@@ -304,7 +306,8 @@ int put_mailbox(struct store *s, const struct record *want);
 int put_mailbox_step(struct store *s, const struct record *want, struct store_step *ret);
 /* Does the one directory operation that put_mailbox_step() gave; the rest comes with the next plan. */
 int put_mailbox_op(struct store *s, const struct record *want, const struct store_step *step);
-/* Directories that differ from what the names say are renamed: after an unfinished put. */
+/* Directories that differ from what the names say are renamed: after an unfinished put.  Those that
+ * cannot be are told of (store_misplaced() counts them); an error is one of the index. */
 int mailboxes_finish(struct store *s);
 int put_copy_step(struct store *s, const struct record *want, const char *staged,
 		  struct store_step *ret);

@@ -76,6 +76,9 @@ uint64_t store_replica(const struct store *s); /* a reader's: as it was when it 
 uint64_t store_replica_now(struct store *s);   /* a reader looks again */
 /* Clock time (stamp.time) up to which tombstones of expunges may have been dropped: 0 = none were. */
 uint64_t store_forgotten(struct store *s);
+/* Mailboxes whose directories are not what they are called, and could be: a rename failed.  Reads the whole
+ * tree.  0 also when the index cannot be read. */
+uint64_t store_misplaced(struct store *s);
 struct guid store_id(const struct store *s);
 struct index *store_index(struct store *s);
 struct log *store_log(struct store *s);

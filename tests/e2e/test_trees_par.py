@@ -1,8 +1,9 @@
 """Random trees of folders, made and changed by hand, on two stores of different layouts.
 
 A history is a list of rounds.  In each, either side or both do to the plain tree what people do with
-mkdir, mv and rm -r: make folders four deep, rename them with all below, move them into others, swap
-and rotate names, remove and make again; mail is delivered, moved and removed meanwhile.  Then one
+mkdir, mv and rm -r: make folders four deep, rename them with all below or alone, also to the name of
+what they are in, below themselves, and to a name that only stands above others; move them into others,
+swap and rotate names, remove and make again; mail is delivered, moved and removed meanwhile.  Then one
 sync, started by either side, and what must hold:
 
   equal     both trees mean the same folders with the same mail, and a second sync does nothing
@@ -10,7 +11,8 @@ sync, started by either side, and what must hold:
   lost      mail that nobody removed, itself or with its folder, is there
   doubled   no mail is there twice
 
-The same 40 histories run each time; MAILBRAID_SEEDS=N runs N others.
+The same 40 histories run each time; MAILBRAID_SEEDS=N runs N others, made from the number
+MAILBRAID_SEED if there is one.
 """
 
 import os
@@ -35,6 +37,10 @@ operation = st.one_of(
     st.tuples(st.just("into"), side, pick, pick),
     st.tuples(st.just("swap"), side, pick, pick),
     st.tuples(st.just("rotate"), side, pick, pick, pick),
+    st.tuples(st.just("up"), side, pick),
+    st.tuples(st.just("down"), side, pick, part, st.booleans()),
+    st.tuples(st.just("only"), side, pick, pick),
+    st.tuples(st.just("onto"), side, pick, pick),
     st.tuples(st.just("remove"), side, pick),
     st.tuples(st.just("again"), side, pick),
     st.tuples(st.just("deliver"), side, pick),
@@ -119,6 +125,28 @@ class Side:
         for folder in self.below(old):
             os.rename(self.path(folder), self.path(new + folder[len(old) :]))
 
+    def clear(self, path):
+        """Removes a directory that is nothing but directories, if it is there."""
+        for where, _, _ in os.walk(path, topdown=False):
+            os.rmdir(where)
+
+    def move_all(self, renames):
+        """Each of these folders to its new name, none with what is below it.  In LAYOUT=fs all that is
+        there or below goes aside, the deepest first, and comes back."""
+        if self.layout == "fs":
+            tops = list(renames) + list(renames.values())
+            stay = {f for f in self.folders() if any(f != t and f[: len(t)] == t for t in tops)}
+            renames = {**{f: f for f in stay}, **renames}
+        aside = {old: os.path.join(self.store.path, "..", f"aside-{i}") for i, old in enumerate(renames)}
+        for old in sorted(renames, key=len, reverse=True):
+            os.rename(self.path(old), aside[old])
+        for name in [*renames, *renames.values()] if self.layout == "fs" else []:
+            self.clear(self.path(name))
+        for old, new in sorted(renames.items(), key=lambda pair: len(pair[1])):
+            if self.layout == "fs":
+                os.makedirs(os.path.dirname(self.path(new)), exist_ok=True)
+            os.rename(aside[old], self.path(new))
+
     def remove(self, folder):
         for f in reversed(self.below(folder)) if self.layout != "fs" else [folder]:
             shutil.rmtree(self.path(f))
@@ -165,6 +193,36 @@ class History:
         old = self.choose(s, number)
         if old:
             self.moved(s, old, self.choose(s, other) + old[-1:])
+
+    def alone(self, s, old, new):
+        if old and new and new not in s.folders() and len(new) < 6:
+            s.move_all({old: new})
+
+    def up(self, s, number):
+        """The name of what it is in."""
+        old = self.choose(s, number)
+        self.alone(s, old, old[:-1])
+
+    def down(self, s, number, name, with_all):
+        """Below itself, alone or with what is below it."""
+        old = self.choose(s, number)
+        new = old + (name,)
+        if with_all and old and all(len(f) < 5 for f in s.below(old)):
+            s.move_all({f: new + f[len(old) :] for f in s.below(old)})
+        elif old:
+            self.alone(s, old, new)
+
+    def only(self, s, number, other):
+        """Into another one, and what is below it stays."""
+        old = self.choose(s, number)
+        self.alone(s, old, self.choose(s, other) + old[-1:])
+
+    def onto(self, s, number, other):
+        """To a name that is no folder, but stands above some."""
+        there = s.folders()
+        names = sorted({f[:n] for f in there for n in range(1, len(f))} - set(there))
+        if names:
+            self.alone(s, self.choose(s, number), names[other % len(names)])
 
     def turn(self, s, folders):
         folders = list(dict.fromkeys(folders))

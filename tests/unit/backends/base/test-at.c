@@ -287,6 +287,42 @@ static void list_gives_each_name_once(void **state)
 	assert_int_equal(at_list(-1, collect, names), -EBADF);
 }
 
+static bool is_junk(const char *name)
+{
+	return strcmp(name, "junk") == 0;
+}
+
+static bool is_path(const char *path, void *arg)
+{
+	return strcmp(path, arg) == 0;
+}
+
+static void only_names_are_removed(void **state)
+{
+	const struct fixture *f = *state;
+	struct at_names none = {0}, junk = {.junk = is_junk};
+	struct at_names but = {.but = is_path, .arg = (char[]){"n/c/box"}};
+	struct at_names near = {.but = is_path, .arg = (char[]){"n/c/bo"}};
+
+	assert_int_equal(at_mkdirs(f->root, "n/a/b", 0700), 0);
+	assert_int_equal(at_mkdirs(f->root, "n/c/box/cur", 0700), 0);
+	assert_int_equal(at_is_names(f->root, "n", &none), -ENOTEMPTY);
+	assert_int_equal(at_is_names(f->root, "n", &but), 0);
+	assert_int_equal(at_is_names(f->root, "n", &near), -ENOTEMPTY);
+	assert_int_equal(at_remove_names(f->root, "n", &none), -ENOTEMPTY);
+	assert_int_equal(at_remove_names(f->root, "n", &but), -ENOTEMPTY);
+	assert_int_equal(at_is_names(f->root, "n/c/box/cur", &none), 0);
+	assert_int_equal(at_mkdirs(f->root, "n/a/b", 0700), 0);
+	close(io_create_at(f->root, "n/a/b/junk", O_WRONLY, 0600));
+	assert_int_equal(at_remove_names(f->root, "n/a", &none), -ENOTEMPTY);
+	assert_int_equal(at_remove_names(f->root, "n/a", &junk), 0);
+	assert_int_equal(at_is_names(f->root, "n/a", &none), -ENOENT);
+	assert_int_equal(symlinkat("c", f->root, "n/link"), 0);
+	assert_int_equal(at_remove_names(f->root, "n", &junk), -ENOTEMPTY);
+	assert_int_equal(at_is_names(f->root, "n/link", &none), -ENOTEMPTY);
+	assert_int_equal(at_remove_tree(f->root, "n"), 0);
+}
+
 static void a_tree_is_removed_and_links_are_not_followed(void **state)
 {
 	const struct fixture *f = *state;
@@ -381,6 +417,7 @@ int main(int argc, char **argv)
 		TEST(who_writes_is_seen),
 		TEST(mkdirs_makes_what_is_missing),
 		TEST(list_gives_each_name_once),
+		TEST(only_names_are_removed),
 		TEST(a_tree_is_removed_and_links_are_not_followed),
 		TEST(a_removal_that_fails_says_so),
 	};
