@@ -32,10 +32,20 @@ static bool is_shown(const struct mailbox *box)
 	return box && mailbox_alive(box) && box->selectable;
 }
 
-static enum record_type what_register(const struct merge_side *side, const struct mailbox *was,
-				      const struct mailbox *now)
+/* Another parent, and not what its parent became. */
+static bool is_renamed(const struct tree *joined, const struct mailbox *was,
+		       const struct mailbox *now)
 {
-	if (!guid_equal(&was->parent, &now->parent) || strcmp(was->part, now->part) != 0)
+	struct guid from = joined ? tree_resolve(joined, was->parent) : was->parent;
+	struct guid to = joined ? tree_resolve(joined, now->parent) : now->parent;
+
+	return !guid_equal(&from, &to) || strcmp(was->part, now->part) != 0;
+}
+
+static enum record_type what_register(const struct merge_side *side, const struct tree *joined,
+				      const struct mailbox *was, const struct mailbox *now)
+{
+	if (is_renamed(joined, was, now))
 		return REC_MAILBOX_RENAME;
 	if (!is_shown(now))
 		return REC_NONE;
@@ -46,7 +56,8 @@ static enum record_type what_register(const struct merge_side *side, const struc
 	return REC_NONE;
 }
 
-static enum record_type what_mailbox(const struct merge_side *side, const struct mailbox *now)
+static enum record_type what_mailbox(const struct merge_side *side, const struct tree *joined,
+				     const struct mailbox *now)
 {
 	const struct mailbox *was = tree_find(&side->tree, &now->guid);
 	if (!guid_is_zero(&now->merged_into))
@@ -57,7 +68,7 @@ static enum record_type what_mailbox(const struct merge_side *side, const struct
 		return REC_MAILBOX_DELETE;
 	if (!was || !mailbox_alive(was) || !mailbox_alive(now))
 		return REC_NONE;
-	return what_register(side, was, now);
+	return what_register(side, joined, was, now);
 }
 
 static bool base_differs(const struct copy *was, const struct copy *now)
@@ -129,7 +140,7 @@ enum record_type plan_what_joined(const struct merge_side *side, const struct tr
 {
 	switch (item->type) {
 	case REC_MAILBOX_STATE:
-		return what_mailbox(side, &item->mailbox);
+		return what_mailbox(side, joined, &item->mailbox);
 	case REC_COPY_STATE:
 		return what_copy(side, joined, item);
 	default:
@@ -151,7 +162,10 @@ static void add_item(struct planner *p, struct record *item)
 
 static void add_visible(struct planner *p, struct record *item)
 {
-	if ((p->have->caps & CAP_STAMPS) || plan_what(p->have, item) != REC_NONE)
+	enum record_type what = item->type == REC_MAILBOX_STATE
+					? plan_what_joined(p->have, p->m->tree, item)
+					: plan_what(p->have, item);
+	if ((p->have->caps & CAP_STAMPS) || what != REC_NONE)
 		add_item(p, item);
 }
 

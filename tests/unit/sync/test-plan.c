@@ -280,6 +280,46 @@ static void nothing_at_all(struct world *w)
 	merge_result_release(&r);
 }
 
+static void put_node(struct tree *t, struct guid guid, struct guid parent, const char *part,
+		     uint64_t named, struct guid merged_into)
+{
+	char name[8];
+	struct mailbox box = {
+		.guid = guid,
+		.parent = parent,
+		.part = name,
+		.born = {1, 1},
+		.named_at = {named, 1},
+		.selectable = true,
+		.uid_validity = 1,
+		.uid_next = 1,
+		.merged_into = merged_into,
+	};
+	strcpy(name, part);
+	tree_put(t, &box);
+}
+
+/* One side calls the parent by what became another; who keeps no stamps has no other name for that. */
+static void parents_that_became_one(struct world *w)
+{
+	struct guid was = {{1}}, now = {{2}}, below = {{3}};
+	struct merged m = {0};
+
+	(void)w;
+	for (int i = 0; i < 2; i++) {
+		struct tree *t = &m.in.side[i].tree;
+		m.in.side[i].caps = i ? 0 : CAP_STAMPS | CAP_GUIDS | CAP_UIDS;
+		m.in.side[i].replica = (uint64_t)i + 1;
+		put_node(t, GUID_INBOX, GUID_ZERO, "INBOX", 1, GUID_ZERO);
+		put_node(t, now, GUID_ZERO, "F", 2, GUID_ZERO);
+		put_node(t, below, i ? now : was, "S", i ? 2 : 5, GUID_ZERO);
+	}
+	put_node(&m.in.side[0].tree, was, GUID_ZERO, "F", 2, now);
+	merge(&m.in, &m.r);
+	assert_int_equal(m.r.plan[1].n, 0);
+	merged_release(&m);
+}
+
 static struct row rows[] = {
 	{"what people see of a copy", what_copies},
 	{"what people see of a mailbox", what_mailboxes},
@@ -292,6 +332,7 @@ static struct row rows[] = {
 	{"what a side without UIDs delivers gets one", gets_uids},
 	{"an alias, and no arrival", aliases},
 	{"a mailbox became another one", a_mailbox_that_became_another_moves_nothing},
+	{"a parent that became another one renames nothing", parents_that_became_one},
 	{"a digest that one side has not made yet", digests_are_no_news},
 	{"two empty sides", nothing_at_all},
 };
