@@ -51,18 +51,32 @@ static const char *mailbox_of(const struct apply *a, int side, const struct reco
 	return *own = tree_name(t, g);
 }
 
-void apply_error(const struct apply *a, int side, const struct record *item, int err)
+static void count_error(struct session_result *r, int err)
 {
-	struct session_result *r = a->report;
-	char *own MB_AUTO_FREE = NULL;
-	char guid[GUID_TEXT];
-
 	r->errors++;
 	if (!r->first_error ||
 	    (mb_err_retry(r->first_error) != MB_RETRY_NEVER && mb_err_retry(err) == MB_RETRY_NEVER))
 		r->first_error = err;
-	if (r->errors > 20) /* the sum is told at the end */
+}
+
+void apply_error(const struct apply *a, int side, const struct record *item, int err)
+{
+	char *own MB_AUTO_FREE = NULL;
+	char guid[GUID_TEXT];
+
+	count_error(a->report, err);
+	if (a->report->errors > 20) /* the sum is told at the end */
 		return;
+	if (err == MB_E_NAME && item->type == REC_MAILBOX_STATE) {
+		mb_msg(MB_WARNING,
+		       "a folder stays away from %s, with its mail: the name cannot be stored, it "
+		       "is "
+		       "too long for a directory there (255 bytes; in Maildir++ with all folders "
+		       "above "
+		       "it): give it a shorter one; mailbox=%s",
+		       side ? "the peer" : "here", mailbox_of(a, side, item, &own));
+		return;
+	}
 	mb_msg(MB_WARNING, "%s not put %s: %s; mailbox=%s message=%s", record_type_name(item->type),
 	       side ? "at the peer" : "here", mb_err_str(err), mailbox_of(a, side, item, &own),
 	       guid_text(&item->copy.guid, guid));
@@ -268,11 +282,15 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 			      a->before + i, a->all ? a->all : plan->n);
 		if (bulk)
 			look_ahead(a, side, w, i);
-		int opened = take_opened(w, i), err = MB_E_NAME;
-		if (!is_refused(&refused, item))
-			err = put(a, side, item, opened);
-		else if (opened >= 0)
-			close(opened);
+		int opened = take_opened(w, i), err;
+		if (is_refused(&refused, item)) { /* that was told of the mailbox */
+			count_error(a->report, MB_E_NAME);
+			if (opened >= 0)
+				close(opened);
+			refuse(a, side, item, &refused);
+			continue;
+		}
+		err = put(a, side, item, opened);
 		if (err > 0) {
 			a->report->changed = true;
 			session_count(&a->report->to[side],

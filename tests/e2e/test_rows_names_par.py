@@ -187,7 +187,10 @@ def too_long_there(w):
     yield
     w.exit = 1
     make(w.a, "/".join(["y" * 200] * 2), "good")
+    for i in range(5):
+        w.a.deliver(f"more{i}", folder="/".join(["y" * 200] * 2))
     yield
+    assert w.answer["err"].count("too long") == 1 and "give it a shorter one" in w.answer["err"]
     assert w.b.folders() == ["INBOX", "good"] or "good" in w.b.folders()
     assert body("good") in w.b.contents()
     assert "the name cannot be stored" in w.answer["err"]
