@@ -124,6 +124,10 @@ struct backend_ops {
 	 * MB_E_LOCKED after backend_lock_wait().  A store is not kept; `on` false makes it let go of the
 	 * writer's role, which refresh may have left it with.  NULL: not needed. */
 	int (*hold)(struct backend *b, bool on);
+	/* A session ended with an error that running again does not mend: is what the backend keeps for
+	 * itself (a store's index) whole?  1: it is not, and who opens the backend again finds it made
+	 * anew; this one is to be closed.  0: it is, or another process has it.  NULL: nothing is. */
+	int (*doubt)(struct backend *b);
 };
 
 /* Embedded as the first member of each backend. */
@@ -157,6 +161,11 @@ int64_t backend_lock_wait_ns(void);
  * line, before they give it up with -ETIMEDOUT (120 s until it is changed). */
 void backend_patience(unsigned seconds);
 struct backend *backend_fault(struct backend *inner, uint64_t n, int err);
+
+static inline int backend_doubt(struct backend *b)
+{
+	return b->ops->doubt ? b->ops->doubt(b) : 0;
+}
 
 static inline void backend_close(struct backend *b)
 {

@@ -131,6 +131,13 @@ static int each_entry(struct backend *b, uint64_t of, int (*fn)(struct peer_entr
 	PASS(each_entry, in, of, fn, arg);
 }
 
+static int doubt(struct backend *b)
+{
+	struct backend *in = ((struct fault *)b)->inner;
+
+	return in->ops->doubt ? in->ops->doubt(in) : 0;
+}
+
 /* Not a call that fails: what a session did not get to hold it does not let go. */
 static int hold(struct backend *b, bool on)
 {
@@ -177,6 +184,7 @@ static const struct backend_ops fault_ops = {
 	.each_entry = each_entry,
 	.watch_fd = watch_fd,
 	.hold = hold,
+	.doubt = doubt,
 	.woken = woken,
 	.allow_mass_expunge = allow_mass_expunge,
 };

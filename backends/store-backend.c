@@ -41,15 +41,28 @@ static void drop_client(struct store_backend *b)
 	b->client = NULL;
 }
 
+/* The one that was closed was not whole and is set aside: a writer makes it anew. */
+static bool index_went(struct store_backend *b)
+{
+	struct store *writer;
+
+	if (store_open(b->dir, STORE_WRITE, &writer) < 0)
+		return false;
+	store_close(writer);
+	b->rebuilt = true;
+	return true;
+}
+
 /* An index can be open only once in a process: the old one goes first. */
 static int reopen(struct store_backend *b, enum store_mode mode)
 {
 	int err;
 
-	store_close(b->store);
-	b->store = NULL;
+	store_close(MB_TAKE(b->store));
 	b->writer = b->is_trial = false;
 	err = store_open(b->dir, mode, &b->store);
+	if (err && mode == STORE_READ && !b->dry && index_went(b))
+		err = store_open(b->dir, STORE_READ, &b->store);
 	b->is_trial = !err && mode == STORE_TRIAL;
 	b->writer = !err && mode == STORE_WRITE;
 	return err;
@@ -153,6 +166,8 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 {
 	struct store_backend *b = store_backend_of(backend);
 
+	if (!b->store)
+		return MB_E_CHECKSUM; /* see reopen() */
 	*ret = (struct backend_info){
 		.replica = store_replica_now(b->store),
 		.store = store_id(b->store),
@@ -250,6 +265,16 @@ static int sb_refresh(struct backend *backend, bool full)
 static int sb_hold(struct backend *backend, bool on)
 {
 	return on ? 0 : give_up_role(store_backend_of(backend));
+}
+
+/* Of one whose writer is another process the index is that one's. */
+static int sb_doubt(struct backend *backend)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	if (!b->store || b->rebuilt)
+		return 1;
+	return !b->client && store_doubt_index(b->store);
 }
 
 static int sb_digest(struct backend *backend, const struct guid *guid, uint64_t id,
@@ -476,6 +501,7 @@ static const struct backend_ops STORE_OPS = {
 	.each_peer = sb_each_peer,
 	.each_entry = sb_each_entry,
 	.hold = sb_hold,
+	.doubt = sb_doubt,
 	.watch_fd = sb_watch_fd,
 	.woken = sb_woken,
 	.allow_mass_expunge = sb_allow_mass_expunge,

@@ -18,6 +18,7 @@ struct store_backend {
 	char *dir;	     /* owned, absolute */
 	char *destination;   /* owned: "store:DIR" */
 	struct store *store; /* owned: as writer when `writer`, else for reading */
+	bool rebuilt;	     /* its index was not whole, and is another one now */
 	bool writer;
 	bool dry;		     /* nothing is written (io_is_read_only()): no role is taken */
 	bool is_trial;		     /* `store` is a STORE_TRIAL: dry, and looked at */

@@ -126,6 +126,13 @@ static int by_digest(struct backend *b, const struct digest *d,
 	return told(b, "by_digest", "", in->ops->by_digest(in, d, fn, arg));
 }
 
+static int doubt(struct backend *b)
+{
+	struct backend *in = inner_of(b);
+
+	return in->ops->doubt ? told(b, "doubt", "", in->ops->doubt(in)) : 0;
+}
+
 static int hold(struct backend *b, bool on)
 {
 	struct backend *in = inner_of(b);
@@ -234,6 +241,7 @@ static const struct backend_ops trace_ops = {
 	.each_entry = each_entry,
 	.watch_fd = watch_fd,
 	.hold = hold,
+	.doubt = doubt,
 	.woken = woken,
 	.allow_mass_expunge = allow_mass_expunge,
 };

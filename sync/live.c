@@ -279,10 +279,12 @@ static void after(struct live_peer *p, int err, const struct session_result *r)
 	if (err == -EINTR) {
 		p->due_ms = now_ms();
 	} else if (err < 0) {
+		if (p->b)
+			backend_doubt(p->b); /* it is opened again anyway */
 		close_peer(p);
 		p->backing_off = true;
 		failed(p);
-		if (local_is_gone(p->loop))
+		if (backend_doubt(p->loop->local) > 0 || local_is_gone(p->loop))
 			end(p->loop, err);
 	} else if (r->errors) {
 		failed(p);

@@ -130,10 +130,33 @@ static int purge(const char *dir, const char *destination)
 	return mb_err_retry(err) == MB_RETRY_NEVER ? CLI_FAILED : CLI_AGAIN;
 }
 
-/* The exit code, but for missing bodies: the next peer may have them. */
-static int sync_one(struct sync_run *run, const char *destination)
+static int open_local(struct sync_run *run)
 {
-	struct backend *peer;
+	int err = backend_open_store(run->dir, &run->local);
+
+	if (err < 0)
+		return mb_err_exit(mb_fail(err, "cannot open the store %s", run->dir));
+	run->local = with_rawlog(run, run->local, "here");
+	return 0;
+}
+
+/* True when the index of one of the stores is not whole: both are closed, and to be opened again. */
+static bool is_index_bad(struct sync_run *run, struct backend *peer)
+{
+	bool there = backend_doubt(peer) > 0, here = backend_doubt(run->local) > 0;
+
+	if (!here && !there)
+		return false;
+	backend_close(peer);
+	backend_close(MB_TAKE(run->local));
+	return true;
+}
+
+/* The exit code, but for missing bodies: the next peer may have them.  -1: an index was bad, and is set
+ * aside: once more. */
+static int sync_once(struct sync_run *run, const char *destination)
+{
+	struct backend *peer = NULL;
 	struct session_result r;
 	struct sync_report rep;
 	struct conflicts_keeper keeper = {.dir = run->dir, .peer = destination};
@@ -142,11 +165,19 @@ static int sync_one(struct sync_run *run, const char *destination)
 
 	if (err < 0)
 		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
+	if (opt.full && is_index_bad(run, peer))
+		return -1;
 	sync_report_open(&rep, &run->o, &opt);
 	opt.stop = interrupt_asked;
 	opt.decided = conflicts_keep;
 	opt.decided_arg = &keeper;
 	err = session_run_until_stable(run->local, peer, &opt, &r);
+	if (err < 0 && err != -EINTR && is_index_bad(run, peer)) {
+		progress_close(&rep.progress);
+		session_result_release(&r);
+		sync_report_release(&rep);
+		return -1;
+	}
 	int code = session_exit(err, &r);
 	if (run->o.fail_on_conflict && r.conflicts)
 		code = worse(code, CLI_CONFLICT);
@@ -169,6 +200,22 @@ static int sync_one(struct sync_run *run, const char *destination)
 	return run->o.purge && err >= 0 ? worse(code, purge(kept, destination)) : code;
 }
 
+static int sync_one(struct sync_run *run, const char *destination)
+{
+	for (int left = 2;; left--) {
+		int code = sync_once(run, destination);
+
+		if (code >= 0)
+			return code;
+		code = open_local(run);
+		if (code)
+			return code;
+		if (!left) /* each time another one: somebody damages them as we go */
+			return mb_err_exit(mb_fail(MB_E_CHECKSUM, "the sync with %s ended early",
+						   destination));
+	}
+}
+
 /* ---- all peers ------------------------------------------------------------------------------- */
 
 static int sync_all(struct sync_run *run)
@@ -179,7 +226,7 @@ static int sync_all(struct sync_run *run)
 
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot read the list of peers"));
-	for (size_t i = 0; i < peers.n && !interrupt_asked(NULL); i++) {
+	for (size_t i = 0; i < peers.n && run->local && !interrupt_asked(NULL); i++) {
 		if (!peer_is_ours(&peers.list[i]))
 			continue;
 		code = worse(code, sync_one(run, peers.list[i].destination));
@@ -195,16 +242,6 @@ static int sync_all(struct sync_run *run)
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
-
-static int open_local(struct sync_run *run)
-{
-	int err = backend_open_store(run->dir, &run->local);
-
-	if (err < 0)
-		return mb_err_exit(mb_fail(err, "cannot open the store %s", run->dir));
-	run->local = with_rawlog(run, run->local, "here");
-	return 0;
-}
 
 static int open_rawlog(struct sync_run *run)
 {
@@ -246,7 +283,8 @@ static int sync_everything(struct sync_run *run)
 	}
 	interrupt_watch();
 	code = o->destination ? sync_one(run, o->destination) : sync_all(run);
-	code = tell_missing(run->local, code);
+	if (run->local)
+		code = tell_missing(run->local, code);
 	backend_close(run->local);
 	return code;
 }

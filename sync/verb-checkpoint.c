@@ -29,6 +29,12 @@ int cli_checkpoint(const char *dir, bool full, int64_t keep_ns)
 	err = store_open(dir, STORE_WRITE, &store);
 	if (err < 0)
 		return err;
+	if (full && store_doubt_index(store)) { /* closing sets it aside */
+		store_close(store);
+		err = store_open(dir, STORE_WRITE, &store);
+		if (err < 0)
+			return err;
+	}
 	if (full)
 		err = store_scan(store, true, &report);
 	else

@@ -2,7 +2,8 @@
  * index-damage.c - an index whose bytes were damaged must not stop the store for ever.
  *
  * LMDB believes its pages.  Where they are damaged it ends the process by an assertion, or the kernel
- * does by SIGBUS (the file is shorter than the map).  Both are caught here: the data file of every
+ * does by SIGBUS (the file is shorter than the map) or SIGSEGV (there is no such page).  These are caught
+ * here, a SIGSEGV only in LMDB's own code: the data file of every
  * index that this process has open is removed, the process says so and ends with "try later"; the next
  * start finds no index and builds it from checkpoint, log and files.  A reader removes it only when the
  * store has no writer: it takes the writer's lock for that.
@@ -23,9 +24,10 @@
 enum { WATCHED_MAX = 8, EXIT_TRY_LATER = 75 };
 
 static struct watched {
-	char path[PATH_MAX]; /* of data.mdb; "" = free */
-	char lock[PATH_MAX]; /* of the store's lock */
-	MDB_env *env;	     /* borrowed; to know it by */
+	char path[PATH_MAX];   /* of data.mdb; "" = free */
+	char lock[PATH_MAX];   /* of the store's lock */
+	char config[PATH_MAX]; /* of the store, if it is one */
+	MDB_env *env;	       /* borrowed; to know it by */
 	bool writable;
 } watched[WATCHED_MAX];
 static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER; /* not taken by the handlers */
@@ -34,6 +36,11 @@ static void say(const char *text)
 {
 	if (write(STDERR_FILENO, text, strlen(text)) < 0)
 		return; /* nobody listens */
+}
+
+static bool is_in_store(const struct watched *w)
+{
+	return access(w->config, F_OK) == 0;
 }
 
 /* The lock goes with the process. */
@@ -46,7 +53,8 @@ static bool may_remove(const struct watched *w)
 		return false;
 	if (w->writable)
 		return true;
-	fd = open(w->lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	/* of a store that lost the file, nobody has it locked */
+	fd = open(w->lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (is_in_store(w) ? O_CREAT : 0), 0600);
 	return fd >= 0 && fcntl(fd, F_OFD_SETLK, &l) == 0;
 }
 
@@ -65,9 +73,29 @@ static _Noreturn void end_damaged(void)
 	_exit(EXIT_TRY_LATER);
 }
 
+static __thread volatile sig_atomic_t in_lmdb;
+
+void index_lmdb_enter(void)
+{
+	in_lmdb++;
+}
+
+void index_lmdb_leave(void)
+{
+	in_lmdb--;
+}
+
 static void on_bus_error(int sig)
 {
 	end_damaged();
+}
+
+/* A fault of our own is none of the index: it happens again, and ends the process as usual. */
+static void on_no_memory(int sig)
+{
+	if (in_lmdb > 0)
+		end_damaged();
+	signal(sig, SIG_DFL);
 }
 
 static void on_assertion(MDB_env *env, const char *text)
@@ -77,10 +105,13 @@ static void on_assertion(MDB_env *env, const char *text)
 
 static void catch_bus_errors(void)
 {
-	struct sigaction now, ours = {.sa_handler = on_bus_error};
+	struct sigaction now, bus = {.sa_handler = on_bus_error},
+			      none = {.sa_handler = on_no_memory};
 
 	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-		sigaction(SIGBUS, &ours, NULL);
+		sigaction(SIGBUS, &bus, NULL);
+	if (sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+		sigaction(SIGSEGV, &none, NULL);
 }
 
 void index_damage_watch(MDB_env *env, const char *path, bool writable)
@@ -92,6 +123,7 @@ void index_damage_watch(MDB_env *env, const char *path, bool writable)
 		if (watched[i].path[0])
 			continue;
 		snprintf(watched[i].lock, sizeof(watched[i].lock), "%s/../lock", path);
+		snprintf(watched[i].config, sizeof(watched[i].config), "%s/../config", path);
 		watched[i].writable = writable;
 		watched[i].env = env;
 		snprintf(watched[i].path, sizeof(watched[i].path), "%s/data.mdb", path);

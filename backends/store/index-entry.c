@@ -166,6 +166,22 @@ static int replace_keys(struct index_txn *tx, const struct key old[KEY_COUNT],
 	return r;
 }
 
+int entry_check_keys(struct index_txn *tx, const struct entry *e, size_t counts[T_COUNT])
+{
+	struct key keys[KEY_COUNT];
+	struct slice val;
+	int r = 0;
+
+	entry_keys(e, keys);
+	for (int i = 0; r >= 0 && i < KEY_COUNT; i++) {
+		if (!keys[i].len)
+			continue;
+		counts[KEY_TABLES[i]]++;
+		r = table_get(tx, KEY_TABLES[i], keys[i].b, keys[i].len, &val);
+	}
+	return r;
+}
+
 /* ---- get, put, drop ---- */
 
 int index_get_entry(struct index_txn *tx, const struct guid *g, uint64_t id, struct entry *ret)

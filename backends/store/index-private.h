@@ -11,6 +11,7 @@
 #include "backends/store/index.h"
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define INDEX_FORMAT 1
 #define INDEX_KEY_MAX 511 /* LMDB's */
@@ -42,6 +43,7 @@ struct index {
 	MDB_env *env;
 	MDB_dbi dbi[T_COUNT];
 	bool writable;
+	atomic_bool bad;	  /* something that was read cannot have been written so */
 	pthread_mutex_t lock;	  /* n_txns; held while the map changes its size */
 	unsigned n_txns;	  /* transactions that are open or about to be */
 	struct index_txn *shared; /* borrowed, or NULL: see index_share() */
@@ -114,5 +116,13 @@ int index_resolve_mailbox(struct index_txn *tx, struct guid *g);
 /* index-damage.c: a damaged index ends the process, once; see there.  `path`: of the index. */
 void index_damage_watch(MDB_env *env, const char *path, bool writable);
 void index_damage_forget(MDB_env *env);
+/* Around what reads LMDB's pages: an access to no memory in between comes from damaged ones. */
+void index_lmdb_enter(void);
+void index_lmdb_leave(void);
+
+/* Its keys in the other tables are there, and are counted; -ENOENT. */
+int entry_check_keys(struct index_txn *tx, const struct entry *e, size_t counts[T_COUNT]);
+/* Notes that the index is bad when r says so; gives r. */
+int txn_doubt(struct index_txn *tx, int r);
 
 #endif

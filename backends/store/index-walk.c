@@ -56,8 +56,13 @@ static int collect(struct walk *w)
 		return index_error(r);
 	buf_reset(&w->keys);
 	w->n = 0;
+	index_lmdb_enter();
 	for (r = first_of_batch(w, c, &k); !r && in_prefix(w, &k);
 	     r = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+		if (k.mv_size > INDEX_KEY_MAX) {
+			r = MDB_CORRUPTED;
+			break;
+		}
 		buf_put_u16(&w->keys, (uint16_t)k.mv_size);
 		buf_put(&w->keys, k.mv_data, k.mv_size);
 		if (++w->n == WALK_BATCH) {
@@ -68,7 +73,8 @@ static int collect(struct walk *w)
 		}
 	}
 	mdb_cursor_close(c);
-	return r == MDB_NOTFOUND ? 0 : index_error(r);
+	index_lmdb_leave();
+	return r == MDB_NOTFOUND ? 0 : txn_doubt(w->tx, index_error(r));
 }
 
 static int call_batch(struct walk *w, key_fn *fn, void *arg)
@@ -149,11 +155,11 @@ static int get_and_call(struct index_txn *tx, const uint8_t *key, size_t len, vo
 	uint64_t id;
 
 	if (len < COPY_KEY_LEN)
-		return MB_E_CHECKSUM;
+		return txn_doubt(tx, MB_E_CHECKSUM);
 	copy_key_read(key + len - COPY_KEY_LEN, &g, &id);
 	int r = index_get_entry(tx, &g, id, &e);
 	if (r < 0) /* a key in one table and no entry: the index is not whole */
-		return r == -ENOENT ? MB_E_CHECKSUM : r;
+		return txn_doubt(tx, r == -ENOENT ? MB_E_CHECKSUM : r);
 	r = w->fn(&e, w->arg);
 	entry_release(&e);
 	return r;

@@ -84,9 +84,26 @@ int table_get(struct index_txn *tx, enum table t, const void *key, size_t key_le
 	      struct slice *ret)
 {
 	MDB_val k = key_val(key, key_len), v;
-	int r = index_error(mdb_get(tx->txn, tx->ix->dbi[t], &k, &v));
+	int r;
 
-	return r < 0 ? r : table_check(t, &k, &v, ret);
+	index_lmdb_enter();
+	r = index_error(mdb_get(tx->txn, tx->ix->dbi[t], &k, &v));
+	if (r >= 0)
+		r = table_check(t, &k, &v, ret);
+	index_lmdb_leave();
+	return txn_doubt(tx, r);
+}
+
+int txn_doubt(struct index_txn *tx, int r)
+{
+	if (r == MB_E_CHECKSUM || r == MB_E_FORMAT)
+		atomic_store(&tx->ix->bad, true);
+	return r;
+}
+
+bool index_is_bad(const struct index *ix)
+{
+	return atomic_load(&ix->bad);
 }
 
 int txn_spoil(struct index_txn *tx, int r)
@@ -106,23 +123,33 @@ int table_put(struct index_txn *tx, enum table t, const void *key, size_t key_le
 	buf_put_u64(&tx->scratch, value_checksum(t, &k, data, len));
 	MDB_val v = {.mv_size = tx->scratch.len, .mv_data = tx->scratch.data};
 	tx->writes++;
-	return txn_spoil(tx, index_error(mdb_put(tx->txn, tx->ix->dbi[t], &k, &v, 0)));
+	index_lmdb_enter();
+	int r = index_error(mdb_put(tx->txn, tx->ix->dbi[t], &k, &v, 0));
+	index_lmdb_leave();
+	return txn_spoil(tx, txn_doubt(tx, r));
 }
 
 int table_del(struct index_txn *tx, enum table t, const void *key, size_t key_len)
 {
 	MDB_val k = key_val(key, key_len);
-	int r = index_error(mdb_del(tx->txn, tx->ix->dbi[t], &k, NULL));
+	int r;
 
+	index_lmdb_enter();
+	r = index_error(mdb_del(tx->txn, tx->ix->dbi[t], &k, NULL));
+	index_lmdb_leave();
 	tx->writes++;
-	return r == -ENOENT ? 0 : txn_spoil(tx, r);
+	return r == -ENOENT ? 0 : txn_spoil(tx, txn_doubt(tx, r));
 }
 
 size_t table_count(struct index_txn *tx, enum table t)
 {
 	MDB_stat st;
+	int r;
 
-	return mdb_stat(tx->txn, tx->ix->dbi[t], &st) ? 0 : st.ms_entries;
+	index_lmdb_enter();
+	r = mdb_stat(tx->txn, tx->ix->dbi[t], &st);
+	index_lmdb_leave();
+	return r ? 0 : st.ms_entries;
 }
 
 /* ---- open ---- */
@@ -177,8 +204,11 @@ static int open_any_size(const char *path, bool writable, MDB_env **ret)
 static int open_table(struct index *ix, MDB_txn *txn, enum table t)
 {
 	unsigned flags = ix->writable ? MDB_CREATE : 0;
-	int r = mdb_dbi_open(txn, TABLE_NAMES[t], flags, &ix->dbi[t]);
+	int r;
 
+	index_lmdb_enter();
+	r = mdb_dbi_open(txn, TABLE_NAMES[t], flags, &ix->dbi[t]);
+	index_lmdb_leave();
 	return r == MDB_INCOMPATIBLE ? MB_E_FORMAT : index_error(r);
 }
 
@@ -299,7 +329,9 @@ int index_begin(struct index *ix, bool write, struct index_txn **ret)
 		return 0;
 	}
 	count_txn(ix, 1);
+	index_lmdb_enter();
 	r = mdb_txn_begin(ix->env, NULL, write ? 0 : MDB_RDONLY, &txn);
+	index_lmdb_leave();
 	if (r == MDB_MAP_RESIZED) {
 		r = follow_size(ix);
 		if (!r)
@@ -341,7 +373,10 @@ int index_commit(struct index_txn *tx)
 		index_abort(tx);
 		return r;
 	}
+	index_lmdb_enter();
 	r = index_error(mdb_txn_commit(tx->txn)); /* frees it, whatever happens */
+	index_lmdb_leave();
+	txn_doubt(tx, r);
 	txn_free(tx);
 	return r;
 }

@@ -186,6 +186,12 @@ int index_each_peer_entry(struct index_txn *tx, uint64_t replica, const struct g
  */
 int index_apply(struct index_txn *tx, const struct record *r, uint64_t modseq);
 
+/* Has something been read that cannot have been written so?  Any thread may ask. */
+bool index_is_bad(const struct index *ix);
+/* Reads all of it: MB_E_CHECKSUM when a value or a key is damaged, or one table names what another has
+ * not.  For who did not find what must be there. */
+int index_check(struct index_txn *tx);
+
 /* All of the index as sorted text, the same for equal contents; inodes and times of files and
  * directories are left out.  For tests and for people who look for a fault. */
 int index_dump(struct index_txn *tx, FILE *out);

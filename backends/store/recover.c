@@ -202,6 +202,7 @@ static int set_index_aside(struct store *s)
 
 	if (s->index)
 		index_close(MB_TAKE(s->index));
+	s->index_bad = false;
 	err = at_remove_tree(s->dir_fd, "index.old");
 	if (err < 0 && err != -ENOENT)
 		return err;

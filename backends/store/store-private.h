@@ -345,6 +345,8 @@ void held_add(struct held *h, const struct entry *e);		/* held_note() sorts */
 /* `now` is what is held; taken over, when it differs durably.  A trial keeps it to itself. */
 int held_note(struct store *s, struct held *now);
 void held_release(struct held *h);
+/* heal.c: an index that is not whole goes, when the store closes; the next start builds it anew */
+void index_close_or_set_aside(struct store *s);
 /* plan.c */
 struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
 			       const char *to);

@@ -405,9 +405,10 @@ static int open_writer(struct store *s)
 	err = look_at_files(s, st.clean);
 	if (err >= 0 && moved)
 		err = identity_renew(s);
-	if (err != MB_E_CHECKSUM && err != MB_E_FORMAT)
+	if (err >= 0 || err == MB_E_VERSION ||
+	    (err != MB_E_CHECKSUM && err != MB_E_FORMAT && !store_doubt_index(s)))
 		return err;
-	err = recover_anew(s); /* a value of the index that nobody had read so far */
+	err = recover_anew(s); /* what nobody had read so far */
 	return err < 0 ? err : look_at_files(s, false);
 }
 
@@ -439,9 +440,7 @@ static void store_free(struct store *s)
 
 	trial_close(s);
 	held_release(&s->held);
-	index_close(s->index);
-	if (s->index_bad && s->mode == STORE_WRITE) /* the next start builds it anew */
-		io_renameat(s->dir_fd, "index", s->dir_fd, "index.old");
+	index_close_or_set_aside(s);
 	log_close(s->log);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
@@ -534,7 +533,9 @@ void store_close(struct store *s)
 	if (s->mode == STORE_WRITE) {
 		store_lock(s);
 		err = store_batch_end(s);
-		if (err >= 0)
+		if (s->index_bad || index_is_bad(s->index))
+			err = log_flush(s->log); /* what such an index says is worth nothing */
+		else if (err >= 0)
 			err = stop_cleanly(s);
 		store_unlock(s);
 	}

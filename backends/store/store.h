@@ -118,6 +118,11 @@ void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *
  */
 int store_settle_uids(struct store *s);
 
+/* Something was not found that must be there, or is not what it must be: is the index whole?  Reads all
+ * of it.  When it is not, it is set aside when the store closes, which is all that may be done with the
+ * store then.  False also for a dry run. */
+bool store_doubt_index(struct store *s);
+
 /* Makes everything answered so far durable (the log; files are the caller's business). */
 int store_flush(struct store *s);
 

@@ -82,6 +82,64 @@ def test_cut_short_after_a_kill(world, eighths):
     heals(world)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_overwritten_after_a_kill(world, seed):
+    """Bytes that no checksum covers may take keys away without a trace: then -f looks."""
+    rnd = random.Random(seed)
+    unclean(world.a)
+    before = {*world.a.contents(), *world.b.contents()}
+    size = os.path.getsize(data(world.a))
+    with open(data(world.a), "r+b") as f:
+        for _ in range(rnd.choice([1, 3, 10])):
+            page = rnd.randrange(size // 4096) * 4096
+            if rnd.random() < 0.3:  # two pages change places
+                other = rnd.randrange(size // 4096) * 4096
+                f.seek(page)
+                one = f.read(4096)
+                f.seek(other)
+                two = f.read(4096)
+                f.seek(other)
+                f.write(one)
+                f.seek(page)
+                f.write(two)
+            else:
+                f.seek(page + rnd.choice([0, rnd.randrange(4096)]))
+                f.write(rnd.choice([b"\0" * rnd.choice([8, 200, 4096]), rnd.randbytes(rnd.choice([1, 8, 200]))]))
+    codes = []
+    for full in ([], [], ["-f"], ["-f"]):
+        from_, to = rnd.choice([(world.a, world.b), (world.b, world.a)])
+        done = from_.command("sync", *full, to.destination)
+        assert done.code in (0, 2, 75), done
+        codes.append(done.code)
+    assert codes[-1] == 0, (codes, done)
+    assert {*world.a.contents(), *world.b.contents()} == before
+    assert world.a.tree() == world.b.tree()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_full_checkpoint_makes_it_whole(world, seed):
+    """Two pages of a tree change places."""
+    rnd = random.Random(seed)
+    unclean(world.a)
+    before = world.a.tree()
+    pages = rnd.sample(range(2, os.path.getsize(data(world.a)) // 4096), 2)
+    with open(data(world.a), "r+b") as f:
+        read = []
+        for page in pages:
+            f.seek(page * 4096)
+            read.append(f.read(4096))
+        for page, text in zip(pages, reversed(read)):
+            f.seek(page * 4096)
+            f.write(text)
+    for _ in range(2):
+        done = world.a.command("checkpoint", "-f")
+        assert done.code in (0, 75), done
+    assert done.code == 0
+    world.sync()
+    assert world.a.tree() == world.b.tree() == before
+    world.check_idle()
+
+
 def test_status_of_a_cut_index(world):
     os.truncate(data(world.a), 8192)
     assert world.a.command("status").code == 0
@@ -94,6 +152,13 @@ def test_status_after_a_kill_asks_to_be_run_again(world):
     done = world.a.command("status")
     assert done.code == 75 and "run it again" in done.err, done
     assert world.a.command("status").code == 0
+    heals(world)
+
+
+def test_without_a_lock_there_is_no_writer(world):
+    unclean(world.a)
+    os.unlink(os.path.join(world.a.path, "lock"))
+    os.truncate(data(world.a), 8192)
     heals(world)
 
 

@@ -495,6 +495,7 @@ void store_consistent(struct store_dir *d)
 			free(dir);
 		}
 	assert_int_equal(f.n, l.n);
+	assert_int_equal(index_check(tx), 0);
 	tree_release(&l.t);
 	index_abort(tx);
 }

@@ -7,9 +7,11 @@
 #include <cmocka.h>
 #include "tests/support/index-dir.h"
 #include "backends/base/io.h"
+#include "backends/store/index-private.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,6 +82,21 @@ static void a_reader_removes_it_when_nobody_writes(void **state)
 	index_dir_reopen(d);
 }
 
+/* Somebody took the lock's file away: there is no writer that has it. */
+static void a_store_without_a_lock_is_one_without_a_writer(void **state)
+{
+	struct index_dir *d = *state;
+	char path[96];
+
+	index_close(d->ix);
+	d->ix = NULL;
+	snprintf(path, sizeof(path), "%s/config", d->path);
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(meets_damage(d, false, false), 75);
+	assert_false(has_data(d));
+	index_dir_reopen(d);
+}
+
 static void one_that_was_closed_stays(void **state)
 {
 	struct index_dir *d = *state;
@@ -106,13 +123,55 @@ static void one_that_was_closed_stays(void **state)
 	index_dir_reopen(d);
 }
 
+/* No memory where a page says there is some; and where it is no page that says so. */
+static int meets_no_memory(struct index_dir *d, bool in_lmdb)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct rlimit none = {0, 0};
+		struct index *ix;
+		int null = open("/dev/null", O_WRONLY);
+
+		setrlimit(RLIMIT_CORE, &none);
+		dup2(null, STDERR_FILENO);
+		signal(SIGSEGV, SIG_DFL);
+		if (index_open(d->index, true, &ix) < 0)
+			_exit(1);
+		if (in_lmdb)
+			index_lmdb_enter();
+		raise(SIGSEGV);
+		raise(SIGSEGV); /* a fault comes again */
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void only_what_lmdb_does_is_the_indexs_fault(void **state)
+{
+	struct index_dir *d = *state;
+
+	index_close(d->ix);
+	d->ix = NULL;
+	assert_int_equal(meets_no_memory(d, false), -SIGSEGV);
+	assert_true(has_data(d));
+	assert_int_equal(meets_no_memory(d, true), 75);
+	assert_false(has_data(d));
+	index_dir_reopen(d);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, index_dir_setup, index_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_writer_removes_it),
 		T(a_reader_removes_it_when_nobody_writes),
+		T(a_store_without_a_lock_is_one_without_a_writer),
 		T(one_that_was_closed_stays),
+		T(only_what_lmdb_does_is_the_indexs_fault),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
