@@ -37,6 +37,7 @@ struct backend_info {
 	struct guid store; /* store id, zero when it has none */
 	unsigned caps;
 	uint64_t missing; /* live messages whose body is lost or damaged */
+	int unread; /* the last refresh could not read all: why; 0 = it could.  No absence was judged. */
 	uint64_t
 		misplaced; /* mailboxes whose directory could not be renamed to what they are called */
 	uint64_t

@@ -175,6 +175,7 @@ static int sb_info(struct backend *backend, struct backend_info *ret)
 			(at_folds_case(store_mail_fd(b->store), "cur") ? CAP_FOLDS : 0),
 		.missing = count_missing(b),
 		.misplaced = store_misplaced(b->store),
+		.unread = b->unread,
 		.forgotten = store_forgotten(b->store),
 		.destination = b->destination,
 	};
@@ -256,6 +257,7 @@ static int sb_refresh(struct backend *backend, bool full)
 
 	if (err < 0)
 		return err;
+	b->unread = report.unread;
 	if (!report.records && !b->dry)
 		err = give_up_role(b);
 	store_backend_watch_update(b);

@@ -25,6 +25,7 @@ struct store_backend {
 	struct store_client *client; /* owned: who the writer is, while we are not; or NULL */
 	struct hlc clock;	     /* has seen what now() was shown */
 	bool allow_mass_expunge;
+	int unread; /* of the last refresh: backend_info.unread */
 	/* between begin and commit */
 	uint64_t from;
 	bool many;

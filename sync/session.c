@@ -450,6 +450,20 @@ static int run_once(struct session *s, bool first)
 	return err;
 }
 
+/* What one side could not look at is no news, and none of its business is done: an error of its own, after
+ * the positions, for it is found again by whoever looks. */
+static void count_unread(struct backend *const b[2], struct session_result *ret)
+{
+	for (int i = 0; i < 2; i++) {
+		struct backend_info info = {0};
+		if (b[i]->ops->info(b[i], &info) < 0 || !info.unread)
+			continue;
+		ret->errors++;
+		if (!ret->first_error || mb_err_retry(ret->first_error) != MB_RETRY_NEVER)
+			ret->first_error = info.unread;
+	}
+}
+
 static int hold_both(struct backend *const b[2], bool on)
 {
 	int err = 0;
@@ -480,6 +494,8 @@ int session_run(struct backend *local, struct backend *remote, const struct sess
 		full |= s.want_full;
 		session_release(&s);
 	}
+	if (err >= 0)
+		count_unread(both, ret);
 	hold_both(both, false);
 	ret->took_ns = clock_mono_ns() - start;
 	return err < 0 ? err : 0;

@@ -354,6 +354,8 @@ static int compare_box(struct maildir *m, struct md_box *box, bool full)
 static void report(struct maildir *m, struct md_box *box, int err)
 {
 	m->scan_error = true;
+	if (err != -ENOENT && !m->unread)
+		m->unread = err;
 	memset(box->times, 0, sizeof(box->times));
 	mb_msg(MB_WARNING,
 	       "a mailbox of the Maildir cannot be read, no absence is judged: %s; dir=%s",

@@ -61,6 +61,7 @@ static int verb_info(struct backend *b, struct backend_info *ret)
 		.replica = m->replica,
 		.caps = at_folds_case(m->root, "cur") ? CAP_FOLDS : 0,
 		.destination = m->destination,
+		.unread = m->unread,
 	};
 	return 0;
 }

@@ -171,6 +171,7 @@ struct maildir {
 	size_t n_ops, cap_ops;
 	uint64_t held, listed;
 	bool scan_error;     /* this refresh judges no absence */
+	int unread;	     /* why, when it is not only a race */
 	bool must_write;     /* the map has to be written before the news is told */
 	bool allow, guarded; /* guarded: the whole root is doubtful */
 	bool many, unsynced;

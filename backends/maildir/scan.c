@@ -473,6 +473,7 @@ int md_scan(struct maildir *m, bool full)
 	m->held = m->listed = 0;
 	m->guarded = empty && m->messages && !m->allow;
 	m->scan_error = false;
+	m->unread = 0;
 	if (!m->guarded)
 		err = md_intent_replay(m);
 	if (!err)

@@ -372,7 +372,7 @@ int store_client_flush(struct store_client *c)
 
 int store_client_scan(struct store_client *c, bool full, struct scan_report *ret)
 {
-	struct scan_report s;
+	struct scan_report s = {0};
 	uint64_t *const fields[] = {&s.dirs_read, &s.files_seen, &s.records,  &s.arrived,
 				    &s.flagged,	  &s.moved,	 &s.expunged, &s.lost,
 				    &s.damaged,	  &s.edited,	 &s.held,     &s.errors};
@@ -385,8 +385,10 @@ int store_client_scan(struct store_client *c, bool full, struct scan_report *ret
 		return result;
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		*fields[i] = reader_get_u64(&r);
-	if (r.failed)
+	uint64_t unread = reader_left(&r) ? reader_get_u64(&r) : 0; /* an older writer tells none */
+	if (r.failed || unread > INT_MAX)
 		return MB_E_PROTOCOL;
+	s.unread = -(int)unread;
 	*ret = s;
 	return result;
 }

@@ -176,7 +176,7 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 	if (err == -ENOENT || (err == 0 && !S_ISREG(st.st_mode)))
 		return 0; /* gone while we look: the next scan sees it */
 	if (err < 0) {
-		sc->report->errors++;
+		scan_error(sc, path, err);
 		return 0;
 	}
 	if (st.st_ino == e->ino &&
@@ -188,7 +188,7 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 		return 0; /* no edit yet: the next look sees the whole */
 	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
 	if (fd < 0) {
-		sc->report->errors++;
+		scan_error(sc, path, fd);
 		return 0;
 	}
 	return judge_content(sc, path, fd, e, &st);

@@ -68,7 +68,7 @@ int scan_read_box(struct scan *sc, struct scan_box *b)
 		if (err == -ENOENT && !was_there && mailbox_make_dirs(sc->s, b->dir) >= 0)
 			err = 0;
 		if (err < 0) {
-			sc->report->errors++;
+			scan_error(sc, path, err);
 			return 0;
 		}
 		sc->report->dirs_read++;
@@ -112,7 +112,7 @@ static bool regular(struct scan *sc, const struct scan_box *b, const struct scan
 	int err = scan_stat_file(sc, b, f->in_new, f->name, st);
 
 	if (err < 0 && err != -ENOENT)
-		sc->report->errors++;
+		scan_error(sc, b->dir, err);
 	return err == 0 && S_ISREG(st->st_mode);
 }
 

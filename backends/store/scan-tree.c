@@ -57,7 +57,7 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 		err1 = 0;
 	}
 	if (err1 < 0 || err2 < 0) {
-		sc->report->errors++;
+		scan_error(sc, b->dir, err1 < 0 ? err1 : err2);
 		return -EIO;
 	}
 	if (!has_cur)
@@ -257,7 +257,7 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 	cur = path_join(path, "cur", NULL);
 	if (!scan_stat_dir(w->sc->s->mail_fd, cur, &st, &err)) {
 		if (err < 0)
-			w->sc->report->errors++;
+			scan_error(w->sc, path, err);
 		else
 			w->pending = true;
 	} else if (!known_dir(w->sc, path)) {
@@ -275,7 +275,7 @@ static int walk_dir(struct scan *sc, const char *dir, int depth, bool *pending)
 	int err = fd < 0 ? fd : at_list(fd, walk_one, &w);
 
 	if (err < 0 && err != -ENOTDIR && err != -ENOENT && err != -ELOOP)
-		sc->report->errors++;
+		scan_error(sc, dir, err);
 	*pending |= w.pending;
 	return 0;
 }

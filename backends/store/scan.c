@@ -43,6 +43,21 @@ static void scan_release(struct scan *sc)
 	scan_leave_dir(sc);
 }
 
+void scan_error(struct scan *sc, const char *path, int err)
+{
+	sc->report->errors++;
+	if (err == -ENOENT || sc->report->unread)
+		return;
+	sc->report->unread = err;
+	if (!sc->s->unread_told)
+		mb_msg(MB_WARNING,
+		       "something in the mail tree cannot be read, and nothing is taken for "
+		       "removed: "
+		       "%s; path=%s",
+		       mb_err_str(err), *path ? path : ".");
+	sc->s->unread_told = true;
+}
+
 static bool young(const struct scan *sc, const struct dir_stamp *d)
 {
 	int64_t newest = d->mtime_ns > d->ctime_ns ? d->mtime_ns : d->ctime_ns;
@@ -168,6 +183,7 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 		s->was_clean = true; /* what the stop left has been judged */
 	}
 	s->rescan |= s->renames; /* not all names are told yet */
+	s->unread_told = ret->unread != 0;
 	scan_release(&sc);
 	return err;
 }

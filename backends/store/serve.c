@@ -102,6 +102,7 @@ static int serve_scan(struct serve *v, struct reader *r, struct buf *out)
 				   s.damaged,	s.edited,     s.held,	  s.errors};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		buf_put_u64(out, fields[i]);
+	buf_put_u64(out, (uint64_t) - (int64_t)s.unread);
 	return ret;
 }
 

@@ -14,7 +14,8 @@
  *   VERB_PLAN         u32 tid (0 = the connection's       u8 step, str from, str to ("" = none)
  *                     process), str staged, record
  *   VERB_FLUSH
- *   VERB_SCAN         u8 full                             12 x u64, the fields of scan_report
+ *   VERB_SCAN         u8 full                             13 x u64, the fields of scan_report; the
+ *                                                         last is a positive errno
  *   VERB_CHECKPOINT   u64 keep_ns
  *   VERB_DIGEST       16 GUID, u64 copy id                32 digest
  *   VERB_NOW          u64 time, u64 replica (seen)        u64 time, u64 replica

@@ -126,6 +126,7 @@ struct store {
 	struct store_limits limits;
 	struct store_place place;
 	struct scan_report opening; /* what the scan at opening found */
+	bool unread_told;	    /* that something in the tree cannot be read */
 	bool watched;
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;

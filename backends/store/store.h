@@ -95,6 +95,7 @@ struct scan_report {
 	uint64_t arrived, flagged, moved, expunged, lost, damaged, edited;
 	uint64_t held; /* expunges held by the guard */
 	uint64_t errors;
+	int unread; /* of those the first that is not only a race: a place that cannot be read, 0 = none */
 };
 int store_scan(struct store *s, bool full, struct scan_report *ret);
 /* The records that a STORE_TRIAL has found, oldest first; non-zero from fn ends it and is returned. */

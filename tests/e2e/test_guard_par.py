@@ -1,5 +1,6 @@
 """Rule 9: what went missing without a trace, and too much of it, is held back until somebody says so."""
 
+import json
 import os
 import shutil
 
@@ -315,11 +316,23 @@ def test_moves_are_no_expunges(tmp_path):
     assert len(w.b.names("G")) == 100 and w.b.names("F") == []
 
 
-def test_an_unreadable_folder_judges_nothing(tmp_path):
-    w = world(tmp_path, "", 20)
-    os.chmod(os.path.join(w.a.folder("F"), "cur"), 0)
-    w.local.command("sync", w.remote.destination, before=bound_by_modes())
-    os.chmod(os.path.join(w.a.folder("F"), "cur"), 0o700)
-    assert len(w.b.names("F")) == 20
+@pytest.mark.parametrize("plain", ["", "a"], ids=["store", "maildir"])
+def test_an_unreadable_folder_judges_nothing(tmp_path, plain):
+    """And says so each time: nothing that was removed anywhere goes over meanwhile."""
+    w = world(tmp_path, plain, 20)
+    w.a.deliver("inbox:2,", sub="cur")
+    w.sync()
+    cur = os.path.join(w.a.folder("F"), "cur")
+    os.chmod(cur, 0)
+    w.a.expunge("inbox", "INBOX")
+    for _ in range(2):
+        result = w.local.command("sync", "--json", w.remote.destination, before=bound_by_modes())
+        assert result.code == 1 and json.loads(result.out)["errors"] == 1, result
+        assert "cannot be read" in result.err and result.err.count("ermission denied") == 1, result
+        assert len(w.b.names("F")) == 20 and w.b.names() == ["inbox"]
+    w.a.deliver("new")  # the rest goes on
+    result = w.local.command("sync", w.remote.destination, before=bound_by_modes())
+    assert result.code == 1 and w.b.names() == ["inbox", "new"], result
+    os.chmod(cur, 0o700)
     w.sync()
     w.check_equal()

@@ -3,6 +3,7 @@
 #include "backends/base/mem.h"
 #include "tests/support/foreign.h"
 #include "tests/support/rights.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,6 +131,8 @@ static void an_unreadable_folder_judges_nothing(void **state)
 	foreign_try(f);
 	rights_take_back(&rights);
 	assert_int_equal(local_live(f), 2);
+	assert_int_equal(f->last.errors, 1);
+	assert_int_equal(f->last.first_error, -EACCES);
 	assert_int_equal(chmod(dir, 0700), 0);
 	foreign_sync(f);
 	assert_int_equal(local_live(f), 1);

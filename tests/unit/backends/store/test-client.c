@@ -97,6 +97,11 @@ static void a_scan_tells_what_it_found(void **state)
 	assert_int_equal(r.arrived, 1);
 	assert_int_equal(store_client_scan(p->c, true, &r), 0);
 	assert_int_equal(r.arrived, 0);
+	assert_int_equal(r.unread, 0);
+	outside_rename(p->d, "cur", "aside");
+	assert_int_equal(symlinkat("aside", p->d->mail_fd, "cur"), 0); /* never followed */
+	assert_int_equal(store_client_scan(p->c, true, &r), 0);
+	assert_int_equal(r.unread, -ELOOP);
 }
 
 static void the_rest_of_the_verbs(void **state)

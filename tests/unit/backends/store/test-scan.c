@@ -123,11 +123,13 @@ static void an_error_judges_no_absence(void **state)
 	outside_write(d, "new/3.x", "c");
 	store_dir_rescan(d, &r);
 	assert_true(r.errors > 0);
+	assert_int_equal(r.unread, -ELOOP);
 	assert_int_equal(r.expunged, 0);
 	assert_list(d, "A/new/1.x | INBOX/new/2.x | INBOX/new/3.x"); /* arrivals are safe to take */
 	outside_unlink(d, ".A/new");
 	outside_rename(d, ".A/aside", ".A/new");
 	store_dir_rescan(d, &r);
+	assert_int_equal(r.unread, 0);
 	assert_int_equal(r.expunged, 1);
 	assert_list(d, "A/new/1.x | INBOX/new/3.x");
 	store_consistent(d);
