@@ -207,6 +207,15 @@ static int count_live(struct index_txn *tx, const struct guid *g, struct counter
 	return index_each_in(tx, g, 0, count_one, c);
 }
 
+/* What was written counts in the kept tree too. */
+static void keep_mailbox(struct index_txn *tx, const struct mailbox *m, uint32_t uid_next)
+{
+	struct tree *kept = txn_tree(tx);
+
+	if (kept)
+		tree_put(kept, m)->uid_next = uid_next;
+}
+
 static int write_mailbox(struct index_txn *tx, const struct mailbox *m, const struct counters *c,
 			 const struct mailbox_local *l)
 {
@@ -217,8 +226,11 @@ static int write_mailbox(struct index_txn *tx, const struct mailbox *m, const st
 	buf_put(&tx->value, head, sizeof(head));
 	put_local(&tx->value, l);
 	mailbox_encode(m, &tx->value);
-	return table_put(tx, T_MAILBOX, m->guid.b, sizeof(m->guid.b), tx->value.data,
-			 tx->value.len);
+	int r = table_put(tx, T_MAILBOX, m->guid.b, sizeof(m->guid.b), tx->value.data,
+			  tx->value.len);
+	if (r >= 0)
+		keep_mailbox(tx, m, c->uid_next);
+	return r;
 }
 
 static int put_over(struct index_txn *tx, const struct mailbox *m,
@@ -248,6 +260,15 @@ int index_put_mailbox(struct index_txn *tx, const struct mailbox *m,
 	return txn_spoil(tx, r);
 }
 
+static void keep_uid_next(struct index_txn *tx, const struct guid *mb, uint32_t uid_next)
+{
+	const struct tree *kept = txn_tree(tx);
+	struct mailbox *m = kept ? tree_find(kept, mb) : NULL;
+
+	if (m)
+		m->uid_next = uid_next;
+}
+
 int mailbox_count(struct index_txn *tx, const struct guid *mb, int live, uint32_t uid,
 		  uint64_t modseq)
 {
@@ -271,7 +292,10 @@ int mailbox_count(struct index_txn *tx, const struct guid *mb, int live, uint32_
 	buf_reset(&tx->value);
 	buf_put(&tx->value, val.data, val.len);
 	counters_write(&c, tx->value.data);
-	return table_put(tx, T_MAILBOX, mb->b, sizeof(mb->b), tx->value.data, tx->value.len);
+	r = table_put(tx, T_MAILBOX, mb->b, sizeof(mb->b), tx->value.data, tx->value.len);
+	if (r >= 0 && c.uid_next != old.uid_next)
+		keep_uid_next(tx, mb, c.uid_next);
+	return r;
 }
 
 /* ---- tree ---- */
@@ -291,14 +315,37 @@ static int add_node(struct index_txn *tx, const uint8_t *key, size_t len, void *
 	return 0;
 }
 
+static struct index_txn *writer_of(struct index_txn *tx)
+{
+	return tx->borrowed ? tx->ix->shared : tx->write ? tx : NULL;
+}
+
+struct tree *txn_tree(struct index_txn *tx)
+{
+	const struct index_txn *writer = writer_of(tx);
+
+	return writer ? writer->tree : NULL;
+}
+
 int index_tree(struct index_txn *tx, struct tree *ret)
 {
+	struct index_txn *writer = writer_of(tx);
 	struct tree t = {0};
+
+	if (writer && writer->tree) {
+		tree_clone(&t, writer->tree);
+		*ret = t;
+		return 0;
+	}
 	int r = table_walk(tx, T_MAILBOX, NULL, 0, NULL, 0, add_node, &t);
 
 	if (r < 0) {
 		tree_release(&t);
 		return r;
+	}
+	if (writer) {
+		writer->tree = mb_xcalloc(1, sizeof(*writer->tree));
+		tree_clone(writer->tree, &t);
 	}
 	*ret = t;
 	return 0;

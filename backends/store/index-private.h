@@ -47,6 +47,10 @@ struct index {
 	pthread_mutex_t lock;	  /* n_txns; held while the map changes its size */
 	unsigned n_txns;	  /* transactions that are open or about to be */
 	struct index_txn *shared; /* borrowed, or NULL: see index_share() */
+	/* The tree of the last transaction that wrote, for the next one; touched by whoever has LMDB's
+	 * one write transaction.  Owned, or NULL. */
+	struct tree *kept;
+	size_t kept_id; /* LMDB's number of the transaction after which it is like that */
 };
 
 /* Of records applied in this transaction; goes to meta at commit. */
@@ -65,6 +69,8 @@ struct index_txn {
 	struct buf scratch; /* value being made by table_put() */
 	struct buf value;   /* payload being made by the caller */
 	struct marks marks;
+	struct tree *tree; /* owned, or NULL: all mailboxes as they are now, of a write transaction
+			      that was asked for them: see index_tree() */
 };
 
 struct slice {
@@ -98,6 +104,9 @@ int index_marks_flush(struct index_txn *tx);
 
 void copy_key(const struct guid *g, uint64_t id, uint8_t out[COPY_KEY_LEN]);
 void copy_key_read(const uint8_t *key, struct guid *ret_guid, uint64_t *ret_id);
+
+/* The kept tree of the transaction that writes (a borrowed one's is that of its lender), or NULL. */
+struct tree *txn_tree(struct index_txn *tx);
 
 /* Counts a change of an entry into its mailbox: `live` is -1, 0 or 1. */
 int mailbox_count(struct index_txn *tx, const struct guid *mb, int live, uint32_t uid,

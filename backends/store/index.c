@@ -279,12 +279,20 @@ int index_open(const char *path, bool writable, struct index **ret)
 	return 0;
 }
 
+static void tree_free(struct tree *t)
+{
+	if (t)
+		tree_release(t);
+	free(t);
+}
+
 void index_close(struct index *ix)
 {
 	if (!ix)
 		return;
 	index_damage_forget(ix->env);
 	mdb_env_close(ix->env);
+	tree_free(ix->kept);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix);
 }
@@ -315,6 +323,32 @@ static int follow_size(struct index *ix)
 	return r;
 }
 
+/* The tree is as the last transaction left it, unless another one, of another process perhaps, came
+ * between: each that changes something has the next number. */
+static void take_kept(struct index_txn *tx)
+{
+	struct index *ix = tx->ix;
+
+	if (!ix->kept)
+		return;
+	if (ix->kept_id + 1 == mdb_txn_id(tx->txn))
+		tx->tree = MB_TAKE(ix->kept);
+	else
+		tree_free(MB_TAKE(ix->kept));
+}
+
+/* Before LMDB lets the next writer in.  After a commit that fails the next one has the same number,
+ * and drops it. */
+static void keep_tree(struct index_txn *tx, bool commits)
+{
+	if (!tx->tree || (tx->writes && !commits))
+		return;
+	size_t id = mdb_txn_id(tx->txn);
+	tree_free(tx->ix->kept);
+	tx->ix->kept = MB_TAKE(tx->tree);
+	tx->ix->kept_id = tx->writes ? id : id - 1;
+}
+
 int index_begin(struct index *ix, bool write, struct index_txn **ret)
 {
 	MDB_txn *txn;
@@ -343,6 +377,8 @@ int index_begin(struct index *ix, bool write, struct index_txn **ret)
 	}
 	*ret = mb_xcalloc(1, sizeof(**ret));
 	**ret = (struct index_txn){.ix = ix, .txn = txn, .write = write};
+	if (write)
+		take_kept(*ret);
 	return 0;
 }
 
@@ -362,6 +398,7 @@ static void txn_free(struct index_txn *tx)
 		count_txn(tx->ix, -1U);
 	buf_release(&tx->scratch);
 	buf_release(&tx->value);
+	tree_free(tx->tree);
 	free(tx);
 }
 
@@ -373,6 +410,7 @@ int index_commit(struct index_txn *tx)
 		index_abort(tx);
 		return r;
 	}
+	keep_tree(tx, true);
 	index_lmdb_enter();
 	r = index_error(mdb_txn_commit(tx->txn)); /* frees it, whatever happens */
 	index_lmdb_leave();
@@ -385,6 +423,7 @@ void index_abort(struct index_txn *tx)
 {
 	if (!tx)
 		return;
+	keep_tree(tx, false);
 	if (!tx->borrowed)
 		mdb_txn_abort(tx->txn);
 	txn_free(tx);

@@ -7,8 +7,11 @@
 #include <cmocka.h>
 #include "tests/support/index-dir.h"
 #include "backends/base/mem.h"
+#include "backends/store/index-private.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void test_all_comes_back(void **state)
 {
@@ -197,15 +200,124 @@ static void test_tree(void **state)
 	index_abort(tx);
 }
 
+/* What index_tree() gives is what the table has. */
+static void expect_tree(struct index_txn *tx, size_t n)
+{
+	struct tree t = {0};
+
+	assert_int_equal(index_tree(tx, &t), 0);
+	assert_int_equal(t.n, n);
+	for (size_t i = 0; i < t.n; i++) {
+		struct mailbox m;
+		assert_int_equal(index_get_mailbox(tx, &t.nodes[i].guid, &m, NULL), 0);
+		assert_true(mailbox_equal(&m, &t.nodes[i]));
+		assert_int_equal(m.uid_next, t.nodes[i].uid_next);
+		mailbox_release(&m);
+		assert_true(!i || guid_compare(&t.nodes[i - 1].guid, &t.nodes[i].guid) < 0);
+	}
+	tree_release(&t);
+}
+
+/* The tree that a writer keeps goes along with mailboxes and with the mail in them. */
+static void test_kept_tree(void **state)
+{
+	struct index_dir *d = *state;
+	struct index_txn *tx = index_dir_begin(d, true), *reader;
+
+	for (uint64_t n = 1; n <= 40; n++) {
+		struct mailbox m;
+		struct entry e;
+		uint64_t box = n * 7 % 13 + 1;
+
+		num_mailbox(&m, box);
+		free(m.part);
+		m.part = mb_xasprintf("name %d", (int)n);
+		m.uid_next = (uint32_t)n;
+		assert_int_equal(index_put_mailbox(tx, &m, NULL), 0);
+		mailbox_release(&m);
+		expect_tree(tx, n < 13 ? n : 13);
+		num_entry(&e, n, box, 0);
+		e.copy.place.uid = (uint32_t)(n * 5);
+		assert_int_equal(index_put_entry(tx, &e), 0);
+		entry_release(&e);
+		expect_tree(tx, n < 13 ? n : 13);
+		index_share(d->ix, tx); /* who reads meanwhile sees what is written */
+		reader = index_dir_begin(d, false);
+		expect_tree(reader, n < 13 ? n : 13);
+		index_abort(reader);
+		index_share(d->ix, NULL);
+	}
+	index_abort(tx);
+	tx = index_dir_begin(d, true);
+	expect_tree(tx, 0); /* nothing is kept of what was given up */
+	index_abort(tx);
+}
+
+static void commit_one(struct index *ix, uint64_t n)
+{
+	struct index_txn *tx;
+
+	assert_int_equal(index_begin(ix, true, &tx), 0);
+	num_put_mailbox(tx, n);
+	assert_int_equal(index_commit(tx), 0);
+}
+
+/* It is handed on from writer to writer, but not over what another one wrote. */
+static void test_tree_is_handed_on(void **state)
+{
+	struct index_dir *d = *state;
+	struct index_txn *tx = index_dir_begin(d, true);
+
+	num_put_mailbox(tx, 1);
+	expect_tree(tx, 1);
+	assert_int_equal(index_commit(tx), 0);
+	commit_one(d->ix, 2); /* asks for no tree */
+	tx = index_dir_begin(d, true);
+	assert_non_null(txn_tree(tx));
+	expect_tree(tx, 2);
+	num_put_mailbox(tx, 3);
+	index_abort(tx);
+	tx = index_dir_begin(d, true);
+	assert_null(txn_tree(tx));
+	expect_tree(tx, 2);
+	index_abort(tx); /* wrote nothing */
+	tx = index_dir_begin(d, true);
+	assert_non_null(txn_tree(tx));
+	assert_int_equal(index_commit(tx), 0); /* nor did this one */
+	tx = index_dir_begin(d, true);
+	assert_non_null(txn_tree(tx));
+	index_abort(tx);
+	pid_t child = fork(); /* LMDB knows one environment a process */
+	if (child == 0) {
+		struct index *other;
+		bool ok = index_open(d->index, true, &other) == 0;
+		if (ok)
+			commit_one(other, 4);
+		_exit(!ok);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	tx = index_dir_begin(d, true);
+	assert_null(txn_tree(tx));
+	expect_tree(tx, 3);
+	index_abort(tx);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, index_dir_setup, index_dir_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_all_comes_back), TEST(test_local_is_kept),
-		TEST(test_directories),	   TEST(test_long_directories),
-		TEST(test_counters),	   TEST(test_late_mailbox),
+		TEST(test_all_comes_back),
+		TEST(test_local_is_kept),
+		TEST(test_directories),
+		TEST(test_long_directories),
+		TEST(test_counters),
+		TEST(test_late_mailbox),
 		TEST(test_tree),
+		TEST(test_kept_tree),
+		TEST(test_tree_is_handed_on),
 	};
 	return cmocka_run_group_tests_name("index-mailbox", tests, NULL, NULL);
 }
