@@ -3,6 +3,7 @@
  */
 #include "sync/sync-report.h"
 
+#include "backends/base/buf.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 
@@ -101,8 +102,12 @@ static void tell_json(struct sync_report *rep, const char *name, int code, uint6
 	bool dry = rep->o->session.dry_run;
 	json_t *notices = json_array(), *unmatched = json_array();
 
-	for (size_t i = 0; i < r->unmatched.n; i++)
-		json_array_append_new(unmatched, json_string(r->unmatched.items[i]));
+	for (size_t i = 0; i < r->unmatched.n; i++) {
+		struct buf clean BUF_AUTO = BUF_INIT;
+		mb_msg_clean(&clean,
+			     r->unmatched.items[i]); /* JSON takes no other bytes than UTF-8 */
+		json_array_append_new(unmatched, json_string(buf_cstr(&clean)));
+	}
 	for (size_t i = 0; i < r->n_notices; i++)
 		json_array_append_new(notices, json_string(r->notices[i].text));
 	cli_json(json_pack(

@@ -231,6 +231,8 @@ def test_a_name_that_nobody_has_is_told(a, b, verb):
     assert result.code == 2 and "1 of the mailboxes is not there" in result.out, result
     result = a.command(verb, "--dry-run", "-g", "0123456789abcdef" * 2, b.destination)
     assert result.code == 2 and "with the GUID 0123456789abcdef" in result.err, result
+    answer = run_verb(verb, a, b, "-m", b"caf\xe9", code=2)
+    assert len(answer["unmatched"]) == 1 and answer["unmatched"][0].startswith("caf")
     answer = run_verb(verb, a, b, "-m", "Archive", "-m", "\\Sent")
     assert answer["unmatched"] == []
     if not b.plain:
