@@ -1,9 +1,14 @@
 /*
  * scan-twin.c - several names of one file: hard links that programs made.
  *
+ * The inode in an entry is of the past: the message may be gone, and file systems give its inode to
+ * the next file at once.  A message is taken for another name of a file only when its own name is
+ * there and has that inode now.
+ *
  * The table of inodes is made when the first file with more than one link has to be published, from
  * all entries at once; what is published after that is added to it.
  */
+#include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
@@ -51,7 +56,16 @@ static bool is_same_name(const char *a, const char *b)
 	return f.unique_len == g.unique_len && memcmp(a, b, f.unique_len) == 0;
 }
 
-/* Entries change while the scan goes on: the table says where to look, the index what is so. */
+static bool is_there_now(struct scan *sc, const struct entry *e)
+{
+	MB_AUTO_FREE char *path = entry_path(sc->tx, e);
+	struct stat st;
+
+	return path && at_stat(sc->s->mail_fd, path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_ino == e->ino;
+}
+
+/* Entries change while the scan goes on: the table says where to look, the index and the tree what is so. */
 static int find(struct scan *sc, const struct guid *mailbox, const char *name, uint64_t ino,
 		struct guid *ret)
 {
@@ -65,7 +79,8 @@ static int find(struct scan *sc, const struct guid *mailbox, const char *name, u
 
 		if (err < 0 && err != -ENOENT)
 			return err;
-		if (err == 0 && entry_has_file(&e) && e.ino == ino && e.file) {
+		if (err == 0 && entry_has_file(&e) && e.ino == ino && e.file &&
+		    is_there_now(sc, &e)) {
 			bool same = guid_equal(&e.copy.place.mailbox, mailbox) &&
 				    is_same_name(e.file, name);
 

@@ -85,6 +85,40 @@ static void a_link_in_the_same_mailbox_is_a_copy(void **state)
 }
 
 /* The message itself went to one of the two names; the other is its copy. */
+/* As the file system does that gives the inode of a removed file to the next one. */
+static void give_inode(struct store_dir *d, struct entry *e, const char *path)
+{
+	struct index_txn *tx;
+	struct stat st;
+
+	assert_int_equal(fstatat(d->mail_fd, path, &st, 0), 0);
+	e->ino = st.st_ino;
+	assert_int_equal(index_begin(d->s->index, true, &tx), 0);
+	assert_int_equal(index_put_entry(tx, e), 0);
+	assert_int_equal(index_commit(tx), 0);
+}
+
+/* What took the inode of a message that was removed is no copy of it: another mail. */
+static void a_linked_file_on_the_inode_of_a_removed_one_is_new(void **state)
+{
+	struct store_dir *d = *state;
+	struct entry e = {0};
+	struct guid now;
+
+	store_deliver(d, "", "1.x", "a");
+	store_find(d, "1.x", &e);
+	outside_unlink(d, "new/1.x");
+	outside_write(d, "tmp/2.x", "another");
+	outside_link(d, "tmp/2.x", "new/2.x"); /* the MDA has not unlinked tmp/ yet */
+	give_inode(d, &e, "new/2.x");
+	assert_int_equal(scan(d).arrived, 1);
+	now = store_guid(d, "2.x");
+	assert_false(guid_equal(&now, &e.copy.guid));
+	entry_release(&e);
+	assert_list(d, "INBOX/new/2.x");
+	store_consistent(d);
+}
+
 static void links_of_a_message_that_was_moved(void **state)
 {
 	struct store_dir *d = *state;
@@ -109,9 +143,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_hard_link_elsewhere_is_a_copy),	 TEST(links_among_new_files_are_copies_too),
-		TEST(one_message_in_new_and_cur_is_one), TEST(a_link_in_the_same_mailbox_is_a_copy),
+		TEST(a_hard_link_elsewhere_is_a_copy),
+		TEST(links_among_new_files_are_copies_too),
+		TEST(one_message_in_new_and_cur_is_one),
+		TEST(a_link_in_the_same_mailbox_is_a_copy),
 		TEST(links_of_a_message_that_was_moved),
+		TEST(a_linked_file_on_the_inode_of_a_removed_one_is_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
