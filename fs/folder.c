@@ -8,12 +8,16 @@
 #include "backends/base/clock.h"
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
+#include <dirent.h>
 #include <string.h>
 
 #define FIRST_BUCKETS 64
 #define COMPACT_MIN 64
 
 #define MAX_OWNERS 16
+
+#define LAST "cur"
+#define BEFORE_LAST "new"
 
 /* Mails of one folder have few kinds of these: an entry has the place in a table, plus 1. */
 struct owner {
@@ -33,6 +37,8 @@ struct folder {
 	struct owner owners[MAX_OWNERS];
 	uint8_t n_owners;
 	bool loading;
+	bool has_last; /* LAST was loaded, and is added when all else is */
+	uint64_t last_ino;
 	char **removed; /* names that went while loading */
 	size_t n_removed, removed_cap;
 };
@@ -158,14 +164,26 @@ void folder_begin_load(struct folder *f)
 	f->loading = true;
 }
 
+static bool is_last(const char *name, unsigned char type)
+{
+	return type == DT_DIR && strcmp(name, LAST) == 0;
+}
+
 void folder_load(struct folder *f, const char *name, unsigned char type, uint64_t ino)
 {
-	if (!find(f, name) && !was_removed(f, name))
+	if (is_last(name, type)) {
+		f->has_last = true;
+		f->last_ino = ino;
+	} else if (!find(f, name) && !was_removed(f, name)) {
 		append(f, name, type, ino);
+	}
 }
 
 void folder_end_load(struct folder *f)
 {
+	if (f->has_last && !find(f, LAST) && !was_removed(f, LAST))
+		append(f, LAST, DT_DIR, f->last_ino);
+	f->has_last = false;
 	f->loading = false;
 	forget_removed(f);
 }
@@ -176,20 +194,6 @@ static void forget_attr(struct folder *f, struct folder_entry *e)
 	f->attr_age++;
 }
 
-bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
-{
-	struct folder_entry *e = find(f, name);
-
-	if (!e) {
-		append(f, name, type, ino);
-		return true;
-	}
-	e->type = type;
-	e->ino = ino;
-	forget_attr(f, e);
-	return false;
-}
-
 static void make_hole(struct folder *f, struct folder_entry *e)
 {
 	unchain(f, (uint32_t)(e - f->entries));
@@ -197,6 +201,34 @@ static void make_hole(struct folder *f, struct folder_entry *e)
 	free(e->name);
 	e->name = NULL;
 	f->holes++;
+}
+
+/* `name` has come: what is listed last gets its place behind it. */
+static void put_last(struct folder *f, const char *name)
+{
+	struct folder_entry *e = strcmp(name, BEFORE_LAST) == 0 ? find(f, LAST) : NULL;
+	struct folder_entry was;
+
+	if (!e || !is_last(e->name, e->type))
+		return;
+	was = *e;
+	make_hole(f, e);
+	append(f, LAST, was.type, was.ino);
+}
+
+bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
+{
+	struct folder_entry *e = find(f, name);
+
+	if (!e) {
+		append(f, name, type, ino);
+		put_last(f, name);
+		return true;
+	}
+	e->type = type;
+	e->ino = ino;
+	forget_attr(f, e);
+	return false;
 }
 
 bool folder_remove(struct folder *f, const char *name)
@@ -229,6 +261,7 @@ bool folder_rename(struct folder *f, const char *from, const char *to)
 	e->name = mb_xstrdup(to);
 	forget_attr(f, e); /* ctime */
 	chain(f, (uint32_t)(e - f->entries));
+	put_last(f, to);
 	return true;
 }
 

@@ -5,6 +5,10 @@
  * directory keeps its cookie and place.  So a listing that goes on from a cookie shows each file that
  * was there throughout exactly once, under its old or its new name, whatever flags change meanwhile.
  *
+ * The directory cur/ is listed last, behind new/: removing it deletes a mailbox, which is refused while
+ * there is mail in new/, and programs that remove a tree do so in the order of the listing.  So it gets
+ * another cookie when new/ comes after it.
+ *
  * A folder is filled while other threads change it: between folder_begin_load() and
  * folder_end_load() a name that was removed or renamed away is not added by folder_load().
  *

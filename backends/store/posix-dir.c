@@ -1,7 +1,8 @@
 /*
  * posix-dir.c - mkdir, rmdir and rename of directories by local programs.
  *
- * mkdir of cur/ makes its parent a mailbox; rmdir of cur/ deletes it.  A mailbox directory renamed to
+ * mkdir of cur/ makes its parent a mailbox; rmdir of cur/ deletes it, and says ENOTEMPTY while there is
+ * mail in new/, as it does for mail in cur/.  A mailbox directory renamed to
  * a name that no mailbox can have (Dovecot's ..DOVECOT-TRASHED) is deleted: its messages are linked
  * to deleted/ first.
  */
@@ -10,6 +11,7 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,13 +96,33 @@ int store_mkdir(struct store *s, const char *path, mode_t mode, const struct ori
 	return err < 0 ? -mb_err_errno(err) : err;
 }
 
+static int is_mail(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	return type != DT_DIR && fname_is_message(name);
+}
+
+/* 1 when a file in new/ is a message, or becomes one when it is settled. */
+static int has_new_mail(struct store *s, const char *cur)
+{
+	MB_AUTO_FREE char *dir = parent_of_sub(cur, "cur");
+	MB_AUTO_FREE char *path = path_join(dir, "new", NULL);
+	MB_AUTO_CLOSE int fd = at_open(s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	return at_list(fd, is_mail, NULL);
+}
+
 static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
 		     const struct origin *origin)
 {
 	uint64_t appended = s->appended;
 	struct index_txn *tx;
-	int err = change_begin(s, &tx);
+	int err = has_new_mail(s, path);
 
+	if (err)
+		return err < 0 ? err : -ENOTEMPTY;
+	err = change_begin(s, &tx);
 	if (err < 0)
 		return err;
 	err = raw_rmdir(s, path);

@@ -560,6 +560,20 @@ def test_folder_removed(d):
     assert not os.path.exists(d.path(".gone")) and ".gone" not in os.listdir(d.mnt)
 
 
+def test_folder_with_new_mail_is_not_removed(d):
+    d.folder(".full")
+    path = d.deliver("10.a", folder=".full")
+    fails(errno.ENOTEMPTY, os.rmdir, d.path(".full", "cur"))
+    assert read(path) and os.listdir(d.path(".full"))[-1] == "cur"
+    for _ in range(8):  # rm goes in the order of the listing, whatever it is on the disk
+        subprocess.run(["rm", "-r", d.path(".full")], check=True)
+        d.folder(".full")
+        d.deliver("11.a", folder=".full")
+    d.remount()
+    subprocess.run(["rm", "-r", d.path(".full")], check=True)
+    assert not os.path.exists(d.path(".full"))
+
+
 def test_dotlock_of_dovecot(d):
     lock = write(d.path("dovecot-uidlist.lock"), b"")
     st = os.lstat(lock)

@@ -1,6 +1,7 @@
 /*
  * test-folder.c - cookies for life.
  */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,6 +86,33 @@ static void a_cookie_is_never_used_twice(void **state)
 	assert_int_equal(folder_find(f, "a")->cookie, 11);
 	assert_int_equal(folder_after(f, 10)->cookie, 11);
 	assert_null(folder_after(f, 11));
+	folder_free(f);
+}
+
+static void cur_is_listed_last(void **state)
+{
+	struct folder *f = folder_new(3);
+	char text[1024];
+
+	folder_begin_load(f);
+	folder_load(f, "cur", DT_DIR, 1);
+	folder_load(f, "tmp", DT_DIR, 2);
+	folder_load(f, "new", DT_DIR, 3);
+	folder_end_load(f);
+	assert_string_equal(names(f, text), "tmp new cur");
+	assert_int_equal(folder_find(f, "cur")->ino, 1);
+	folder_remove(f, "new");
+	folder_add(f, "new", DT_DIR, 4);
+	assert_string_equal(names(f, text), "tmp new cur");
+	folder_remove(f, "new");
+	folder_add(f, "x", DT_DIR, 5);
+	folder_rename(f, "x", "new");
+	assert_string_equal(names(f, text), "tmp new cur");
+	folder_begin_load(f);
+	folder_remove(f, "cur");
+	folder_load(f, "cur", DT_DIR, 1); /* as it was */
+	folder_end_load(f);
+	assert_string_equal(names(f, text), "tmp new");
 	folder_free(f);
 }
 
@@ -272,6 +300,7 @@ int main(void)
 		cmocka_unit_test(a_rename_keeps_the_cookie),
 		cmocka_unit_test(a_renamed_name_replaces_its_target),
 		cmocka_unit_test(a_cookie_is_never_used_twice),
+		cmocka_unit_test(cur_is_listed_last),
 		cmocka_unit_test(holes_go_and_the_rest_stays),
 		cmocka_unit_test(changes_while_loading_win),
 		cmocka_unit_test(what_stat_said_is_kept),
