@@ -257,10 +257,21 @@ static bool rule_both_edited(struct merging *m, struct pair **run, size_t n, con
 	return true;
 }
 
+/* Likewise, and a sync in one direction has told one side of the other's new one. */
+static bool were_both_edited(struct pair **run, size_t n, const struct pair *old)
+{
+	const struct pair *of[2] = {NULL, NULL};
+	for (size_t i = 0; i < n; i++)
+		for (int side = 0; side < 2; side++)
+			if (is_edit(run[i], old, side) && (!of[side] || !run[i]->was[!side]))
+				of[side] = run[i];
+	return of[0] && of[1] && of[0] != of[1];
+}
+
 /* `old` is dead; an earlier edit comes before a later one. */
 static void settle_edits(struct merging *m, struct pair **run, size_t n, const struct pair *old)
 {
-	if (rule_both_edited(m, run, n, old))
+	if (rule_both_edited(m, run, n, old) || were_both_edited(run, n, old))
 		return;
 	for (size_t i = 0; i < n; i++)
 		for (int side = 0; side < 2; side++)

@@ -102,9 +102,11 @@ static void rule_recreated(const struct merging *m, struct mailbox *box, struct 
 	if (source >= 0 && lives_on(m, source, box) != lives_on(m, source, twin))
 		twin_stays = lives_on(m, source, twin); /* that side is told nothing */
 	struct mailbox *winner = twin_stays ? twin : box, *loser = twin_stays ? box : twin;
+	bool was_dead = !mailbox_alive(winner);
 	mailbox_merge_into(loser, winner);
-	if (!mailbox_alive(winner))
-		winner->revived = stamp_after(winner->dead);
+	/* Also when it lives by the other's name: that is not a rename, which brings old mail back. */
+	if (was_dead)
+		winner->revived = stamp_max(winner->revived, stamp_after(winner->dead));
 }
 
 /* The latest place of a copy that lives in each mailbox, by index; STAMP_NONE where none does. */

@@ -96,6 +96,26 @@ static void row_60(struct world *w)
 	assert_true(noticed(w, NOTICE_MAILBOX_KEPT));
 }
 
+/* A third replica comes with the old mail: the new mailbox's name is no rename that brings it back. */
+static void row_60_third(struct world *w)
+{
+	struct backend *c = backend_open_memory(3);
+	struct link ac = {.b = {w->a, c}};
+	base(w);
+	assert_null(link_sync(&ac));
+	delete_box(w->a, w->x);
+	mkbox(w->a, "F");
+	has(w->b, w->x, "unseen");
+	in_step(w);
+	for (int i = 0; i < 2; i++) {
+		assert_null(link_sync(&ac));
+		in_step(w);
+	}
+	assert_null(link_compare(w->a, c));
+	is_gone(w, w->m);
+	backend_close(c);
+}
+
 static void row_60_below(struct world *w)
 {
 	base(w);
@@ -263,6 +283,7 @@ static struct row rows[] = {
 	{"deleted, kept for unseen mail, renamed: what was deleted stays so", kept_then_renamed},
 	{"59: deleted and made again: another mailbox, old mail gone", row_59},
 	{"60: so, and new mail in the old one there: it is in the new one", row_60},
+	{"60: so, and a third replica that still has the old mail", row_60_third},
 	{"60: so, one level down", row_60_below},
 	{"60: another mailbox has the name by now: both, one with a suffix", row_60_renamed_onto},
 	{"deleted here, new mail there: kept, with the new mail only", deleted_with_unseen_mail},

@@ -265,6 +265,31 @@ static void made_apart_becomes_that_of_the_source(void **state)
 	message_release(&known);
 }
 
+/* The edit made here is known there by now; that of the other side still has no flags to inherit. */
+static void edited_on_both_sides(void **state)
+{
+	struct pair *p = *state;
+	struct scope s;
+
+	scope_init(&s);
+	s.let[0] = 0;
+	s.let[1] = SCOPE_NEW | SCOPE_FLAGS;
+	for (int i = 0; i < 2; i++) { /* who is the later one keeps the file name, or not */
+		struct guid m = deliver(p->a, "m"), theirs;
+		sync_changed(p);
+		flag(p->a, m, FLAG_SEEN);
+		if (i)
+			edit(p->a, m, "edited at a");
+		theirs = edit(p->b, m, "edited at b");
+		if (!i)
+			edit(p->a, m, "edited at a, later");
+		run_scope(p, &s);
+		assert_int_equal(copy_of(p->b, &theirs)->flags.set, 0);
+		sync_changed(p);
+		assert_equal_sides(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +302,7 @@ int main(void)
 		WITH_PAIR(what_is_too_old_is_left_alone),
 		WITH_PAIR(a_mailbox_is_deleted_only_with_all_its_mail_known),
 		WITH_PAIR(made_apart_becomes_that_of_the_source),
+		WITH_PAIR(edited_on_both_sides),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
