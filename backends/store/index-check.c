@@ -35,11 +35,19 @@ static int check_copy(struct check *c, const MDB_val *k)
 	return r;
 }
 
+static int count_key(struct index_txn *tx, const uint8_t *key, size_t len, void *arg)
+{
+	(void)tx, (void)key, (void)len;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
 static int check_mailbox(struct check *c, const MDB_val *k)
 {
 	struct mailbox_local local = {0};
 	struct mailbox m = {0};
 	struct guid g, owner;
+	uint32_t live = 0;
 	int r;
 
 	if (k->mv_size != sizeof(g.b))
@@ -48,6 +56,10 @@ static int check_mailbox(struct check *c, const MDB_val *k)
 	r = index_get_mailbox(c->tx, &g, &m, &local);
 	if (r >= 0 && !guid_is_zero(&m.parent))
 		r = index_get_mailbox(c->tx, &m.parent, NULL, NULL);
+	if (r >= 0)
+		r = table_walk(c->tx, T_UID, g.b, sizeof(g.b), NULL, 0, count_key, &live);
+	if (r >= 0 && live != local.n_live)
+		r = MB_E_CHECKSUM;
 	if (r >= 0 && local.dir) {
 		c->keys[T_DIR]++;
 		r = index_mailbox_by_dir(c->tx, local.dir, &owner);

@@ -157,7 +157,7 @@ int index_mailbox_by_dir(struct index_txn *tx, const char *dir, struct guid *ret
 	if (r < 0)
 		return r;
 	if (val.len != sizeof(ret->b))
-		return MB_E_CHECKSUM;
+		return txn_doubt(tx, MB_E_CHECKSUM);
 	memcpy(ret->b, val.data, sizeof(ret->b));
 	return 0;
 }

@@ -244,6 +244,7 @@ struct match_box {
 	struct scan *sc;
 	size_t box;
 	enum match_pass pass;
+	uint32_t met; /* in the first pass */
 };
 
 static void take(struct scan_file *f, const struct entry *e)
@@ -318,6 +319,7 @@ static int match_one(struct entry *e, void *arg)
 	bool replaced;
 	int err;
 
+	m->met += m->pass == MATCH_INODE;
 	if (!e->file)
 		return 0;
 	f = file_named(b, e->file, e->in_new);
@@ -340,13 +342,25 @@ static int match_one(struct entry *e, void *arg)
 	return err >= 0 && f->ino != known_ino ? check_again(m->sc, m->box, e) : err;
 }
 
+/* An index that lost keys without a trace must not make new messages of known files. */
+static int check_met(const struct match_box *m, uint32_t n_live)
+{
+	return m->met == n_live ? 0 : MB_E_CHECKSUM;
+}
+
 int scan_match_box(struct scan *sc, size_t box)
 {
 	struct match_box m = {.sc = sc, .box = box};
-	int err = 0;
+	const struct guid *guid = &sc->boxes[box].guid;
+	struct mailbox_local local = {0};
+	int err = index_get_mailbox(sc->tx, guid, NULL, &local);
 
-	for (m.pass = MATCH_INODE; m.pass <= MATCH_UNIQUE && err >= 0; m.pass++)
-		err = index_each_in(sc->tx, &sc->boxes[box].guid, 0, match_one, &m);
+	for (m.pass = MATCH_INODE; m.pass <= MATCH_UNIQUE && err >= 0; m.pass++) {
+		err = index_each_in(sc->tx, guid, 0, match_one, &m);
+		if (err >= 0 && m.pass == MATCH_INODE)
+			err = check_met(&m, local.n_live);
+	}
+	mailbox_local_release(&local);
 	return err;
 }
 

@@ -4,11 +4,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
+#include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/store/index-private.h"
 #include "backends/store/store-private.h"
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 static void fill(struct store_dir *d)
@@ -110,6 +112,39 @@ static void a_reader_has_doubts(void **state)
 	store_consistent(d);
 }
 
+/* Keys that are gone without a trace: known files are not taken for new ones. */
+static void a_scan_makes_nothing_of_it(void **state)
+{
+	struct store_dir *d = *state;
+	MB_AUTO_FREE char *before = NULL;
+	uint8_t key[UID_KEY_LEN] = {0};
+	struct index_txn *tx;
+	struct scan_report r;
+	struct entry e;
+	uint64_t records;
+
+	fill(d);
+	before = store_list(d);
+	store_find(d, "07.x", &e);
+	memcpy(key, e.copy.place.mailbox.b, 16);
+	key[19] = (uint8_t)e.copy.place.uid;
+	copy_key(&e.copy.guid, 0, key + 20);
+	entry_release(&e);
+	assert_int_equal(index_begin(d->s->index, true, &tx), 0);
+	assert_int_equal(table_del(tx, T_UID, key, sizeof(key)), 0);
+	assert_int_equal(index_commit(tx), 0);
+	records = log_records(d);
+	assert_int_equal(store_scan(d->s, true, &r), MB_E_CHECKSUM);
+	assert_true(store_doubt_index(d->s));
+	assert_true(log_records(d) == records);
+	store_dir_reopen(d);
+	assert_list(d, before);
+	store_dir_rescan(d, &r);
+	assert_int_equal(r.records, 0);
+	assert_true(log_records(d) == records);
+	store_consistent(d);
+}
+
 /* What is found at the start is healed there. */
 static void a_start_heals(void **state)
 {
@@ -138,9 +173,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_whole_one_stays),
-		TEST(one_that_is_not_whole_comes_anew),
-		TEST(a_reader_has_doubts),
+		TEST(a_whole_one_stays),   TEST(one_that_is_not_whole_comes_anew),
+		TEST(a_reader_has_doubts), TEST(a_scan_makes_nothing_of_it),
 		TEST(a_start_heals),
 	};
 
