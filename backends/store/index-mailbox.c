@@ -331,9 +331,11 @@ int index_tree(struct index_txn *tx, struct tree *ret)
 {
 	struct index_txn *writer = writer_of(tx);
 	struct tree t = {0};
+	bool kept = writer ? writer->tree != NULL : index_kept_tree(tx, &t);
 
-	if (writer && writer->tree) {
+	if (writer && kept)
 		tree_clone(&t, writer->tree);
+	if (kept) {
 		*ret = t;
 		return 0;
 	}

@@ -47,8 +47,8 @@ struct index {
 	pthread_mutex_t lock;	  /* n_txns; held while the map changes its size */
 	unsigned n_txns;	  /* transactions that are open or about to be */
 	struct index_txn *shared; /* borrowed, or NULL: see index_share() */
-	/* The tree of the last transaction that wrote, for the next one; touched by whoever has LMDB's
-	 * one write transaction.  Owned, or NULL. */
+	/* The tree that the last transaction that wrote left, for the next one and for readers; under
+	 * `lock`.  Owned, or NULL. */
 	struct tree *kept;
 	size_t kept_id; /* LMDB's number of the transaction after which it is like that */
 };
@@ -105,6 +105,8 @@ int index_marks_flush(struct index_txn *tx);
 void copy_key(const struct guid *g, uint64_t id, uint8_t out[COPY_KEY_LEN]);
 void copy_key_read(const uint8_t *key, struct guid *ret_guid, uint64_t *ret_id);
 
+/* A reader's: clones what the last writer left if that is what it sees. */
+bool index_kept_tree(struct index_txn *tx, struct tree *ret);
 /* The kept tree of the transaction that writes (a borrowed one's is that of its lender), or NULL. */
 struct tree *txn_tree(struct index_txn *tx);
 

@@ -329,24 +329,48 @@ static void take_kept(struct index_txn *tx)
 {
 	struct index *ix = tx->ix;
 
-	if (!ix->kept)
-		return;
-	if (ix->kept_id + 1 == mdb_txn_id(tx->txn))
-		tx->tree = MB_TAKE(ix->kept);
+	pthread_mutex_lock(&ix->lock);
+	struct tree *kept = MB_TAKE(ix->kept);
+	bool good = kept && ix->kept_id + 1 == mdb_txn_id(tx->txn);
+	pthread_mutex_unlock(&ix->lock);
+	if (good)
+		tx->tree = kept;
 	else
-		tree_free(MB_TAKE(ix->kept));
+		tree_free(kept);
 }
 
-/* Before LMDB lets the next writer in.  After a commit that fails the next one has the same number,
- * and drops it. */
+/* Before LMDB lets the next writer in. */
 static void keep_tree(struct index_txn *tx, bool commits)
 {
 	if (!tx->tree || (tx->writes && !commits))
 		return;
+	struct index *ix = tx->ix;
 	size_t id = mdb_txn_id(tx->txn);
-	tree_free(tx->ix->kept);
-	tx->ix->kept = MB_TAKE(tx->tree);
-	tx->ix->kept_id = tx->writes ? id : id - 1;
+	pthread_mutex_lock(&ix->lock);
+	tree_free(ix->kept);
+	ix->kept = MB_TAKE(tx->tree);
+	ix->kept_id = tx->writes ? id : id - 1;
+	pthread_mutex_unlock(&ix->lock);
+}
+
+/* A commit failed: its number will be that of another transaction. */
+static void drop_kept(struct index *ix)
+{
+	pthread_mutex_lock(&ix->lock);
+	tree_free(MB_TAKE(ix->kept));
+	pthread_mutex_unlock(&ix->lock);
+}
+
+bool index_kept_tree(struct index_txn *tx, struct tree *ret)
+{
+	struct index *ix = tx->ix;
+
+	pthread_mutex_lock(&ix->lock);
+	bool good = ix->kept && ix->kept_id == mdb_txn_id(tx->txn);
+	if (good)
+		tree_clone(ret, ix->kept);
+	pthread_mutex_unlock(&ix->lock);
+	return good;
 }
 
 int index_begin(struct index *ix, bool write, struct index_txn **ret)
@@ -414,6 +438,8 @@ int index_commit(struct index_txn *tx)
 	index_lmdb_enter();
 	r = index_error(mdb_txn_commit(tx->txn)); /* frees it, whatever happens */
 	index_lmdb_leave();
+	if (r < 0)
+		drop_kept(tx->ix);
 	txn_doubt(tx, r);
 	txn_free(tx);
 	return r;

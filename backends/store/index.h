@@ -110,7 +110,7 @@ int index_put_mailbox(struct index_txn *tx, const struct mailbox *m,
 		      const struct mailbox_local *local);
 int index_mailbox_by_dir(struct index_txn *tx, const char *dir, struct guid *ret);
 /* All of them.  Transactions that write decode them once, keep them in step with what they put, and hand
- * them on to the next one while no other process writes: then it costs a clone. */
+ * them on to the next one, and to readers, while no other process writes: then it costs a clone. */
 int index_tree(struct index_txn *tx, struct tree *ret);
 void mailbox_local_release(struct mailbox_local *l);
 

@@ -271,7 +271,15 @@ static void test_tree_is_handed_on(void **state)
 	num_put_mailbox(tx, 1);
 	expect_tree(tx, 1);
 	assert_int_equal(index_commit(tx), 0);
-	commit_one(d->ix, 2); /* asks for no tree */
+	struct tree t = {0};
+	struct index_txn *before = index_dir_begin(d, false);
+	assert_true(index_kept_tree(before, &t)); /* readers have it, too */
+	assert_int_equal(t.n, 1);
+	tree_release(&t);
+	commit_one(d->ix, 2);			   /* asks for no tree */
+	assert_false(index_kept_tree(before, &t)); /* it sees what was before */
+	expect_tree(before, 1);
+	index_abort(before);
 	tx = index_dir_begin(d, true);
 	assert_non_null(txn_tree(tx));
 	expect_tree(tx, 2);
@@ -298,6 +306,10 @@ static void test_tree_is_handed_on(void **state)
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
+	tx = index_dir_begin(d, false);
+	assert_false(index_kept_tree(tx, &t));
+	expect_tree(tx, 3);
+	index_abort(tx);
 	tx = index_dir_begin(d, true);
 	assert_null(txn_tree(tx));
 	expect_tree(tx, 3);
