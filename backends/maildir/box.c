@@ -94,6 +94,21 @@ static struct md_box *become(struct maildir *m, const struct md_box *from, const
 	return to;
 }
 
+/* What was beneath the one is beneath the other: their directories follow. */
+static void take_children(struct maildir *m, const struct guid *from, const struct guid *into)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		struct mailbox *node = md_node(m, box);
+
+		if (!node || !guid_equal(&node->parent, from))
+			continue;
+		node->parent = *into;
+		box->dirty = box->wanted = m->unsettled = true;
+	}
+}
+
 static int put_merged(struct maildir *m, struct md_box *from, const struct guid *into)
 {
 	struct md_box *to = md_box_find(m, into);
@@ -103,10 +118,12 @@ static int put_merged(struct maildir *m, struct md_box *from, const struct guid 
 		return MB_E_STALE; /* its directory went meanwhile */
 	m->must_write = true;
 	if (!to || !to->dir || to->gone) {
+		struct guid was = from->guid;
 		bool known = to;
 
 		to = to ? to : become(m, from, into);
 		take_over(m, from, to);
+		take_children(m, &was, into);
 		to->agreed = known;
 		m->unsettled = true;
 		err = md_write(m); /* before a plan of directories speaks of it */
@@ -118,7 +135,14 @@ static int put_merged(struct maildir *m, struct md_box *from, const struct guid 
 	if (!err && m->deferred)
 		err = m->deferred;
 	m->deferred = 0;
-	return err ? err : put_deleted(m, from);
+	if (err)
+		return err;
+	struct guid was = from->guid;
+
+	err = put_deleted(m, from);
+	if (err >= 0)
+		take_children(m, &was, into);
+	return err;
 }
 
 /* ---- Puts ------------------------------------------------------------------------------------- */

@@ -398,13 +398,52 @@ static void look_after(struct maildir *m)
 	}
 }
 
+/* A mailbox was renamed to what was a mere name above others: they are one from now on.  The map keeps
+ * the mere name until the local side knows. */
+static void absorb_names(struct naming *c)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, c->m->boxes, box, next) {
+		struct md_box *real =
+			box->structural && box->dir ? md_box_at(c->m, box->dir) : NULL;
+		const struct mailbox *there;
+
+		if (!real || !real->found || real->structural || !ask_local(c))
+			continue;
+		there = tree_find(&c->local, &box->guid);
+		if (!there) {
+			md_box_drop(c->m, box);
+		} else if (!there->selectable) {
+			md_node(c->m, box)->merged_into = real->guid;
+			c->m->must_write = true;
+		}
+	}
+}
+
+/* Nobody is beneath them any more. */
+static void drop_absorbed(struct naming *c)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, c->m->boxes, box, next) {
+		const struct mailbox *there =
+			box->structural && ask_local(c) ? tree_find(&c->local, &box->guid) : NULL;
+
+		if (there && !guid_is_zero(&there->merged_into))
+			md_box_drop(c->m, box);
+	}
+}
+
 static int scan_dirs(struct maildir *m)
 {
 	struct naming names = {.m = m};
 	struct dirs d = {.m = m};
 	struct md_box *box, *next;
-	int err = name_all(&names); /* as the map says */
+	int err;
 
+	drop_absorbed(&names);
+	err = name_all(&names); /* as the map says */
 	if (!err)
 		err = find_dirs(&d);
 	if (!err) {
@@ -420,6 +459,8 @@ static int scan_dirs(struct maildir *m)
 	}
 	HASH_ITER (hh, m->boxes, box, next)
 		fill_node(&names, box);
+	if (!err)
+		absorb_names(&names);
 	tree_release(&names.local);
 	dirs_release(&d);
 	return err;

@@ -268,14 +268,15 @@ static bool carries(struct maildir *m, const struct md_box *parent, const char *
 	return any;
 }
 
-/* A parent that is no mailbox needs a place in the map only; in LAYOUT=fs its directory goes along. */
+/* A parent that is no mailbox needs a place in the map only; in LAYOUT=fs its directory goes along, but
+ * not below itself: who is in it goes alone then. */
 static void settle_structural(struct settling *s, struct md_box *box, const char *dir)
 {
 	struct maildir *m = s->m;
 
 	m->must_write = s->progress = true;
-	if (box->dir && m->layout == LAYOUT_FS && carries(m, box, dir) && will_exist(s, box->dir) &&
-	    !will_exist(s, dir))
+	if (box->dir && m->layout == LAYOUT_FS && !beneath(dir, box->dir) && carries(m, box, dir) &&
+	    will_exist(s, box->dir) && !will_exist(s, dir))
 		rename_box(s, box, dir);
 	if (!box->stuck && (!box->dir || strcmp(box->dir, dir) != 0)) {
 		set_dir(box, dir);

@@ -528,6 +528,49 @@ static struct mailbox *node_by_parts(const struct tree *t, char **parts, size_t 
 	return m;
 }
 
+static int rename_under(struct store *s, struct index_txn *tx, const struct mailbox *m,
+			const struct guid *parent, const struct origin *origin)
+{
+	struct record r = {.type = REC_MAILBOX_RENAME, .origin = *origin};
+	int err;
+
+	r.at = hlc_now(&s->clock);
+	mailbox_clone(&r.mailbox, m);
+	r.mailbox.parent = *parent;
+	r.mailbox.named_at = r.at;
+	err = change_record(s, tx, &r);
+	record_release(&r);
+	return err;
+}
+
+/* A mere name becomes g, and what is beneath it comes under g; a mere name there that g has already, too,
+ * becomes that one. */
+static int absorb(struct store *s, struct index_txn *tx, const struct tree *t,
+		  const struct mailbox *name, const struct guid *g, const struct origin *origin,
+		  int depth)
+{
+	struct record r = {.type = REC_MAILBOX_MERGE, .origin = *origin};
+	int err;
+
+	mailbox_clone(&r.mailbox, name);
+	r.mailbox.merged_into = *g;
+	err = change_record(s, tx, &r);
+	for (size_t i = 0; i < t->n && err >= 0; i++) {
+		const struct mailbox *m = &t->nodes[i], *twin;
+
+		if (!guid_equal(&m->parent, &name->guid) || !mailbox_alive(m) ||
+		    guid_equal(&m->guid, g))
+			continue;
+		twin = live_child(t, g, m->part);
+		if (twin && !m->selectable && depth < MAILBOX_DEPTH_MAX)
+			err = absorb(s, tx, t, m, &twin->guid, origin, depth + 1);
+		else
+			err = rename_under(s, tx, m, g, origin);
+	}
+	record_release(&r);
+	return err;
+}
+
 /* A node without a directory that already has the wanted name steps aside: it was only a parent. */
 int mailbox_absorb_structural(struct store *s, struct index_txn *tx, struct tree *t,
 			      const struct guid *g, const char *to, const struct origin *origin)
@@ -543,25 +586,7 @@ int mailbox_absorb_structural(struct store *s, struct index_txn *tx, struct tree
 	layout_parts_free(parts);
 	if (!m || m->selectable || guid_equal(&m->guid, g))
 		return 0;
-	struct record r = {.type = REC_MAILBOX_MERGE, .origin = *origin};
-
-	mailbox_clone(&r.mailbox, m);
-	r.mailbox.merged_into = *g;
-	err = change_record(s, tx, &r);
-	for (size_t i = 0; i < t->n && err >= 0; i++)
-		if (guid_equal(&t->nodes[i].parent, &m->guid) && mailbox_alive(&t->nodes[i]) &&
-		    !guid_equal(&t->nodes[i].guid, g)) {
-			struct record c = {.type = REC_MAILBOX_RENAME, .origin = *origin};
-
-			c.at = hlc_now(&s->clock);
-			mailbox_clone(&c.mailbox, &t->nodes[i]);
-			c.mailbox.parent = *g;
-			c.mailbox.named_at = c.at;
-			err = change_record(s, tx, &c);
-			record_release(&c);
-		}
-	record_release(&r);
-	return err;
+	return absorb(s, tx, t, m, g, origin, 0);
 }
 
 int mailbox_by_parts(struct store *s, struct index_txn *tx, const char *dir, struct guid *ret)

@@ -102,3 +102,71 @@ def test_a_kill_at_any_step(tmp_path, plain, old, new):
         if done.code == 0:
             break
     assert step > 5
+
+
+def move_alone(replica, old, new):
+    """By hand, without what is below it; a name above others may be in its new place."""
+    aside = os.path.join(os.path.dirname(replica.path), "aside")
+    if replica.layout != "fs":
+        os.rename(replica.folder(old), replica.folder(new))
+        return
+    os.mkdir(aside)
+    moves = {f: f for f in replica.folders() if f.startswith((old + "/", new + "/"))} | {old: new}
+    place = {name: os.path.join(aside, str(i)) for i, name in enumerate(moves)}
+    for name in sorted(moves, key=len, reverse=True):
+        os.rename(replica.folder(name), place[name])
+    for name in (old, new):
+        for where, _, _ in os.walk(replica.folder(name), topdown=False):
+            os.rmdir(where)
+    for name in sorted(moves, key=lambda f: len(moves[f])):
+        os.makedirs(os.path.dirname(replica.folder(moves[name])), exist_ok=True)
+        os.rename(place[name], replica.folder(moves[name]))
+    os.rmdir(aside)
+
+
+MOVES = [
+    (["F/S"], "F/S", "F"),
+    (["F/S", "F/S/U", "F/T"], "F/S", "F"),
+    (["F/S", "F/S/U", "F/T"], "F/S/U", "F"),
+    (["Q"], "Q", "Q/C"),
+    (["Q", "Q/K"], "Q", "Q/C"),
+    (["Q", "Q/C"], "Q", "Q/C/D"),
+    (["Old", "Old/X", "P/C", "P/C/D"], "Old", "P"),
+    (["Q/C", "P/C/D"], "Q/C", "P/C"),
+]
+
+
+@pytest.mark.parametrize("plain", ["", "b"])
+@pytest.mark.parametrize("by", ["a", "b"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("folders,old,new", MOVES)
+def test_alone_to_a_place_that_is_in_the_way(tmp_path, layout, plain, by, folders, old, new):
+    """Whoever did it, both have what it made, the children where they were, and it is over."""
+    w = start(tmp_path, layout, plain, folders)
+    move_alone({"a": w.a, "b": w.b}[by], old, new)
+    expected = {new if f == old else f for f in folders}
+    assert set(mails({"a": w.a, "b": w.b}[by])) == expected
+    done = one_sync(w)
+    assert done.code == 0, done
+    assert set(mails(w.a)) == expected
+    assert mails(w.b) == mails(w.a)
+    done = one_sync(w)
+    assert (done.code, done.err) == (0, ""), done
+    assert "in step" in done.out or not done.out
+    w.a.deliver("later", folder=new)
+    assert one_sync(w).code == 0
+    assert mails(w.b) == mails(w.a)
+
+
+@pytest.mark.parametrize("plain", ["", "b"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("folders,old,new", MOVES)
+def test_without_mail(tmp_path, layout, plain, folders, old, new):
+    w = World(str(tmp_path), layout=layout, plain=plain)
+    for name in folders:
+        w.a.mkfolder(name)
+    w.sync()
+    move_alone(w.a, old, new)
+    for _ in range(2):
+        assert one_sync(w).code == 0
+        assert set(w.b.folders()) == set(w.a.folders()) == {"INBOX", *(new if f == old else f for f in folders)}
