@@ -5,6 +5,8 @@
  * (mailbox_local.dir), which is what counts for files; the tree's names, joined over replicas, say
  * which directory it should have.  Both differ only between a change of names and the renames that
  * carry it out.
+ *
+ * long because each step from a path to a node and back uses the one before it
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"

@@ -95,6 +95,32 @@ static void while_nothing_ran(void **state)
 	assert_only_names_changed(d);
 }
 
+/* Below its own child, which stays where it is; and one more round, into a mere name that has names
+ * of its own. */
+static void below_what_stayed(void **state)
+{
+	static const char *const dirs[] = {"A", "A/B", "A/B/C", "D"}, *const files[] = {"a", "b",
+											"c", "d"};
+	struct store_dir *d = *state;
+
+	make(d, dirs, files, 4);
+	outside_rename(d, "A/B", "T");
+	outside_rename(d, "A", "U");
+	outside_mkdir(d, "A");
+	outside_rename(d, "T", "A/B");
+	outside_rename(d, "U", "A/B/A");
+	assert_only_names_changed(d);
+	assert_list(d, "A/B/A/new/a | A/B/C/new/c | A/B/new/b | D/new/d");
+	outside_rename(d, "A/B/C", "T");
+	outside_rename(d, "A/B", "U");
+	outside_mkdir(d, "A/B");
+	outside_rename(d, "T", "A/B/C");
+	outside_rename(d, "U/A", "A/B/A");
+	outside_rename(d, "U", "A/B/C/B");
+	assert_only_names_changed(d);
+	assert_list(d, "A/B/A/new/a | A/B/C/B/new/b | A/B/C/new/c | D/new/d");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -104,6 +130,7 @@ int main(void)
 		TEST(parent_and_child_changed_places),
 		TEST(a_chain),
 		FS_TEST(a_tree_of_folders_in_fs),
+		FS_TEST(below_what_stayed),
 		TEST(while_nothing_ran),
 	};
 
