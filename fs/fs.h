@@ -27,10 +27,12 @@
 #define MB_FS_FS_H
 
 #define FUSE_USE_VERSION 312
+#include "backends/base/err.h"
 #include "backends/store/store.h"
 #include "fs/alias.h"
 #include "fs/fdcache.h"
 #include "fs/node.h"
+#include <errno.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -100,6 +102,14 @@ static inline void table_lock(struct mailfs *fs)
 static inline void table_unlock(struct mailfs *fs)
 {
 	pthread_mutex_unlock(&fs->table_lock);
+}
+/* What a call that changes names answers.  The kernel makes one that says ESTALE a second time, after a
+ * new look-up; but what said so may have changed the store before (an edit settled). */
+static inline int fs_change_errno(int err)
+{
+	int e = err < 0 ? mb_err_errno(err) : 0;
+
+	return e == ESTALE ? EBUSY : e;
 }
 void stripe_lock(struct mailfs *fs, const struct node *n);
 void stripe_unlock(struct mailfs *fs, const struct node *n);

@@ -139,7 +139,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	fi->fh = 0;
 	fi->keep_cache = 1;
 	if (err < 0)
-		fuse_reply_err(req, mb_err_errno(err));
+		fuse_reply_err(req, fs_change_errno(err));
 	if (n && (err < 0 || fuse_reply_create(req, &e, fi))) {
 		table_lock(fs);
 		node_forget(&fs->nodes, n, 1);

@@ -198,7 +198,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 		fs_entry(fs, dir, name, path, &st, &e);
 	}
 	pthread_rwlock_unlock(&fs->rename_lock);
-	reply_entry(req, err, &e);
+	reply_entry(req, -fs_change_errno(err), &e);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -262,7 +262,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	err = spot_find(fs, fs_node(fs, parent), name, &p);
 	if (err < 0) {
 		pthread_rwlock_unlock(&fs->rename_lock);
-		fuse_reply_err(req, mb_err_errno(err));
+		fuse_reply_err(req, fs_change_errno(err));
 		return;
 	}
 	n = fs_known(fs, p.dir, p.name);
@@ -278,7 +278,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 		fs_kinds_changed(fs);
 	spot_release(fs, &p);
 	pthread_rwlock_unlock(&fs->rename_lock);
-	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
+	fuse_reply_err(req, fs_change_errno(err));
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

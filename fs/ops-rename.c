@@ -295,7 +295,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	if (err >= 0 && is_dir)
 		fs_kinds_changed(fs);
 	pthread_rwlock_unlock(&fs->rename_lock);
-	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
+	fuse_reply_err(req, fs_change_errno(err));
 }
 
 /* Stripe of n is held. */
@@ -347,7 +347,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	}
 	pthread_rwlock_unlock(&fs->rename_lock);
 	if (err < 0) {
-		fuse_reply_err(req, mb_err_errno(err));
+		fuse_reply_err(req, fs_change_errno(err));
 	} else if (fuse_reply_entry(req, &e)) {
 		table_lock(fs);
 		node_forget(&fs->nodes, fs_node(fs, e.ino), 1);

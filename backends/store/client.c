@@ -3,8 +3,9 @@
  *
  * With a mount, a change is made through the mount: the writer plans it (store_plan) and tells the
  * system call that carries it, and that call is made here, so that every watcher on the mount sees a
- * real rename, link or unlink.  A call that lost a race is planned again; one that cannot be made
- * is submitted as a plain put, which always tells the truth.
+ * real rename, link or unlink.  A call that lost a race (-EBUSY: the kernel makes a call that gives
+ * -ESTALE once more by itself) is planned again; one that cannot be made is submitted as a plain put,
+ * which always tells the truth.
  *
  * One thread uses a client.  A dead writer shows as -EPIPE or -ECONNRESET; the caller looks for the
  * next writer then.
@@ -349,7 +350,7 @@ static int put_in_mount(struct store_client *c, int root, const struct record *w
 		if (!err)
 			continue;
 		lost++;
-		if (err != -ESTALE && err != -EAGAIN && err != -ENOENT)
+		if (err != -EBUSY && err != -ESTALE && err != -EAGAIN && err != -ENOENT)
 			break;
 	}
 	return -ESTALE;

@@ -4,6 +4,8 @@
  * The kernel wakes no inotify watcher for what a FUSE daemon does by itself.  So the reconciler asks
  * for the system call that carries a change, makes it in the mount, and the daemon, getting exactly
  * that call from exactly that process, puts the wanted state instead of taking it for a local change.
+ * Another call of that process, one too late or made twice, is refused: as a local change it would have
+ * a stamp of now, and win over what the peer was never asked about.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
@@ -13,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-void expected_free(struct expected *e)
+static void expected_free(struct expected *e)
 {
 	if (!e)
 		return;
@@ -45,8 +47,8 @@ static bool same_text(const char *a, const char *b)
 	return (!a && !b) || (a && b && strcmp(a, b) == 0);
 }
 
-struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
-			       const char *to)
+static struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
+				      const char *to)
 {
 	expected_expire(s);
 	for (struct expected **p = &s->expected; *p; p = &(*p)->next) {
@@ -66,7 +68,7 @@ static bool is_mailbox_record(const struct record *r)
 	return r->type >= REC_MAILBOX_CREATE && r->type <= REC_MAILBOX_STATE;
 }
 
-int expected_run(struct store *s, struct expected *e)
+static int expected_run(struct store *s, struct expected *e)
 {
 	int err = is_mailbox_record(&e->want)
 			  ? put_mailbox_op(s, &e->want, &e->step)
@@ -74,6 +76,76 @@ int expected_run(struct store *s, struct expected *e)
 
 	expected_free(e);
 	return err;
+}
+
+static struct planner *planner_find(struct store *s, uint32_t pid)
+{
+	struct planner *p = s->planners;
+
+	while (p && p->pid != pid)
+		p = p->next;
+	return p;
+}
+
+void store_planner(struct store *s, uint32_t pid, uint32_t process)
+{
+	struct planner *p;
+
+	if (!pid)
+		return;
+	store_lock(s);
+	p = planner_find(s, pid);
+	if (!p) {
+		p = mb_xcalloc(1, sizeof(*p));
+		p->pid = pid;
+		p->next = s->planners;
+		s->planners = p;
+	}
+	p->process = process;
+	store_unlock(s);
+}
+
+void store_planners_end(struct store *s, uint32_t process)
+{
+	store_lock(s);
+	for (struct planner **p = &s->planners; *p;) {
+		struct planner *dead = *p;
+
+		if (dead->process != process) {
+			p = &dead->next;
+			continue;
+		}
+		*p = dead->next;
+		free(dead);
+	}
+	store_unlock(s);
+}
+
+bool expected_call(struct store *s, uint32_t pid, int op, const char *from, const char *to,
+		   int *ret)
+{
+	struct expected *e = op == STEP_NONE ? NULL : expected_take(s, pid, op, from, to);
+
+	if (!e && !planner_find(s, pid))
+		return false;
+	*ret = e ? expected_run(s, e) : -EBUSY;
+	return true;
+}
+
+void expected_free_all(struct store *s)
+{
+	while (s->expected) {
+		struct expected *e = s->expected;
+
+		s->expected = e->next;
+		expected_free(e);
+	}
+	while (s->planners) {
+		struct planner *p = s->planners;
+
+		s->planners = p->next;
+		free(p);
+	}
 }
 
 static bool is_copy_record(const struct record *r)

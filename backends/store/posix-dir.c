@@ -78,20 +78,15 @@ static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t 
 int store_mkdir(struct store *s, const char *path, mode_t mode, const struct origin *origin)
 {
 	MB_AUTO_FREE char *dir = NULL;
-	struct expected *x;
 	int err;
 
 	if (!at_path_ok(path))
 		return -EINVAL;
 	dir = parent_of_sub(path, "cur");
 	store_lock(s);
-	x = expected_take(s, origin->pid, STEP_MKDIR, path, NULL);
-	if (x)
-		err = expected_run(s, x);
-	else if (dir && can_be_mailbox(s, dir))
-		err = mkdir_cur(s, path, dir, mode, origin);
-	else
-		err = raw_mkdir(s, path, mode);
+	if (!expected_call(s, origin->pid, STEP_MKDIR, path, NULL, &err))
+		err = dir && can_be_mailbox(s, dir) ? mkdir_cur(s, path, dir, mode, origin)
+						    : raw_mkdir(s, path, mode);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : err;
 }
@@ -134,27 +129,28 @@ static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
 	return change_end(s, tx, err);
 }
 
-int store_rmdir(struct store *s, const char *path, const struct origin *origin)
+static int rmdir_local(struct store *s, const char *path, const struct origin *origin)
 {
 	struct node_info n;
-	struct expected *x;
+	int err = store_classify(s, path, &n);
+
+	if (err < 0)
+		return err;
+	if (n.kind != NODE_CUR)
+		return raw_rmdir(s, path);
+	return guid_equal(&n.mailbox, &GUID_INBOX) ? -EPERM
+						   : rmdir_cur(s, path, &n.mailbox, origin);
+}
+
+int store_rmdir(struct store *s, const char *path, const struct origin *origin)
+{
 	int err;
 
 	if (!at_path_ok(path))
 		return -EINVAL;
 	store_lock(s);
-	x = expected_take(s, origin->pid, STEP_RMDIR, path, NULL);
-	if (x) {
-		err = expected_run(s, x);
-	} else {
-		err = store_classify(s, path, &n);
-		if (err >= 0 && n.kind == NODE_CUR && guid_equal(&n.mailbox, &GUID_INBOX))
-			err = -EPERM;
-		else if (err >= 0 && n.kind == NODE_CUR)
-			err = rmdir_cur(s, path, &n.mailbox, origin);
-		else if (err >= 0)
-			err = raw_rmdir(s, path);
-	}
+	if (!expected_call(s, origin->pid, STEP_RMDIR, path, NULL, &err))
+		err = rmdir_local(s, path, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : err;
 }

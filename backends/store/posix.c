@@ -233,26 +233,27 @@ static bool is_plain(struct store *s, const char *path)
 	return err == 0 && (n.kind == NODE_TMPFILE || n.kind == NODE_LOCAL);
 }
 
-int store_unlink(struct store *s, const char *path, const struct origin *origin)
+static int unlink_local(struct store *s, const char *path, const struct origin *origin)
 {
 	struct posix_call p = {.s = s, .origin = origin};
-	struct expected *x;
+	int err;
+
+	unsettled_forget(s, path);
+	if (is_plain(s, path))
+		return raw_unlink(s, path);
+	err = change_begin(s, &p.tx);
+	return err < 0 ? err : change_end(s, p.tx, unlink_locked(&p, path));
+}
+
+int store_unlink(struct store *s, const char *path, const struct origin *origin)
+{
 	int err;
 
 	if (!at_path_ok(path))
 		return -EINVAL;
 	store_lock(s);
-	unsettled_forget(s, path);
-	x = expected_take(s, origin->pid, STEP_UNLINK, path, NULL);
-	if (x) {
-		err = expected_run(s, x);
-	} else if (is_plain(s, path)) {
-		err = raw_unlink(s, path);
-	} else {
-		err = change_begin(s, &p.tx);
-		if (err >= 0)
-			err = change_end(s, p.tx, unlink_locked(&p, path));
-	}
+	if (!expected_call(s, origin->pid, STEP_UNLINK, path, NULL, &err))
+		err = unlink_local(s, path, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : err;
 }
@@ -479,11 +480,30 @@ static bool rename_is_plain(struct store *s, const char *from, const char *to)
 	       !S_ISDIR(st.st_mode);
 }
 
+static int rename_local(struct store *s, const char *from, const char *to, unsigned flags,
+			const struct origin *origin)
+{
+	struct posix_call p = {.s = s, .origin = origin};
+	int err;
+
+	unsettled_forget(s, from);
+	if (!rename_is_plain(s, from, to)) {
+		err = change_begin(s, &p.tx);
+		return err < 0 ? err : change_end(s, p.tx, rename_locked(&p, from, to, flags));
+	}
+	err = raw_rename(s, from, to, flags);
+	if (err >= 0)
+		err = subscriptions_noticed(s, to, origin);
+	if (err >= 0)
+		err = keywords_noticed(s, to, origin);
+	if (err >= 0)
+		uidlist_noticed(s, to, origin);
+	return err;
+}
+
 int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
 		 const struct origin *origin)
 {
-	struct posix_call p = {.s = s, .origin = origin};
-	struct expected *x;
 	int err;
 
 	if (!at_path_ok(from) || !at_path_ok(to))
@@ -491,25 +511,10 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
 	store_lock(s);
-	unsettled_forget(s, from);
-	x = expected_take(s, origin->pid, STEP_RENAME, from, to);
-	if (x) {
-		err = expected_run(s, x);
-		if (err >= 0)
-			err = 1;
-	} else if (rename_is_plain(s, from, to)) {
-		err = raw_rename(s, from, to, flags);
-		if (err >= 0)
-			err = subscriptions_noticed(s, to, origin);
-		if (err >= 0)
-			err = keywords_noticed(s, to, origin);
-		if (err >= 0)
-			uidlist_noticed(s, to, origin);
-	} else {
-		err = change_begin(s, &p.tx);
-		if (err >= 0)
-			err = change_end(s, p.tx, rename_locked(&p, from, to, flags));
-	}
+	if (!expected_call(s, origin->pid, STEP_RENAME, from, to, &err))
+		err = rename_local(s, from, to, flags, origin);
+	else if (err >= 0)
+		err = 1;
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : err;
 }
@@ -559,22 +564,28 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 	return err;
 }
 
-int store_link(struct store *s, const char *from, const char *to, const struct origin *origin)
+static int link_local(struct store *s, const char *from, const char *to,
+		      const struct origin *origin)
 {
 	struct posix_call p = {.s = s, .origin = origin};
+	int err;
+
+	unsettled_forget(s, from);
+	if (is_plain(s, from) && is_plain(s, to))
+		return raw_link(s, from, to);
+	err = change_begin(s, &p.tx);
+	return err < 0 ? err : change_end(s, p.tx, link_locked(&p, from, to));
+}
+
+int store_link(struct store *s, const char *from, const char *to, const struct origin *origin)
+{
 	int err;
 
 	if (!at_path_ok(from) || !at_path_ok(to))
 		return -EINVAL;
 	store_lock(s);
-	unsettled_forget(s, from);
-	if (is_plain(s, from) && is_plain(s, to)) {
-		err = raw_link(s, from, to);
-	} else {
-		err = change_begin(s, &p.tx);
-		if (err >= 0)
-			err = change_end(s, p.tx, link_locked(&p, from, to));
-	}
+	if (!expected_call(s, origin->pid, STEP_NONE, from, to, &err))
+		err = link_local(s, from, to, origin);
 	store_unlock(s);
 	return err < 0 ? -mb_err_errno(err) : err;
 }

@@ -71,8 +71,10 @@ static int serve_plan(struct serve *v, uint32_t pid, struct reader *r, struct bu
 	uint32_t tid = reader_get_u32(r);
 	int ret = get_put(r, &p);
 
-	if (ret >= 0)
+	if (ret >= 0) {
+		store_planner(v->store, tid ? tid : pid, pid);
 		ret = store_plan(v->store, &p.want, p.staged, tid ? tid : pid, &step);
+	}
 	if (ret >= 0) {
 		buf_put_u8(out, (uint8_t)step.op);
 		buf_put_str(out, step.from);

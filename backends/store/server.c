@@ -54,6 +54,20 @@ static void conn_release(struct conn *c)
 	buf_release(&c->out);
 }
 
+/* A process whose last connection this is has ended: its pid may soon be another's. */
+static void conn_end(struct store_server *v, size_t i)
+{
+	uint32_t pid = v->conns[i].pid;
+	bool last = true;
+
+	conn_release(&v->conns[i]);
+	v->conns[i] = v->conns[--v->n_conns];
+	for (size_t k = 0; k < v->n_conns; k++)
+		last &= v->conns[k].pid != pid;
+	if (last)
+		store_planners_end(v->serve.store, pid);
+}
+
 /* Forgets the first n bytes of b. */
 static void buf_drop(struct buf *b, size_t n)
 {
@@ -203,8 +217,7 @@ static void *server_main(void *arg)
 		for (size_t i = n - 2; i-- > 0;) {
 			if (!p[2 + i].revents || conn_step(v, &v->conns[i], p[2 + i].revents))
 				continue;
-			conn_release(&v->conns[i]);
-			v->conns[i] = v->conns[--v->n_conns];
+			conn_end(v, i);
 		}
 		if (p[1].revents & POLLIN)
 			accept_conn(v);

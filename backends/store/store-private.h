@@ -51,6 +51,12 @@ struct expected {
 	char *staged; /* name in staging/, or NULL */
 };
 
+/* A thread that asks for steps, and makes no other call in the mount. */
+struct planner {
+	struct planner *next;
+	uint32_t pid, process;
+};
+
 /* A message that is being written in place. */
 struct edit {
 	struct edit *next;
@@ -135,6 +141,7 @@ struct store {
 	struct position scanned; /* log end right after the last scan */
 	struct recent_link *links;
 	struct expected *expected;
+	struct planner *planners;
 	struct edit *edits;
 	struct unsettled *unsettled;
 	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
@@ -349,10 +356,11 @@ void held_release(struct held *h);
 /* heal.c: an index that is not whole goes, when the store closes; the next start builds it anew */
 void index_close_or_set_aside(struct store *s);
 /* plan.c */
-struct expected *expected_take(struct store *s, uint32_t pid, int op, const char *from,
-			       const char *to);
-void expected_free(struct expected *e);
-int expected_run(struct store *s, struct expected *e);
+/* false: the call is a local program's.  true: it came from a thread that plans its calls, and *ret is
+ * what became of it: the put, or -EBUSY when no such step is waited for.  STEP_NONE never is. */
+bool expected_call(struct store *s, uint32_t pid, int op, const char *from, const char *to,
+		   int *ret);
+void expected_free_all(struct store *s);
 
 /* flusher.c: flushes the log a second after the first record that is not durable. */
 int flusher_start(struct store *s);

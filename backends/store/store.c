@@ -452,12 +452,7 @@ static void store_free(struct store *s)
 		free(l->path);
 		free(l);
 	}
-	while (s->expected) {
-		struct expected *e = s->expected;
-
-		s->expected = e->next;
-		expected_free(e);
-	}
+	expected_free_all(s);
 	while (s->unsettled)
 		unsettled_forget(s, s->unsettled->path);
 	while (s->edits) {

@@ -234,6 +234,13 @@ int store_batch_end(struct store *s);
  */
 int store_plan(struct store *s, const struct record *want, const char *staged, uint32_t pid,
 	       struct store_step *ret_step);
+/*
+ * The thread `pid` of the process `process` plans its calls: what it does in the mount and is no step
+ * that is waited for (too late, or made twice) gets -EBUSY and changes nothing, until the process
+ * has ended.  Twice is once; 0 is nobody.  Takes the store's lock.
+ */
+void store_planner(struct store *s, uint32_t pid, uint32_t process);
+void store_planners_end(struct store *s, uint32_t process);
 /* stat of the staged body behind the hidden root name ".mailbraid-TOKEN"; -ENOENT. */
 #define STORE_TOKEN_PREFIX ".mailbraid-"
 int store_token_stat(struct store *s, const char *name, struct stat *ret);

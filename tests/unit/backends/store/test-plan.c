@@ -152,6 +152,70 @@ static void flags_and_expunges(void **state)
 	step_free(&step);
 }
 
+static int log_count(struct store_dir *d)
+{
+	return (int)d->s->appended;
+}
+
+/* The kernel makes a call twice, or it comes when its step is forgotten: never a local change. */
+static void what_is_no_step_of_a_planner_is_refused(void **state)
+{
+	static const struct origin planner = {.pid = RECONCILER, .comm = "mailbraid"};
+	struct store_dir *d = *state;
+	struct store_step step = {0};
+	struct record r;
+	int logged;
+
+	store_deliver(d, "", "1.x", "a");
+	store_deliver(d, "", "2.x", "b");
+	store_planner(d->s, RECONCILER, 1);
+	store_planner(d->s, RECONCILER, 1);
+	store_planner(d->s, 0, 1);
+	plan_change(d, "1.x", set_seen, &r, &step);
+	assert_true(do_step(d, &step, RECONCILER) >= 0);
+	logged = log_count(d);
+	assert_int_equal(do_step(d, &step, RECONCILER), -EBUSY);
+	assert_int_equal(store_unlink(d->s, "new/2.x", &planner), -EBUSY);
+	assert_int_equal(store_rename(d->s, "new/2.x", "cur/2.x:2,", 0, &planner), -EBUSY);
+	assert_int_equal(store_link(d->s, "new/2.x", "cur/3.x:2,", &planner), -EBUSY);
+	assert_int_equal(store_mkdir(d->s, ".F", 0700, &planner), -EBUSY);
+	assert_int_equal(store_rmdir(d->s, "tmp", &planner), -EBUSY);
+	assert_int_equal(log_count(d), logged);
+	assert_list(d, "INBOX/cur/1.x:2,S | INBOX/new/2.x");
+	assert_int_equal(store_rename(d->s, "new/2.x", "cur/2.x:2,", 0, &(struct origin){0}), 0);
+	store_planners_end(d->s, 2);
+	assert_int_equal(store_unlink(d->s, "cur/2.x:2,", &planner), -EBUSY);
+	store_planners_end(d->s, 1);
+	assert_int_equal(store_unlink(d->s, "cur/2.x:2,", &planner), 0); /* another's pid now */
+	record_release(&r);
+	step_free(&step);
+}
+
+static void an_edit_outlives_the_second_call_of_an_expunge(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_step step = {0};
+	struct entry e = {0};
+	struct record r;
+
+	store_deliver(d, "", "1.x", "a");
+	store_planner(d->s, RECONCILER, 1);
+	plan_change(d, "1.x", expunge, &r, &step);
+	assert_int_equal(store_before_write(d->s, "new/1.x", false), 0);
+	outside_write(d, "new/1.x", "edited");
+	assert_int_equal(do_step(d, &step, RECONCILER), -ESTALE);
+	assert_int_equal(do_step(d, &step, RECONCILER), -EBUSY); /* the kernel's */
+	assert_list(d, "INBOX/new/1.x");
+	assert_text(d, "new/1.x", "edited");
+	store_find(d, "1.x", &e);
+	assert_false(guid_equal(&e.copy.guid, &r.copy.guid));
+	assert_true(copy_alive(&e.copy));
+	assert_int_equal(log_last(d), REC_EDIT);
+	entry_release(&e);
+	record_release(&r);
+	step_free(&step);
+}
+
 /* A program was faster: the peer's stamp decides, the call does not destroy what is there now. */
 static void a_local_change_between_plan_and_call(void **state)
 {
@@ -240,6 +304,8 @@ int main(void)
 		TEST(another_process_is_a_local_program),
 		TEST(a_forgotten_step_dies),
 		TEST(flags_and_expunges),
+		TEST(what_is_no_step_of_a_planner_is_refused),
+		TEST(an_edit_outlives_the_second_call_of_an_expunge),
 		TEST(a_local_change_between_plan_and_call),
 		TEST(mailboxes),
 		TEST(a_change_without_a_visible_step_is_put_at_once),

@@ -154,6 +154,35 @@ static void several_at_once(void **state)
 	store_server_stop(v);
 }
 
+/* Of a process that has ended, when its last connection goes. */
+static void plans_end_with_the_last_connection(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_client *a = NULL, *b = NULL;
+	const struct origin who = {.pid = 4242};
+	struct store_server *v = NULL;
+	struct store_client *other = NULL;
+	int err = -EBUSY;
+
+	store_deliver(d, "", "1.x", "a");
+	assert_int_equal(store_server_start(d->s, NULL, NULL, &v), 0);
+	assert_int_equal(store_client_connect(d->dir, &a), 0);
+	assert_int_equal(store_client_connect(d->dir, &b), 0);
+	store_planner(d->s, who.pid, (uint32_t)getpid());
+	store_client_close(a);
+	/* one that is answered was accepted after the end of a was seen */
+	assert_int_equal(store_client_connect(d->dir, &other), 0);
+	assert_int_equal(store_unlink(d->s, "new/1.x", &who), -EBUSY);
+	store_client_close(other);
+	store_client_close(b);
+	for (int i = 0; i < 2000 && err == -EBUSY; i++) {
+		usleep(5000);
+		err = store_unlink(d->s, "new/1.x", &who);
+	}
+	assert_int_equal(err, 0);
+	store_server_stop(v);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -164,6 +193,7 @@ int main(void)
 		T(pipelined_requests_are_all_answered),
 		T(a_request_may_come_byte_by_byte),
 		T(several_at_once),
+		T(plans_end_with_the_last_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

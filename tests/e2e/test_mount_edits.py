@@ -1,0 +1,101 @@
+"""A program rewrites a message in the mount while a peer changes it: what was written stays."""
+
+import os
+
+import pytest
+
+from support.daemon import Daemon
+from support.programs import need_fuse
+from support.replica import Replica, run
+from support.wait import until
+
+OLD = b"Subject: m\n\nthe old body, which is somewhat longer\n"
+NEW = b"Subject: new\n\nrewritten\n"
+WAYS = {
+    "truncated": os.O_WRONLY | os.O_TRUNC,
+    "appended": os.O_WRONLY | os.O_APPEND,
+    "in place": os.O_RDWR,
+}
+
+
+@pytest.fixture
+def pair():
+    need_fuse()
+    d = Daemon()
+    b = Replica(os.path.join(d.base, "b"))
+    for folder, name in (("", "m"), (".F", "f")):
+        if folder:
+            d.folder(folder)
+        d.deliver(name + ":2,", OLD + folder.encode(), folder=folder, sub="cur")
+    d.deliver("other:2,", OLD + b"other\n", sub="cur")
+    assert sync(d, b) == 0
+    yield d, b
+    d.close()
+
+
+def sync(d, b, *options):
+    return run("--store", d.store, "sync", *options, "store:" + b.path).code
+
+
+def log_of(d):
+    """(what, program) of each record"""
+    seen = Replica.__new__(Replica)
+    seen.path = d.store
+    return [(x["what"], x["program"]) for x in seen.log() if x["what"] in ("edit", "expunge")]
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def wrote(way):
+    """What the file holds after `NEW` was written in this way."""
+    return {"truncated": NEW, "appended": OLD + NEW, "in place": NEW + OLD[len(NEW) :]}[way]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_peer_expunges_what_is_being_written(pair, way):
+    d, b = pair
+    fd = os.open(d.path("cur", "m:2,"), WAYS[way])
+    os.write(fd, NEW)
+    b.expunge("m")
+    sync(d, b)
+    assert read(d.path("cur", "m:2,")) == wrote(way)
+    os.close(fd)
+    assert sync(d, b) == 0
+    assert [what for what, _ in log_of(d)] == ["edit"]  # no expunge, of nobody
+    assert read(d.path("cur", "m:2,")) == wrote(way)
+    assert wrote(way) in b.contents()
+
+
+@pytest.mark.parametrize("way", ["appended", "replaced"])
+def test_the_peer_expunges_what_was_written_in_the_backing_directory(pair, way):
+    d, b = pair
+    b.deliver("n:2,", OLD + b"n\n", sub="cur")  # one that the daemon has not open itself
+    assert sync(d, b) == 0
+    path = os.path.join(d.backing, "cur", "n:2,")
+    if way == "appended":
+        with open(path, "ab") as f:
+            f.write(NEW)
+    else:
+        with open(os.path.join(d.backing, "tmp", "x"), "wb") as f:
+            f.write(NEW)
+        os.rename(f.name, path)
+    want = read(path)
+    b.expunge("n")
+    until("a sync that has done all", lambda: sync(d, b) == 0)
+    assert read(d.path("cur", "n:2,")) == want and want in b.contents()
+    assert [what for what, _ in log_of(d)] == ["edit"]
+
+
+def test_the_peer_deletes_the_folder_of_what_is_being_written(pair):
+    d, b = pair
+    fd = os.open(d.path(".F", "cur", "f:2,"), os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, NEW)
+    b.rmfolder("F")
+    sync(d, b)
+    os.close(fd)
+    assert sync(d, b) == 0
+    assert read(d.path(".F", "cur", "f:2,")) == NEW
+    assert NEW in b.contents("F")
