@@ -11,8 +11,8 @@ sync, started by either side, and what must hold:
   lost      mail that nobody removed, itself or with its folder, is there
   doubled   no mail is there twice
 
-The same 40 histories run each time; MAILBRAID_SEEDS=N runs N others, made from the number
-MAILBRAID_SEED if there is one.
+The same 40 histories run each time; MAILBRAID_SEEDS=N runs N others, and with --hypothesis-seed=S always
+the same others.
 """
 
 import os
