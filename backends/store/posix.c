@@ -102,15 +102,22 @@ static struct recent_link *link_by_path(struct store *s, const char *path)
 	return NULL;
 }
 
-/* The copy that this program made of e a moment ago. */
+/* The copy that this program made of e a moment ago.  Which of several names of a file was linked the
+ * kernel does not say: any copy but the one that was made may be meant. */
 static struct recent_link *link_from(struct posix_call *p, const struct entry *e)
 {
+	struct recent_link *found = NULL;
+
 	links_expire(p->s);
-	for (struct recent_link *l = p->s->links; l; l = l->next)
-		if (!l->path && l->to_id && l->pid == p->origin->pid && l->from_id == e->copy.id &&
-		    guid_equal(&l->guid, &e->copy.guid))
+	for (struct recent_link *l = p->s->links; l; l = l->next) {
+		if (l->path || !l->to_id || l->pid != p->origin->pid || l->to_id == e->copy.id ||
+		    !guid_equal(&l->guid, &e->copy.guid))
+			continue;
+		if (l->from_id == e->copy.id)
 			return l;
-	return NULL;
+		found = found ? found : l;
+	}
+	return found;
 }
 
 /* The copy that a link made, when its file is still there.  Gives its path. */
@@ -165,7 +172,16 @@ static int log_link_move(struct posix_call *p, struct entry *from, struct entry 
 
 /* ---- unlink ---- */
 
-/* -ENOENT: no link was made a moment ago, or what it made is gone. */
+/* Is `path` still a name of this file?  What was edited since is not thrown away with its old body. */
+static bool is_name_of(struct posix_call *p, const char *path, const struct stat *file)
+{
+	struct stat st;
+
+	return at_stat(p->s->mail_fd, path, &st) == 0 && st.st_ino == file->st_ino &&
+	       st.st_dev == file->st_dev;
+}
+
+/* -ENOENT: no link was made a moment ago, what it made is gone, or it is another file now. */
 static int unlink_linked(struct posix_call *p, const char *path, struct entry *e)
 {
 	struct recent_link *l = link_from(p, e);
@@ -177,7 +193,7 @@ static int unlink_linked(struct posix_call *p, const char *path, struct entry *e
 
 	if (err < 0)
 		return err;
-	err = raw_unlink(p->s, path);
+	err = is_name_of(p, path, &st) ? raw_unlink(p->s, path) : -ENOENT;
 	if (err >= 0) {
 		l->at_ns = 0; /* used */
 		err = log_link_move(p, e, &to, &st);
@@ -344,38 +360,88 @@ static int rename_keep(struct posix_call *p, struct rename_call *c)
 	return err;
 }
 
-static int rename_log(struct posix_call *p, struct rename_call *c)
-{
-	int err = 0;
-
-	if (c->replaces)
-		err = posix_log_expunge(p, &c->target, NULL, STAMP_NONE);
-	if (err >= 0 && c->tn.kind == NODE_MESSAGE)
-		return after_rename_to_message(p, c);
-	if (err >= 0 && c->is_message)
-		err = posix_log_expunge(p, &c->source, NULL, STAMP_NONE);
-	return err;
-}
-
 static void unkeep(struct store *s, const char *kept)
 {
 	if (kept)
 		io_unlinkat(s->deleted_fd, kept, 0);
 }
 
-/* `n` records got into the log, of which the target's expunge comes first. */
-static void rename_undo(struct posix_call *p, struct rename_call *c, bool renamed, uint64_t n)
+/* Is the file at the new name what was there before, to the byte? */
+static bool is_as_before(struct posix_call *p, struct rename_call *c, const struct stat *st)
 {
-	if (n > c->replaces) { /* the rename itself is in the log */
+	MB_AUTO_CLOSE int old = -1, now = -1;
+	struct digest a, b;
+
+	if ((uint64_t)st->st_size != c->target.copy.size || c->target.state != ENTRY_PRESENT)
+		return false;
+	old = at_open_regular(p->s->deleted_fd, c->kept, O_RDONLY);
+	now = at_open_regular(c->to_dir, c->to_name, O_RDONLY);
+	return old >= 0 && now >= 0 && digest_fd(old, &a, NULL) >= 0 &&
+	       digest_fd(now, &b, NULL) >= 0 && digest_equal(&a, &b);
+}
+
+/* A program rewrote a message the careful way: the same edit that a scan of the tree would see. */
+static int rewritten(struct posix_call *p, struct rename_call *c)
+{
+	struct stat st;
+
+	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (!is_as_before(p, c, &st))
+		return log_edit(p, &c->target, &st);
+	unkeep(p->s, c->kept);
+	free(MB_TAKE(c->kept));
+	return posix_put_stat(p->tx, &c->target.copy.guid, c->target.copy.id, &st);
+}
+
+/* A file that is no message, nor the link of one, takes the name of a message that is there. */
+static bool is_rewrite(struct posix_call *p, const struct rename_call *c)
+{
+	struct stat st;
+
+	return c->kept && !c->is_message && !link_by_path(p->s, c->from) &&
+	       fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The target's expunge comes last: a message never goes for one that did not take its place.  When
+ * only its record does not get into the log, the rename has been done, and a scan finds the rest. */
+static int rename_log(struct posix_call *p, struct rename_call *c)
+{
+	uint64_t appended;
+	int err = 0;
+
+	if (is_rewrite(p, c))
+		return rewritten(p, c);
+	if (c->tn.kind == NODE_MESSAGE)
+		err = after_rename_to_message(p, c);
+	else if (c->is_message)
+		err = posix_log_expunge(p, &c->source, NULL, STAMP_NONE);
+	if (err < 0 || !c->replaces)
+		return err;
+	appended = p->s->appended;
+	err = posix_log_expunge(p, &c->target, NULL, STAMP_NONE);
+	if (err < 0 && p->s->appended == appended) {
+		p->s->rescan = true;
+		err = 0;
+	}
+	return err;
+}
+
+static void rename_undo(struct posix_call *p, struct rename_call *c, bool renamed, bool in_log)
+{
+	if (in_log) {
 		p->s->rescan = true;
 		return;
 	}
-	if (renamed)
-		io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE);
+	if (renamed &&
+	    io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE) < 0) {
+		p->s->rescan = true; /* it stays done; what was kept tells what it replaced */
+		return;
+	}
 	unkeep(p->s, c->kept_source);
-	if (n == 0 && c->kept && renamed)
+	if (c->kept && renamed)
 		file_undelete(p->s, c->kept, c->to);
-	else if (n == 0)
+	else
 		unkeep(p->s, c->kept);
 }
 
@@ -409,7 +475,7 @@ static int rename_held(struct posix_call *p, struct rename_call *c, unsigned fla
 	if (err >= 0)
 		err = rename_log(p, c);
 	if (err < 0)
-		rename_undo(p, c, renamed, p->s->appended - appended);
+		rename_undo(p, c, renamed, p->s->appended > appended);
 	entry_release(&c->source);
 	entry_release(&c->target);
 	free(c->kept);

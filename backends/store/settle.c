@@ -198,8 +198,7 @@ static int64_t mtime_ns(const struct stat *st)
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-/* The record of an edit: old message out, new message in, one transaction. */
-static int log_edit(struct posix_call *p, const struct entry *old, const struct stat *st)
+int log_edit(struct posix_call *p, const struct entry *old, const struct stat *st)
 {
 	struct record r = {.type = REC_EDIT, .at = hlc_now(&p->s->clock), .origin = *p->origin};
 	struct mailbox m = {0};

@@ -299,6 +299,9 @@ struct posix_call {
 	const char *
 		uidlist_dir; /* an arrival's UID is the one in the dovecot-uidlist there; or NULL */
 };
+/* The record of an edit: old message out, new message in under its name, one record.  `st` is of the
+ * file.  (settle.c) */
+int log_edit(struct posix_call *p, const struct entry *old, const struct stat *st);
 int publish(struct posix_call *p, const char *path, const struct node_info *n, const char *name,
 	    const struct guid *guid, uint64_t id, uint64_t *ret_id);
 int entry_at(struct index_txn *tx, const struct guid *mailbox, const char *name, bool in_new,
