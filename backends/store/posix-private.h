@@ -1,12 +1,16 @@
 /*
- * posix-private.h - shared by the files of the POSIX verbs: posix.c and posix-entry.c.  The
- * store's lock is held and p->tx is open in all of them.
+ * posix-private.h - shared by the files of the POSIX verbs: posix.c (link, unlink),
+ * posix-rename.c and posix-entry.c.  The store's lock is held and p->tx is open in all of them.
  */
 #ifndef MB_STORE_POSIX_PRIVATE_H
 #define MB_STORE_POSIX_PRIVATE_H
 
 #include "backends/store/store-private.h"
 
+/* The link of a message that a program made at this path outside cur and new; the store's. */
+struct recent_link *posix_link_by_path(struct store *s, const char *path);
+/* A local change may need no transaction at all: then none is begun. */
+bool posix_is_plain(struct store *s, const char *path);
 int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *name,
 		   struct entry *ret);
 int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,

@@ -1,5 +1,5 @@
 /*
- * posix.c - rename, link and unlink of local programs: changes the files, logs the meaning.
+ * posix.c - link and unlink of local programs: changes the files, logs the meaning.
  *
  * What a call means follows from what its two names are (tree.c).  A message file that is not in the
  * index yet (written straight into cur or new, not settled) is treated like a file in tmp/.
@@ -13,25 +13,10 @@
 #include "backends/store/posix-private.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 
 /* ---- the plain system calls ---- */
-
-static int raw_rename(struct store *s, const char *from, const char *to, unsigned flags)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-
-	a = at_open_parent(s->mail_fd, from, &from_name);
-	if (a < 0)
-		return a;
-	b = at_open_parent(s->mail_fd, to, &to_name);
-	if (b < 0)
-		return b;
-	return io_renameat2(a, from_name, b, to_name, flags);
-}
 
 static int raw_link(struct store *s, const char *from, const char *to)
 {
@@ -94,7 +79,7 @@ static void link_note(struct posix_call *p, const struct guid *guid, uint64_t fr
 	p->s->links = l;
 }
 
-static struct recent_link *link_by_path(struct store *s, const char *path)
+struct recent_link *posix_link_by_path(struct store *s, const char *path)
 {
 	for (struct recent_link *l = s->links; l; l = l->next)
 		if (l->path && strcmp(l->path, path) == 0)
@@ -240,8 +225,7 @@ static int unlink_locked(struct posix_call *p, const char *path)
 	return raw_unlink(p->s, path);
 }
 
-/* A local change may need no transaction at all: then none is begun. */
-static bool is_plain(struct store *s, const char *path)
+bool posix_is_plain(struct store *s, const char *path)
 {
 	struct node_info n;
 	int err = store_classify(s, path, &n);
@@ -255,7 +239,7 @@ static int unlink_local(struct store *s, const char *path, const struct origin *
 	int err;
 
 	unsettled_forget(s, path);
-	if (is_plain(s, path))
+	if (posix_is_plain(s, path))
 		return raw_unlink(s, path);
 	err = change_begin(s, &p.tx);
 	return err < 0 ? err : change_end(s, p.tx, unlink_locked(&p, path));
@@ -274,324 +258,13 @@ int store_unlink(struct store *s, const char *path, const struct origin *origin)
 	return err < 0 ? -mb_err_errno(err) : err;
 }
 
-/* ---- rename ---- */
-
-/* Message to another name: other letters, another base, or another mailbox. */
-static int log_message_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
-			      const char *name, const struct stat *st)
-{
-	struct record r = {.type = REC_FLAGS, .at = hlc_now(&p->s->clock), .origin = *p->origin};
-	bool moved = !guid_equal(&e->copy.place.mailbox, &to->mailbox);
-	struct fname old, new;
-	bool same_base, flagged;
-	int err;
-
-	fname_parse(e->file, &old);
-	fname_parse(name, &new);
-	same_base = old.base_len == new.base_len &&memcmp(e->file, name, old.base_len) == 0;
-	r.old_name = posix_sub_name(e->in_new, e->file);
-	r.new_name = posix_sub_name(to->in_new, name);
-	flagged = flags_from_move(p->s, p->tx, e, &to->mailbox, &old, &new, r.at);
-	copy_clone(&r.copy, &e->copy);
-	if (moved || !same_base) {
-		r.type = moved ? REC_MOVE : REC_RENAME;
-		r.copy.place.mailbox = to->mailbox;
-		if (moved)
-			r.copy.place.uid = posix_next_uid(p->tx, &to->mailbox);
-		r.copy.place.at = r.at;
-		free(r.copy.place.base);
-		r.copy.place.base = mb_xstrndup(name, new.base_len);
-	} else if (!flagged) {
-		r.type = REC_COPY_STATE; /* new -> cur: clears recent, here only */
-	}
-	r.copy.recent = to->in_new;
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, st);
-	record_release(&r);
-	return err;
-}
-
-/* One rename of a file: the names, what they are, what is there, and what was kept in deleted/. */
-struct rename_call {
-	const char *from, *from_name, *to, *to_name;
-	int from_dir, to_dir; /* fds of the directories, perhaps one for both */
-	struct node_info fn, tn;
-	struct entry source, target;
-	bool is_message, replaces;
-	char *kept, *kept_source; /* owned */
-};
-
-static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
-{
-	struct entry *source = c->is_message ? &c->source : NULL;
-	struct recent_link *l = source ? NULL : link_by_path(p->s, c->from);
-	struct stat st;
-	int err;
-
-	if (!source && l) { /* the link of a message in tmp/ becomes a copy */
-		uint64_t id = random_u64() | 1;
-
-		err = publish(p, c->to, &c->tn, c->to_name, &l->guid, id, NULL);
-		if (err >= 0) {
-			free(MB_TAKE(l->path));
-			l->to_id = id;
-		}
-		return err;
-	}
-	if (!source)
-		return publish(p, c->to, &c->tn, c->to_name, NULL, 0, NULL);
-	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
-		return -errno;
-	return log_message_rename(p, source, &c->tn, c->to_name, &st);
-}
-
-/* Bodies that the system call will take away are linked to deleted/ first. */
-static int rename_keep(struct posix_call *p, struct rename_call *c)
-{
-	int err = 0;
-
-	if (c->replaces)
-		err = file_to_deleted(p->s, c->to, &c->target, true, &c->kept);
-	if (err == -ENOENT)
-		err = 0;
-	if (err >= 0 && c->is_message && c->tn.kind != NODE_MESSAGE) /* leaves the mailboxes */
-		err = file_to_deleted(p->s, c->from, &c->source, true, &c->kept_source);
-	return err;
-}
-
-static void unkeep(struct store *s, const char *kept)
-{
-	if (kept)
-		io_unlinkat(s->deleted_fd, kept, 0);
-}
-
-/* Is the file at the new name what was there before, to the byte? */
-static bool is_as_before(struct posix_call *p, struct rename_call *c, const struct stat *st)
-{
-	MB_AUTO_CLOSE int old = -1, now = -1;
-	struct digest a, b;
-
-	if ((uint64_t)st->st_size != c->target.copy.size || c->target.state != ENTRY_PRESENT)
-		return false;
-	old = at_open_regular(p->s->deleted_fd, c->kept, O_RDONLY);
-	now = at_open_regular(c->to_dir, c->to_name, O_RDONLY);
-	return old >= 0 && now >= 0 && digest_fd(old, &a, NULL) >= 0 &&
-	       digest_fd(now, &b, NULL) >= 0 && digest_equal(&a, &b);
-}
-
-/* A program rewrote a message the careful way: the same edit that a scan of the tree would see. */
-static int rewritten(struct posix_call *p, struct rename_call *c)
-{
-	struct stat st;
-
-	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
-		return -errno;
-	if (!is_as_before(p, c, &st))
-		return log_edit(p, &c->target, &st);
-	unkeep(p->s, c->kept);
-	free(MB_TAKE(c->kept));
-	return posix_put_stat(p->tx, &c->target.copy.guid, c->target.copy.id, &st);
-}
-
-/* A file that is no message, nor the link of one, takes the name of a message that is there. */
-static bool is_rewrite(struct posix_call *p, const struct rename_call *c)
-{
-	struct stat st;
-
-	return c->kept && !c->is_message && !link_by_path(p->s, c->from) &&
-	       fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-}
-
-/* The target's expunge comes last: a message never goes for one that did not take its place.  When
- * only its record does not get into the log, the rename has been done, and a scan finds the rest. */
-static int rename_log(struct posix_call *p, struct rename_call *c)
-{
-	uint64_t appended;
-	int err = 0;
-
-	if (is_rewrite(p, c))
-		return rewritten(p, c);
-	if (c->tn.kind == NODE_MESSAGE)
-		err = after_rename_to_message(p, c);
-	else if (c->is_message)
-		err = posix_log_expunge(p, &c->source, NULL, STAMP_NONE);
-	if (err < 0 || !c->replaces)
-		return err;
-	appended = p->s->appended;
-	err = posix_log_expunge(p, &c->target, NULL, STAMP_NONE);
-	if (err < 0 && p->s->appended == appended) {
-		p->s->rescan = true;
-		err = 0;
-	}
-	return err;
-}
-
-static void rename_undo(struct posix_call *p, struct rename_call *c, bool renamed, bool in_log)
-{
-	if (in_log) {
-		p->s->rescan = true;
-		return;
-	}
-	if (renamed &&
-	    io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE) < 0) {
-		p->s->rescan = true; /* it stays done; what was kept tells what it replaced */
-		return;
-	}
-	unkeep(p->s, c->kept_source);
-	if (c->kept && renamed)
-		file_undelete(p->s, c->kept, c->to);
-	else
-		unkeep(p->s, c->kept);
-}
-
-/* rename() of two names of one file does nothing, says POSIX. */
-static bool same_file(const struct rename_call *c, const struct stat *from)
-{
-	struct stat to;
-
-	return fstatat(c->to_dir, c->to_name, &to, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       from->st_ino == to.st_ino && from->st_dev == to.st_dev;
-}
-
-static int rename_held(struct posix_call *p, struct rename_call *c, unsigned flags,
-		       const struct stat *st)
-{
-	uint64_t appended = p->s->appended;
-	bool renamed = false;
-	int err;
-
-	if (same_file(c, st))
-		return io_renameat2(c->from_dir, c->from_name, c->to_dir, c->to_name, flags);
-	c->is_message = posix_entry_at(p->tx, &c->fn, c->from_name, &c->source) == 0;
-	c->replaces = !(flags & RENAME_NOREPLACE) &&
-		      posix_entry_at(p->tx, &c->tn, c->to_name, &c->target) == 0;
-	if (c->is_message && c->replaces && copy_same_key(&c->source.copy, &c->target.copy))
-		c->replaces = false; /* onto itself */
-	err = rename_keep(p, c);
-	if (err >= 0)
-		err = io_renameat2(c->from_dir, c->from_name, c->to_dir, c->to_name, flags);
-	renamed = err >= 0;
-	if (err >= 0)
-		err = rename_log(p, c);
-	if (err < 0)
-		rename_undo(p, c, renamed, p->s->appended > appended);
-	entry_release(&c->source);
-	entry_release(&c->target);
-	free(c->kept);
-	free(c->kept_source);
-	return err;
-}
-
-static bool same_parent(const char *a, const char *b)
-{
-	const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
-	size_t len = x ? (size_t)(x - a) : 0;
-
-	return len == (y ? (size_t)(y - b) : 0) && memcmp(a, b, len) == 0;
-}
-
-/* Flag changes stay in their directory: it is opened once. */
-static int rename_file(struct posix_call *p, struct rename_call *c, unsigned flags,
-		       const struct stat *st)
-{
-	MB_AUTO_CLOSE int from_dir = -1, to_dir = -1;
-
-	from_dir = at_open_parent(p->s->mail_fd, c->from, &c->from_name);
-	if (from_dir < 0)
-		return from_dir;
-	if (same_parent(c->from, c->to)) {
-		c->to_name = c->to + (c->from_name - c->from);
-	} else {
-		to_dir = at_open_parent(p->s->mail_fd, c->to, &c->to_name);
-		if (to_dir < 0)
-			return to_dir;
-	}
-	c->from_dir = from_dir;
-	c->to_dir = to_dir < 0 ? from_dir : to_dir;
-	return rename_held(p, c, flags, st);
-}
-
-static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags)
-{
-	struct rename_call c = {.from = from, .to = to};
-	struct stat st;
-	int err = tree_classify(p->tx, p->s, from, &c.fn, &c.from_name);
-
-	if (err >= 0)
-		err = tree_classify(p->tx, p->s, to, &c.tn, &c.to_name);
-	if (err >= 0)
-		err = at_stat(p->s->mail_fd, from, &st);
-	if (err < 0)
-		return err;
-	if (c.fn.kind == NODE_ROOT || c.tn.kind == NODE_ROOT || c.fn.kind == NODE_CUR ||
-	    c.fn.kind == NODE_NEW || c.fn.kind == NODE_TMP)
-		return -EPERM;
-	if (flags & RENAME_EXCHANGE) {
-		if (c.fn.kind != NODE_LOCAL || c.tn.kind != NODE_LOCAL)
-			return -EINVAL;
-		return raw_rename(p->s, from, to, flags);
-	}
-	if (S_ISDIR(st.st_mode))
-		return posix_dir_rename(p, from, to, flags);
-	return rename_file(p, &c, flags, &st);
-}
-
-/* Between names that no mailbox cares about: only the system call. */
-static bool rename_is_plain(struct store *s, const char *from, const char *to)
-{
-	struct stat st;
-
-	return is_plain(s, from) && is_plain(s, to) && at_stat(s->mail_fd, from, &st) == 0 &&
-	       !S_ISDIR(st.st_mode);
-}
-
-static int rename_local(struct store *s, const char *from, const char *to, unsigned flags,
-			const struct origin *origin)
-{
-	struct posix_call p = {.s = s, .origin = origin};
-	int err;
-
-	unsettled_forget(s, from);
-	if (!rename_is_plain(s, from, to)) {
-		err = change_begin(s, &p.tx);
-		return err < 0 ? err : change_end(s, p.tx, rename_locked(&p, from, to, flags));
-	}
-	err = raw_rename(s, from, to, flags);
-	if (err >= 0)
-		err = subscriptions_noticed(s, to, origin);
-	if (err >= 0)
-		err = keywords_noticed(s, to, origin);
-	if (err >= 0)
-		uidlist_noticed(s, to, origin);
-	return err;
-}
-
-int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
-		 const struct origin *origin)
-{
-	int err;
-
-	if (!at_path_ok(from) || !at_path_ok(to))
-		return -EINVAL;
-	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
-		return -EINVAL;
-	store_lock(s);
-	if (!expected_call(s, origin->pid, STEP_RENAME, from, to, &err))
-		err = rename_local(s, from, to, flags, origin);
-	else if (err >= 0)
-		err = 1;
-	store_unlock(s);
-	return err < 0 ? -mb_err_errno(err) : err;
-}
-
 /* ---- link ---- */
 
 /* A new name in cur or new: a copy when the file is a message's, or a message's link in tmp/. */
 static int publish_link(struct posix_call *p, const char *from, const char *to,
 			const struct entry *source, const struct node_info *n, const char *name)
 {
-	struct recent_link *l = source ? NULL : link_by_path(p->s, from);
+	struct recent_link *l = source ? NULL : posix_link_by_path(p->s, from);
 	struct guid guid = source ? source->copy.guid : l ? l->guid : GUID_ZERO;
 	uint64_t id = random_u64() | 1, from_id = source ? source->copy.id : l ? l->from_id : 0;
 	int err;
@@ -637,7 +310,7 @@ static int link_local(struct store *s, const char *from, const char *to,
 	int err;
 
 	unsettled_forget(s, from);
-	if (is_plain(s, from) && is_plain(s, to))
+	if (posix_is_plain(s, from) && posix_is_plain(s, to))
 		return raw_link(s, from, to);
 	err = change_begin(s, &p.tx);
 	return err < 0 ? err : change_end(s, p.tx, link_locked(&p, from, to));
