@@ -470,7 +470,7 @@ static void sort_out_missing(struct maildir *m, struct missing *l)
 		v = verdict_on(m, f, c);
 		if (v == WE_SAY)
 			l->files[kept++] = f;
-		else if (v == BOTH_SAY && !m->scan_error)
+		else if (v == BOTH_SAY && !md_judges_none(m))
 			both_say_dead(m, f, c);
 		else
 			md_file_drop(m, f);
@@ -495,7 +495,7 @@ static void judge_box(struct maildir *m, struct md_file **files, size_t n, bool 
 	for (size_t i = 0; i < n; i++) {
 		struct message msg = {0};
 
-		if (m->scan_error) {
+		if (md_judges_none(m)) {
 			files[i]->held = true;
 		} else if (hold || (files[i]->kept_back && !m->allow)) {
 			md_hold_back(m, files[i]);
@@ -509,7 +509,7 @@ static void judge_box(struct maildir *m, struct md_file **files, size_t n, bool 
 		mb_msg(MB_NOTICE, "held back: %zu messages are missing in the Maildir; dir=%s",
 		       held, box->dir);
 	find_again(box);
-	box->held = box->gone && (hold || m->scan_error);
+	box->held = box->gone && (hold || md_judges_none(m));
 }
 
 static void judge_missing(struct maildir *m, struct missing *l)
@@ -537,7 +537,7 @@ static void judge_gone_box(struct maildir *m, struct md_box *box, const struct t
 	const struct mailbox *there = tree_find(local, &box->guid);
 	struct mailbox *node = md_node(m, box);
 
-	if (m->scan_error || box->linked)
+	if (md_judges_none(m) || box->linked)
 		box->held = true;
 	if (box->held)
 		return;

@@ -1,11 +1,8 @@
 /*
  * list.c - which files the mailboxes that changed have now.
  *
- * A mailbox is listed when mtime or ctime of its cur or new is not what the map has, or when the map
- * has none: a directory that changed within the last two seconds is never noted, because another
- * change in the same tick of the clock would not show.  Its files are looked at again as well: a
- * program may still have been writing one straight into it.  `new` is read before `cur`: a file that moves
- * on meanwhile is then seen twice rather than never.
+ * Which mailboxes are to be listed, and when their names can be believed, says steady.c.  `new` is read
+ * before `cur`: a file that moves on meanwhile is then seen twice rather than never.
  *
  * Files are matched with the map when all names are read, in passes: the same unique part (or whole
  * name, see settle_key()) and inode; then, of files that share a unique part, the inode; then the
@@ -13,19 +10,11 @@
  */
 #include "backends/maildir/list.h"
 #include "backends/base/at.h"
-#include "backends/base/clock.h"
-#include "backends/base/err.h"
 #include "backends/base/mem.h"
-#include "backends/base/msg.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-
-static int64_t stat_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
 
 struct listed {
 	char *name, *key; /* owned */
@@ -34,13 +23,15 @@ struct listed {
 	bool matched;
 };
 
+/* The names in one mailbox, read but not matched yet. */
 struct listing {
 	struct maildir *m;
 	struct md_box *box;
 	const char *sub;
-	int dir;	      /* fd of box/sub */
-	bool names_only;      /* set the names of known files, nothing else */
-	struct listed *items; /* owned */
+	int dir;		  /* fd of box/sub */
+	bool names_only;	  /* set the names of known files, nothing else */
+	const struct inos *known; /* when not steady: what is there already, somewhere */
+	struct listed *items;	  /* owned */
 	size_t n, cap;
 	struct md_file **twins; /* owned; files whose key is their whole name */
 	size_t n_twins, cap_twins;
@@ -91,11 +82,6 @@ void md_let_off(struct maildir *m, struct md_file *f)
 	f->dirty = m->must_write = true;
 }
 
-static bool same_letters(const struct letters *a, const struct letters *b)
-{
-	return a->flags == b->flags && a->keywords == b->keywords;
-}
-
 /* A known file under the name that it has now. */
 static void see(struct listing *l, struct md_file *f, struct listed *here)
 {
@@ -112,7 +98,7 @@ static void see(struct listing *l, struct md_file *f, struct listed *here)
 	if (!md_is_news(f))
 		return;
 	/* News that was found before keeps its stamp, so that telling it again changes nothing. */
-	if (stamp_is_none(&f->changed_at) || !same_letters(&told, &f->now)) {
+	if (stamp_is_none(&f->changed_at) || !md_same_letters(&told, &f->now)) {
 		f->changed_at = md_now(l->m);
 		f->dirty = l->m->must_write = true;
 	}
@@ -201,6 +187,30 @@ static void match_twin(struct listing *l, struct listed *here)
 	}
 }
 
+static int compare_inos(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The tree never came to rest: a file that moves about may have been seen where it was as well.  What
+ * it is shows the next time. */
+static bool is_known(struct listing *l, uint64_t ino)
+{
+	if (!l->known || !l->known->n ||
+	    !bsearch(&ino, l->known->v, l->known->n, sizeof(ino), compare_inos))
+		return false;
+	memset(l->box->times, 0, sizeof(l->box->times));
+	return true;
+}
+
+void md_inos_sort(struct inos *known)
+{
+	if (known->n)
+		qsort(known->v, known->n, sizeof(*known->v), compare_inos);
+}
+
 /* Twice: the same file on its way from new to cur, or another one: that has its whole name as its
  * key. */
 static void settle_key(struct listing *l, struct listed *here)
@@ -214,7 +224,7 @@ static void settle_key(struct listing *l, struct listed *here)
 	}
 	if (f)
 		see(l, f, here);
-	else if (!l->names_only)
+	else if (!l->names_only && !is_known(l, here->ino))
 		add_fresh(l, here);
 }
 
@@ -241,12 +251,23 @@ static void listing_release(struct listing *l)
 	free(l->twins);
 }
 
-/* A missing new or tmp is made good by whoever needs it; it holds nothing. */
+void md_listing_free(struct md_box *box)
+{
+	if (box->listing)
+		listing_release(box->listing);
+	free(box->listing);
+	box->listing = NULL;
+}
+
+/* A missing new or tmp is made good by whoever needs it; it holds nothing.  One that was there a moment
+ * ago is to be looked for again. */
 static int list_sub(struct listing *l, const char *sub)
 {
 	MB_AUTO_FREE char *path = md_sub_path(l->box, sub, "");
 	MB_AUTO_CLOSE int fd = at_open(l->m->root, path, O_RDONLY | O_DIRECTORY, 0);
 
+	if (fd == -ENOENT && l->box->looked[sub[0] == 'n' ? 2 : 0])
+		memset(l->box->looked, 0, sizeof(l->box->looked));
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	l->sub = sub;
@@ -254,156 +275,79 @@ static int list_sub(struct listing *l, const char *sub)
 	return at_list(fd, list_file, l);
 }
 
-static int list_box(struct listing *l)
+static int read_names(struct listing *l)
 {
 	int err = list_sub(l, "new");
 
-	if (!err)
-		err = list_sub(l, "cur");
-	if (!err)
-		match_all(l);
-	listing_release(l);
-	return err;
+	return err ? err : list_sub(l, "cur");
 }
 
 int md_names(struct maildir *m, struct md_box *box)
 {
 	struct listing l = {.m = m, .box = box, .names_only = true};
-	int err = box->named || !box->dir ? 0 : list_box(&l);
+	int err = 0;
 
+	if (!box->named && box->dir) {
+		err = read_names(&l);
+		if (!err)
+			match_all(&l);
+		listing_release(&l);
+	}
 	box->named = !err;
 	return err;
 }
 
-/* ---- What changed ----------------------------------------------------------------------------- */
+/* ---- Names now, files later -------------------------------------------------------------------- */
 
-static int sub_times(struct maildir *m, const struct md_box *box, const char *sub, int64_t ret[2])
+int md_read_names(struct maildir *m, struct md_box *box)
 {
-	MB_AUTO_FREE char *path = md_sub_path(box, sub, "");
-	struct stat st;
-	int err = at_stat(m->root, path, &st);
-
-	ret[0] = ret[1] = 0;
+	md_listing_free(box);
+	box->listing = mb_xcalloc(1, sizeof(*box->listing));
+	box->listing->m = m;
+	box->listing->box = box;
+	int err = read_names(box->listing);
 	if (err)
-		return err == -ENOENT ? 0 : err;
-	ret[0] = stat_ns(&st.st_mtim);
-	ret[1] = stat_ns(&st.st_ctim);
-	return 0;
+		md_listing_free(box);
+	return err;
 }
 
-static void forget_young(int64_t t[4])
+bool md_names_differ(struct md_box *box)
 {
-	int64_t now = clock_wall_ns();
-	bool young = false;
-
-	for (int i = 0; i < 4; i++)
-		young = young || t[i] > now - YOUNG_NS;
-	if (young)
-		memset(t, 0, 4 * sizeof(*t));
-}
-
-/* Or one that is held back, and may be back. */
-static bool has_intent(const struct md_box *box)
-{
-	const struct md_file *f;
-
-	for (f = box->files; f; f = f->hb.next)
-		if (f->out || f->kept_back || !f->agreed || !same_letters(&f->before, &f->now))
-			return true;
-	return false;
-}
-
-/* Times are taken before the names are read: what changes in between shows the next time. */
-static int look_at_box(struct maildir *m, struct md_box *box, bool full)
-{
-	int64_t t[4];
-	int err = sub_times(m, box, "cur", t);
-
-	if (!err)
-		err = sub_times(m, box, "new", t + 2);
-	if (err)
-		return err;
-	box->young = !box->times[0];
-	box->compare =
-		full || !box->times[0] || memcmp(t, box->times, sizeof(t)) != 0 || has_intent(box);
-	if (!box->compare)
-		return 0;
-	forget_young(t);
-	if (memcmp(t, box->times, sizeof(t)) != 0)
-		box->stale_times = true;
-	memcpy(box->times, t, sizeof(t));
-	return 0;
-}
-
-static int compare_box(struct maildir *m, struct md_box *box, bool full)
-{
-	struct listing l = {.m = m, .box = box};
+	struct listing *l = box->listing;
+	bool differ = false;
 	struct md_file *f;
-	int err = list_box(&l);
 
-	if (err)
-		return err;
+	if (!l)
+		return false;
+	for (f = box->files; f; f = f->hb.next)
+		f->taken = false;
+	for (size_t i = 0; i < l->n; i++) {
+		f = file_at(l, l->items[i].key);
+		if (!f || f->ino != l->items[i].ino)
+			f = file_at(l, l->items[i].name);
+		differ = differ || !f || f->taken;
+		if (f)
+			f->taken = true;
+	}
+	for (f = box->files; f && !differ; f = f->hb.next)
+		differ = !f->taken;
+	return differ;
+}
+
+void md_match_names(struct md_box *box, bool full, const struct inos *known)
+{
+	struct md_file *f;
+
+	if (!box->listing)
+		return;
+	box->listing->known = known;
+	match_all(box->listing);
+	md_listing_free(box);
 	box->named = true;
 	for (f = box->files; f; f = f->hb.next) {
 		f->missing = !f->seen;
 		f->check = f->check || (f->seen && (full || box->young));
 	}
-	return 0;
-}
-
-static void report(struct maildir *m, struct md_box *box, int err)
-{
-	m->scan_error = true;
-	if (err != -ENOENT && !m->unread)
-		m->unread = err;
-	memset(box->times, 0, sizeof(box->times));
-	mb_msg(MB_WARNING,
-	       "a mailbox of the Maildir cannot be read, no absence is judged: %s; dir=%s",
-	       mb_err_str(err), box->dir);
-}
-
-/* What a link leads to is not looked at: nobody knows what became of the mail. */
-static bool is_linked(struct maildir *m, const struct md_box *box)
-{
-	MB_AUTO_FREE char *path = md_sub_path(box, "cur", "");
-	struct stat st;
-	int err = at_stat(m->root, path, &st);
-
-	if (err != -ELOOP && (err || !S_ISLNK(st.st_mode)))
-		return false;
-	mb_msg(MB_NOTICE,
-	       "a folder of the Maildir is a symbolic link now, which is not followed: nothing of "
-	       "it is expunged; dir=%s",
-	       box->dir);
-	return true;
-}
-
-static void list_gone(struct maildir *m, struct md_box *box)
-{
-	struct md_file *f;
-
-	box->linked = is_linked(m, box);
-	for (f = box->files; f; f = f->hb.next)
-		f->missing = true;
-}
-
-int md_list_changed(struct maildir *m, bool full)
-{
-	struct md_box *box, *next;
-
-	HASH_ITER (hh, m->boxes, box, next) {
-		int err = 0;
-
-		if (box->found)
-			err = look_at_box(m, box, full);
-		if (!err && box->found && box->compare)
-			err = compare_box(m, box, full);
-		if (err)
-			report(m, box, err);
-		if (box->gone)
-			list_gone(m, box);
-	}
-	return 0;
 }
 
 /* ---- A directory that may be a mailbox under another name -------------------------------------- */

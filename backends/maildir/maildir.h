@@ -15,8 +15,8 @@
  * kind (KIND_*) and, for an intent, flags and letters before it, mtimes[2..3] the stamp of an intent
  * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
  *
- * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, list.c at
- * their files; judge.c tells moves, arrivals and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
+ * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, steady.c and
+ * list.c at their files; judge.c tells moves, arrivals and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
  * of it; state.c answers with states; put.c and ops.c change messages; box.c takes mailboxes that are put,
  * settle.c plans and makes their directories (dir.c), intent.c remembers that plan.
  * One thread.
@@ -109,7 +109,13 @@ struct md_box {
 	struct guid guid;
 	char *dir; /* owned: relative to the root, "" = INBOX; NULL: it has none */
 	uint64_t ino;
-	int64_t times[4]; /* of cur and new when they were last compared; zeros: compare */
+	int64_t times[4];  /* of cur and new when they were last compared; zeros: compare */
+	int64_t looked[4]; /* the same as seen in this refresh, at looked_ns */
+	int64_t looked_ns;
+	struct listing *listing; /* owned: names read, not matched yet; NULL: none */
+	bool unread;		 /* it cannot be read now */
+	bool anew;		 /* to be read again: it changed in the tick in which it was read */
+	bool tick_passed;	 /* it was, a tick later, and had not changed */
 	bool structural;
 	bool agreed;	       /* the local side has it as it is named here */
 	bool intent;	       /* as loaded: an intent, in or out */
@@ -171,6 +177,7 @@ struct maildir {
 	size_t n_ops, cap_ops;
 	uint64_t held, listed;
 	bool scan_error;     /* this refresh judges no absence */
+	bool restless;	     /* nor this one: programs rename in the tree all the time */
 	int unread;	     /* why, when it is not only a race */
 	bool must_write;     /* the map has to be written before the news is told */
 	bool allow, guarded; /* guarded: the whole root is doubtful */
@@ -244,10 +251,16 @@ int md_digest_file(struct maildir *m, struct md_file *f, struct digest *ret);
 char *md_file_path(struct maildir *m, struct md_file *f, int *err);		/* owned */
 char *md_sub_path(const struct md_box *box, const char *sub, const char *name); /* owned */
 void md_set_name(struct md_file *f, const char *name, bool in_new);
+void md_listing_free(struct md_box *box);
 void md_let_off(struct maildir *m, struct md_file *f); /* a file that was held is seen again */
 
 /* judge.c */
 int md_judge(struct maildir *m);
+/* This refresh judges no absence: something could not be read, or never came to rest. */
+static inline bool md_judges_none(const struct maildir *m)
+{
+	return m->scan_error || m->restless;
+}
 /* guard.c: the n files of one box are missing; `most`: of the whole tree. Holds it back those of them that
  * it did not hold before? */
 bool md_guard_holds(const struct maildir *m, struct md_file *const *files, size_t n, bool most);

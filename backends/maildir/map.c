@@ -58,6 +58,7 @@ struct mailbox *md_node(struct maildir *m, const struct md_box *box)
 static void box_free(struct md_box *box)
 {
 	md_letters_release(box);
+	md_listing_free(box);
 	free(box->dir);
 	free(box);
 }

@@ -9,6 +9,7 @@
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/hash.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
@@ -19,6 +20,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
+
+#define TRIES 6
 
 struct found_dir {
 	char *dir; /* owned */
@@ -32,6 +36,7 @@ struct dirs {
 	size_t n, cap;
 	const char *parent; /* directory being listed */
 	int depth, err;
+	uint64_t times; /* checksum over the directories listed and their times */
 };
 
 char *md_sub_path(const struct md_box *box, const char *sub, const char *name)
@@ -66,6 +71,29 @@ static void add_dir(struct dirs *d, const char *dir, uint64_t ino)
 
 static int list_dir(struct dirs *d, const char *dir);
 
+static int is_message(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	(void)type, (void)ino, (void)arg;
+	return fname_is_message(name);
+}
+
+/* A known mailbox that has mail in new still is one when somebody has removed its empty cur. */
+static bool lost_its_cur(struct maildir *m, const char *dir)
+{
+	MB_AUTO_FREE char *cur = mb_xasprintf("%s/cur", dir), *new_ = mb_xasprintf("%s/new", dir);
+	MB_AUTO_CLOSE int fd = -1;
+	struct stat st;
+
+	if (!md_box_at(m, dir) || at_stat(m->root, cur, &st) != -ENOENT)
+		return false;
+	fd = at_open(m->root, new_, O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0 || at_list(fd, is_message, NULL) <= 0)
+		return false;
+	if (!io_is_read_only())
+		md_box_make(m, dir);
+	return true;
+}
+
 static int dir_entry(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
 	struct dirs *d = arg;
@@ -77,9 +105,22 @@ static int dir_entry(const char *name, unsigned char type, uint64_t ino, void *a
 	path = mb_xasprintf("%s%s%s", d->parent, *d->parent ? "/" : "", name);
 	if (!at_path_ok(path) || !is_mailbox_name(d->m, path))
 		return 0;
-	if (md_dir_is_mailbox(d->m, path))
+	if (md_dir_is_mailbox(d->m, path) || lost_its_cur(d->m, path))
 		add_dir(d, path, ino);
 	return d->m->layout == LAYOUT_FS ? list_dir(d, path) : 0;
+}
+
+static int note_dir(struct dirs *d, const char *dir, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	const int64_t t[4] = {st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ctim.tv_sec,
+			      st.st_ctim.tv_nsec};
+	d->times = checksum64(dir, strlen(dir), d->times);
+	d->times = checksum64(t, sizeof(t), d->times);
+	return 0;
 }
 
 /* The root of a Maildir++ tree; in LAYOUT=fs every directory beneath as well. */
@@ -93,6 +134,9 @@ static int list_dir(struct dirs *d, const char *dir)
 		return fd == -ENOTDIR ? 0 : fd;
 	if (d->depth > MAILBOX_DEPTH_MAX)
 		return 0;
+	err = note_dir(d, dir, fd);
+	if (err)
+		return err;
 	d->parent = dir;
 	d->depth++;
 	err = at_list(fd, dir_entry, d);
@@ -117,6 +161,56 @@ static void dirs_release(struct dirs *d)
 	for (size_t i = 0; i < d->n; i++)
 		free(d->items[i].dir);
 	free(d->items);
+}
+
+static int compare_found(const void *a, const void *b)
+{
+	return strcmp(((const struct found_dir *)a)->dir, ((const struct found_dir *)b)->dir);
+}
+
+/* A mailbox that the map has is not where it was.  Sorts the directories. */
+static bool lacks_one(struct dirs *d)
+{
+	struct md_box *box, *next;
+
+	qsort(d->items, d->n, sizeof(*d->items), compare_found);
+	HASH_ITER (hh, d->m->boxes, box, next) {
+		const struct found_dir key = {.dir = box->dir};
+
+		if (box->dir && !box->structural &&
+		    !bsearch(&key, d->items, d->n, sizeof(*d->items), compare_found))
+			return true;
+	}
+	return false;
+}
+
+/* A directory that is renamed while its parent is read may be seen under neither name.  So when one is
+ * lacking all is read again, a tick of the clock later: if no time is another one then, what was read
+ * first is right. */
+static int find_dirs_steadily(struct dirs *d)
+{
+	const struct timespec tick = {.tv_nsec = TICK_NS};
+	int err = find_dirs(d);
+
+	for (int try = 0; !err && lacks_one(d); try++) {
+		struct dirs again = {.m = d->m};
+		nanosleep(&tick, NULL);
+		err = find_dirs(&again);
+		bool same = !err && again.times == d->times;
+		if (!err && !same) {
+			dirs_release(d);
+			*d = again;
+		} else {
+			dirs_release(&again);
+		}
+		if (same)
+			break;
+		if (try == TRIES) {
+			d->m->restless = true;
+			break;
+		}
+	}
+	return err;
 }
 
 /* ---- Matching --------------------------------------------------------------------------------- */
@@ -445,7 +539,7 @@ static int scan_dirs(struct maildir *m)
 	drop_absorbed(&names);
 	err = name_all(&names); /* as the map says */
 	if (!err)
-		err = find_dirs(&d);
+		err = find_dirs_steadily(&d);
 	if (!err) {
 		match_same(&d);
 		match_renamed(&d);
@@ -513,7 +607,7 @@ int md_scan(struct maildir *m, bool full)
 		return err;
 	m->held = m->listed = 0;
 	m->guarded = empty && m->messages && !m->allow;
-	m->scan_error = false;
+	m->scan_error = m->restless = false;
 	m->unread = 0;
 	if (!m->guarded)
 		err = md_intent_replay(m);
