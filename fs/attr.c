@@ -14,6 +14,7 @@
 #include "backends/mail/fname.h"
 #include "fs/folder.h"
 #include "fs/fs.h"
+#include "fs/inval.h"
 #include <string.h>
 
 static int64_t forward(int64_t backing, int64_t shown, bool changed)
@@ -54,15 +55,15 @@ static void show_dir(struct node *n, struct stat *st)
 }
 
 /* true when the store should be asked for the ordinal of the message at this name */
-static bool show_file(struct node *n, struct stat *st)
+static bool show_file(struct mailfs *fs, struct node *n, struct stat *st)
 {
 	const struct link *l = node_message_name(n);
-	unsigned names = node_n_names(n);
+	unsigned names = node_n_links(&fs->nodes, n);
 
-	if (names == 0 && !n->token)
+	if (!n->links && !n->token)
 		st->st_nlink = 0;
 	else if (l || n->ordinal)
-		st->st_nlink = names ? names : 1;
+		st->st_nlink = n->links ? names : 1;
 	return l && !n->ordinal && fname_is_message(l->name);
 }
 
@@ -75,7 +76,7 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 	if (n->dir)
 		show_dir(n, st);
 	else
-		ask = show_file(n, st);
+		ask = show_file(fs, n, st);
 	table_unlock(fs);
 	if (ask && path) {
 		ordinal = store_ordinal(fs->store, path);
@@ -88,14 +89,30 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 		st->st_ino = n->ordinal | FS_ORDINAL_BIT;
 }
 
+double attr_timeout(const struct node *n, const struct stat *st)
+{
+	return n->token || (n->ordinal && st->st_nlink > 1) ? 0 : FS_TIMEOUT_S;
+}
+
+void attr_links_changed(struct mailfs *fs, const struct node *n)
+{
+	for (struct node *s = node_find(&fs->nodes, n->dev, n->ino); s; s = node_next_sibling(s)) {
+		if (s == n)
+			continue;
+		attr_forget(s);
+		inval_attr(fs, s);
+	}
+}
+
 /* ---- what listings keep of a message's stat ---- */
 
 /* The listing that shows n, a message with one name; NULL: none. */
-static struct folder *listed_in(const struct node *n)
+static struct folder *listed_in(struct mailfs *fs, const struct node *n)
 {
 	const struct link *l = n->links;
 
-	return l && !l->next && !n->dir && kind_is_messages(l->parent->dir->kind)
+	return l && node_n_links(&fs->nodes, n) == 1 && !n->dir &&
+			       kind_is_messages(l->parent->dir->kind)
 		       ? l->parent->dir->folder
 		       : NULL;
 }
@@ -106,7 +123,7 @@ uint64_t attr_age(struct mailfs *fs, const struct node *n)
 	uint64_t age;
 
 	table_lock(fs);
-	f = listed_in(n);
+	f = listed_in(fs, n);
 	age = f ? folder_attr_age(f) : 0;
 	table_unlock(fs);
 	return age;
@@ -117,7 +134,7 @@ void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_
 	struct folder *f;
 
 	table_lock(fs);
-	f = listed_in(n);
+	f = listed_in(fs, n);
 	if (f)
 		folder_attr_put(f, n->links->name, st, n->ordinal, age);
 	table_unlock(fs);

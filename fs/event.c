@@ -101,7 +101,14 @@ static void move_name(struct mailfs *fs, struct node *from_dir, const char *from
 	if (n) {
 		node_ref(n);
 		inval_name(fs, from_dir, from);
-		node_bind(&fs->nodes, to_dir, to, st);
+		l = node_find_name(&fs->nodes, to_dir, to);
+		if (l && l->node != n) { /* seen there already, as another name of the file */
+			node_drop_name(&fs->nodes, l);
+			inval_name(fs, to_dir, to);
+			l = NULL;
+		}
+		if (!l)
+			node_add_name(&fs->nodes, n, to_dir, to);
 		l = node_find_name(&fs->nodes, from_dir, from);
 		if (l)
 			node_drop_name(&fs->nodes, l);

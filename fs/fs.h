@@ -137,6 +137,11 @@ void fs_follow_inode(struct mailfs *fs, struct node *n, const char *path);
 
 /* Makes the backing file's stat what we show.  `path` is where the file is, NULL: no name. */
 void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat *st);
+/* How long the kernel may keep what was shown: the links of a message with several names change without
+ * its node. */
+double attr_timeout(const struct node *n, const struct stat *st);
+/* The file of n got or lost a name: its siblings show another st_nlink.  table_lock held. */
+void attr_links_changed(struct mailfs *fs, const struct node *n);
 /* Something visible in this directory has changed.  table_lock held. */
 void attr_changed(struct node *dir);
 /* mtime of a directory was set by a program to this value.  table_lock held. */

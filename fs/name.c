@@ -88,17 +88,18 @@ void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char 
 
 	table_lock(fs);
 	n = node_bind(&fs->nodes, dir, name, st);
-	n->nlookup++;
+	if (n->nlookup++ == 0)
+		attr_links_changed(fs, n);
 	table_unlock(fs);
 	*ret = (struct fuse_entry_param){
 		.ino = fs_ino(fs, n),
 		.attr = *st,
-		.attr_timeout = FS_TIMEOUT_S,
 		.entry_timeout = FS_TIMEOUT_S,
 	};
 	if (n->dir)
 		fs_kind(fs, n, path);
 	attr_show(fs, n, path, &ret->attr);
+	ret->attr_timeout = attr_timeout(n, &ret->attr);
 }
 
 void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const struct stat *st)

@@ -169,6 +169,15 @@ struct node *node_find(struct node_table *t, uint64_t dev, uint64_t ino)
 	return n;
 }
 
+struct node *node_next_sibling(const struct node *n)
+{
+	const struct node *next = n->hash_next;
+
+	while (next && (next->ino != n->ino || next->dev != n->dev))
+		next = next->hash_next;
+	return (struct node *)(uintptr_t)next;
+}
+
 struct node *node_get(struct node_table *t, const struct stat *st)
 {
 	struct node *n = node_find(t, st->st_dev, st->st_ino);
@@ -182,10 +191,10 @@ struct node *node_get(struct node_table *t, const struct stat *st)
 
 bool node_rekey(struct node_table *t, struct node *n, const struct stat *st)
 {
-	struct node *other = node_find(t, st->st_dev, st->st_ino);
-
-	if (other)
-		return other == n;
+	if (n->hashed && n->ino == st->st_ino && n->dev == st->st_dev)
+		return true;
+	if (node_find(t, st->st_dev, st->st_ino))
+		return false;
 	key_out(t, n);
 	chain_out(gone_bucket(t, n), n);
 	n->dev = st->st_dev;
@@ -278,14 +287,39 @@ static void drop_other_names(struct node_table *t, struct node *n)
 	n->refs--;
 }
 
+static bool is_node_of(const struct node *n, const struct stat *st)
+{
+	return n->hashed && n->ino == st->st_ino && n->dev == st->st_dev &&
+	       n->type == (st->st_mode & S_IFMT);
+}
+
+static bool is_message_dir(const struct node *dir)
+{
+	return dir->dir->kind == NODE_CUR || dir->dir->kind == NODE_NEW;
+}
+
+/* The node for a name of this file in `dir` that is not known yet. */
+static struct node *node_for_name(struct node_table *t, const struct node *dir,
+				  const struct stat *st)
+{
+	struct node *n = node_get(t, st);
+
+	if (n->dir || st->st_nlink == 1 || !is_message_dir(dir))
+		return n;
+	while (n && node_message_name(n))
+		n = node_next_sibling(n);
+	return n ? n : node_new(t, st);
+}
+
 struct node *node_bind(struct node_table *t, struct node *dir, const char *name,
 		       const struct stat *st)
 {
-	struct node *n = node_get(t, st);
 	struct link *l = node_find_name(t, dir, name);
+	struct node *n;
 
-	if (l && l->node == n)
-		return n;
+	if (l && is_node_of(l->node, st))
+		return l->node;
+	n = node_for_name(t, dir, st);
 	node_ref(n);
 	if (l)
 		node_drop_name(t, l);
@@ -339,11 +373,6 @@ int node_path(const struct node *dir, const char *name, char out[PATH_MAX])
 	return dir->hashed ? 0 : -ENOENT;
 }
 
-static bool is_message_dir(const struct node *dir)
-{
-	return dir->dir->kind == NODE_CUR || dir->dir->kind == NODE_NEW;
-}
-
 const struct link *node_message_name(const struct node *n)
 {
 	const struct link *l = n->links;
@@ -385,6 +414,26 @@ struct node *node_walk(struct node_table *t, const char *path, size_t len)
 		len -= part;
 	}
 	return n;
+}
+
+unsigned node_n_message_names(const struct node *n)
+{
+	unsigned count = 0;
+
+	for (const struct link *l = n->links; l; l = l->next)
+		count += is_message_dir(l->parent);
+	return count;
+}
+
+unsigned node_n_links(struct node_table *t, const struct node *n)
+{
+	unsigned count = 0;
+
+	if (!n->hashed)
+		return node_n_names(n);
+	for (const struct node *s = node_find(t, n->dev, n->ino); s; s = node_next_sibling(s))
+		count += node_n_names(s);
+	return count;
 }
 
 unsigned node_n_names(const struct node *n)

@@ -2,7 +2,9 @@
  * node.h - what the kernel knows of: one node for each inode, its names, its life.
  *
  * A node is found by (device, inode) of the backing file, so that a file with several names is one
- * node; a name is found by (directory node, name).  No descriptor is held for a node, except that
+ * node; a name is found by (directory node, name).  Names in cur and new are messages, each with a
+ * node of its own, also when they are names of one file: a write then says which of them it means,
+ * and the store gives that one a file of its own.  Such nodes are called siblings here.  No descriptor is held for a node, except that
  * of a file whose last name went while the kernel knew it.  Paths are made on demand from the names.
  *
  * Life: `nlookup` counts what the kernel holds (LOOKUP, CREATE, READDIRPLUS …; FORGET takes it back),
@@ -84,9 +86,10 @@ void node_table_init(struct node_table *t, const struct stat *root,
 void node_table_release(struct node_table *t);
 
 struct node *node_find(struct node_table *t, uint64_t dev, uint64_t ino); /* or NULL */
+struct node *node_next_sibling(const struct node *n); /* after node_find(); or NULL */
 /* A node for this file: the one that is there, or a new one without names and counts. */
 struct node *node_get(struct node_table *t, const struct stat *st);
-/* Another inode is behind the node from now on.  false when a node for that one exists. */
+/* Another inode is behind the node from now on.  false when another node for that one exists. */
 bool node_rekey(struct node_table *t, struct node *n, const struct stat *st);
 
 struct link *node_find_name(struct node_table *t, const struct node *dir, const char *name);
@@ -99,7 +102,7 @@ void node_drop_name(struct node_table *t, struct link *l);
 /*
  * What a stat of dir/name says: makes the table agree, and gives the node.  Another node under
  * that name loses it; other names of the node go when the file cannot have them (one link only, or a
- * directory).
+ * directory).  A node with the name of another message is left to that one.
  */
 struct node *node_bind(struct node_table *t, struct node *dir, const char *name,
 		       const struct stat *st);
@@ -118,6 +121,8 @@ struct node *node_walk(struct node_table *t, const char *path, size_t len);
 
 /* The name in a mailbox's cur or new, or NULL (directories' kinds as last looked up). */
 const struct link *node_message_name(const struct node *n);
+unsigned node_n_message_names(const struct node *n);
 unsigned node_n_names(const struct node *n);
+unsigned node_n_links(struct node_table *t, const struct node *n); /* those of siblings too */
 
 #endif

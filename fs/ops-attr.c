@@ -32,7 +32,7 @@ static void reply_attr(fuse_req_t req, struct node *n, int err, struct stat *st)
 	if (n->dir && named)
 		fs_kind(fs, n, path);
 	attr_show(fs, n, named ? path : NULL, st);
-	fuse_reply_attr(req, st, n->token ? 0 : FS_TIMEOUT_S);
+	fuse_reply_attr(req, st, attr_timeout(n, st));
 }
 
 static int token_stat(struct mailfs *fs, struct node *n, struct stat *ret)

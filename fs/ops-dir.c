@@ -257,7 +257,8 @@ static bool kept_entry(struct reply *r, const struct listed *l, struct fuse_entr
 	table_lock(fs);
 	if (folder_attr_age(r->dir->dir->folder) == l->attr_age) {
 		n = node_bind(&fs->nodes, r->dir, l->name, &l->st);
-		n->nlookup++;
+		if (n->nlookup++ == 0)
+			attr_links_changed(fs, n);
 		n->ordinal = l->ordinal;
 		ret->ino = fs_ino(fs, n);
 		ret->attr.st_ino = l->ordinal | FS_ORDINAL_BIT;

@@ -144,6 +144,19 @@ static void check_inode(struct renaming *r, const struct stat *st)
 	inval_name(fs, r->to_dir, r->asked);
 }
 
+/* What had another name outside the mailboxes became a second message: with a node of its own from the
+ * next lookup on.  table_lock held. */
+static void part_messages(struct renaming *r)
+{
+	struct mailfs *fs = r->fs;
+	struct link *l = node_find_name(&fs->nodes, r->to_dir, r->to_name);
+
+	if (!l || !kind_is_messages(r->to_dir->dir->kind) || node_n_message_names(l->node) < 2)
+		return;
+	node_drop_name(&fs->nodes, l);
+	inval_name(fs, r->to_dir, r->asked);
+}
+
 static void peer_renamed(struct renaming *r)
 {
 	if (!r->token && (!r->source || !r->source->dir))
@@ -181,6 +194,7 @@ static void renamed(struct renaming *r, const char *old, bool by_peer)
 	if (there) {
 		move_name(r, &st);
 		check_inode(r, &st);
+		part_messages(r);
 	} else { /* the store found another place for it */
 		fs_name_removed(fs, r->from.dir, r->from.name);
 		inval_name(fs, r->to_dir, r->asked);
@@ -190,6 +204,23 @@ static void renamed(struct renaming *r, const char *old, bool by_peer)
 	if (there && r->from.alias)
 		leave_alias(r, old);
 	table_unlock(fs);
+}
+
+/* Both are names of one file: nothing happens, says POSIX.  The kernel has moved its name. */
+static bool onto_sibling(struct renaming *r)
+{
+	struct mailfs *fs = r->fs;
+	struct stat from, to;
+
+	if (!r->source || !r->target || r->source->dir || r->flags & RENAME_EXCHANGE ||
+	    at_stat(fs->root_fd, r->from.path, &from) < 0 || at_stat(fs->root_fd, r->to, &to) < 0 ||
+	    from.st_ino != to.st_ino || from.st_dev != to.st_dev)
+		return false;
+	table_lock(fs);
+	inval_name(fs, r->from_dir, r->from.name);
+	inval_name(fs, r->to_dir, r->asked);
+	table_unlock(fs);
+	return true;
 }
 
 /* Stripes of source and target are held. */
@@ -202,7 +233,7 @@ static int rename_held(struct renaming *r, const char *old)
 	int err = 0;
 
 	origin_of(fs, r->req, &origin);
-	if (r->source && r->source->writing)
+	if (r->source && r->source->writing && !settle_is_new(r->source))
 		err = settle_now(fs, r->source);
 	if (err >= 0 && strcmp(r->from.path, r->to) != 0)
 		err = store_rename(fs->store, r->from.path, r->to, r->flags, &origin);
@@ -210,6 +241,8 @@ static int rename_held(struct renaming *r, const char *old)
 		return err;
 	if (last)
 		fs_let_go(fs, r->target, MB_TAKE_FD(keep));
+	if (r->source && settle_is_new(r->source)) /* published by the rename */
+		settle_cancel(fs, r->source);
 	renamed(r, old, err == 1);
 	return 0;
 }
@@ -240,7 +273,7 @@ static int do_rename(struct renaming *r, const char *old)
 		r->target = NULL;
 	hold(r, true);
 	stripe_lock2(fs, r->source, r->target);
-	err = rename_held(r, old);
+	err = onto_sibling(r) ? 0 : rename_held(r, old);
 	stripe_unlock2(fs, r->source, r->target);
 	hold(r, false);
 	return err;

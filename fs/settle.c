@@ -25,6 +25,7 @@ struct writing {
 	struct origin origin; /* of the first write */
 	unsigned writers;     /* in the middle of a write */
 	unsigned failures;
+	bool created;		 /* nobody has seen it settled yet */
 	_Atomic int64_t last_ns; /* of the last write; looked at without the stripe */
 };
 
@@ -53,13 +54,14 @@ static void take_out(struct writing *w)
 	w->next->prev = w->prev;
 }
 
-static void add(struct mailfs *fs, struct node *n, const struct origin *origin)
+static void add(struct mailfs *fs, struct node *n, const struct origin *origin, bool created)
 {
 	struct settle *s = fs->settle;
 	struct writing *w = mb_xcalloc(1, sizeof(*w));
 
 	w->node = n;
 	w->origin = *origin;
+	w->created = created;
 	w->last_ns = clock_mono_ns();
 	n->writing = w;
 	table_lock(fs);
@@ -138,7 +140,7 @@ static int begin(fuse_req_t req, struct node *n, bool truncate)
 	if (n->ino != ino)
 		split_names(fs, n, path);
 	origin_of(fs, req, &origin);
-	add(fs, n, &origin);
+	add(fs, n, &origin, false);
 	return 0;
 }
 
@@ -178,8 +180,13 @@ void settle_created(struct mailfs *fs, struct node *n, const struct origin *orig
 {
 	stripe_lock(fs, n);
 	if (!n->writing)
-		add(fs, n, origin);
+		add(fs, n, origin, true);
 	stripe_unlock(fs, n);
+}
+
+bool settle_is_new(const struct node *n)
+{
+	return n->writing && n->writing->created && n->writing->writers == 0;
 }
 
 int settle_now(struct mailfs *fs, struct node *n)

@@ -21,6 +21,9 @@ void settle_end(struct mailfs *fs, struct node *n);
 /* n was created in cur or new just now.  Takes the stripe. */
 void settle_created(struct mailfs *fs, struct node *n, const struct origin *origin);
 
+/* Was n created in cur or new, and is nobody in the middle of a write?  It is no message yet, as a file
+ * in tmp/: a rename makes it what its new name says.  Stripe held. */
+bool settle_is_new(const struct node *n);
 /* Settles n now if it is being written and nobody is in the middle of a write.  Stripe held. */
 int settle_now(struct mailfs *fs, struct node *n);
 /* The file is going away: nothing to settle any more.  Stripe held. */

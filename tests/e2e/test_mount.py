@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import errno
 import fcntl
+import json
 import mmap
 import os
 import socket
@@ -432,6 +433,64 @@ def test_message_written_in_cur(d):
     assert read(os.path.join(d.backing, "cur", "4.a:2,")) == b"2nd more"
     kept = [read(os.path.join(f, n)) for f, _, names in os.walk(d.store + "/deleted") for n in names]
     assert b"first" in kept
+
+
+@pytest.mark.parametrize("how", ["append", "truncate", "in place"])
+@pytest.mark.parametrize("edited", ["original", "copy"])
+def test_edit_of_a_linked_message_is_of_that_one_alone(d, how, edited):
+    name = f"{how.split()[0]}-{edited}.a"
+    folder = ".links-" + name[:-2]
+    d.folder(folder)
+    new, copy = d.deliver(name, b"Subject: x\n\nbody\n"), d.path(folder, "cur", name + ":2,")
+    paths = {"original": new, "copy": copy}
+    os.link(new, copy)
+    flags = {"append": os.O_APPEND, "truncate": os.O_TRUNC, "in place": 0}[how]
+    fd = os.open(paths.pop(edited), os.O_WRONLY | flags)
+    os.write(fd, b"EDITED")
+    os.fsync(fd)
+    os.close(fd)
+    (left,) = paths.values()
+    assert read(left) == b"Subject: x\n\nbody\n"
+    assert read(left.replace(d.mnt, d.backing)) == b"Subject: x\n\nbody\n"
+    other = copy if edited == "copy" else new
+    expected = {
+        "append": b"Subject: x\n\nbody\nEDITED",
+        "truncate": b"EDITED",
+        "in place": b"EDITEDt: x\n\nbody\n",
+    }[how]
+    assert read(other) == read(other.replace(d.mnt, d.backing)) == expected
+    assert os.stat(left).st_nlink == os.stat(other).st_nlink == 1
+    assert os.stat(left).st_ino != os.stat(other).st_ino
+
+
+def test_links_of_messages_that_are_moved_by_link_and_unlink(d):
+    d.folder(".links2")
+    new = d.deliver("lm.a", b"m\n")
+    here, there = d.path("cur", "lm-copy:2,"), d.path(".links2", "cur", "lm:2,")
+    os.link(new, here)
+    os.link(here, there)
+    os.unlink(here)
+    last = json.loads(log_of(d).splitlines()[-1])
+    assert last["what"] == "move" and last["old_name"] == "cur/lm-copy:2,"
+    os.rename(there, new)  # both are names of one file: nothing happens
+    until("the kernel knows both", lambda: os.path.exists(there) and os.path.exists(new))
+    assert os.path.samefile(there, new) and os.stat(new).st_nlink == 2
+    tmp = d.path("tmp", "lm")
+    os.link(new, tmp)
+    os.rename(tmp, d.path(".links2", "cur", "lm-second:2,"))
+    write(d.path(".links2", "cur", "lm-second:2,"), b"M", os.O_WRONLY)
+    assert read(d.path(".links2", "cur", "lm-second:2,")) == b"M\n"
+    assert read(new) == read(there) == b"m\n"
+
+
+def test_sed_i_is_an_edit(d):
+    path = d.path("cur", "sed.a:2,FS")
+    write(d.path("tmp", "sed.a"), b"Subject: before\n\n")
+    os.rename(d.path("tmp", "sed.a"), path)
+    run("sed", "-i", "s/before/after/", path)
+    assert read(path) == b"Subject: after\n\n"
+    last = [json.loads(x) for x in log_of(d).splitlines()][-2:]
+    assert [x["what"] for x in last] == ["arrive", "edit"] and last[1]["new_name"] == "cur/sed.a:2,FS"
 
 
 def test_message_renamed_while_written(d):

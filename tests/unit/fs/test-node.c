@@ -201,6 +201,53 @@ static void a_message_name_is_preferred(void **state)
 	assert_string_equal(path_of(f), "tmp/m");
 }
 
+static struct node *message_dir(const char *name, uint64_t ino)
+{
+	struct node *dir = look(t.root, name, dir_stat(ino));
+
+	dir->dir->kind = NODE_CUR;
+	return dir;
+}
+
+/* A write names the node: it must say which message it means. */
+static void linked_messages_have_nodes_of_their_own(void **state)
+{
+	struct node *cur = message_dir("cur", 10), *other = message_dir("other", 11);
+	struct node *tmp = look(t.root, "tmp", dir_stat(12));
+	struct node *a = look(cur, "m", file_stat(20, 2)), *b = look(other, "k", file_stat(20, 2));
+
+	tmp->dir->kind = NODE_TMP;
+	assert_ptr_not_equal(a, b);
+	assert_string_equal(path_of(a), "cur/m");
+	assert_string_equal(path_of(b), "other/k");
+	assert_ptr_equal(look(cur, "m", file_stat(20, 2)), a);
+	assert_ptr_equal(look(other, "k", file_stat(20, 2)), b);
+	assert_int_equal(node_n_names(a), 1);
+	assert_int_equal(node_n_links(&t, a), 2);
+	look(tmp, "t", file_stat(20, 3)); /* no message: any of them will do */
+	assert_int_equal(node_n_links(&t, a), 3);
+	assert_int_equal(node_n_message_names(a) + node_n_message_names(b), 2);
+	node_drop_name(&t, node_find_name(&t, other, "k"));
+	assert_string_equal(path_of(a), "cur/m");
+	assert_int_equal(node_n_links(&t, a), 2);
+}
+
+/* The store gave one of them a file of its own. */
+static void a_sibling_gets_another_inode(void **state)
+{
+	struct node *cur = message_dir("cur", 10), *other = message_dir("other", 11);
+	struct node *a = look(cur, "m", file_stat(20, 2)), *b = look(other, "k", file_stat(20, 2));
+	struct stat own = file_stat(21, 1), same = file_stat(20, 2);
+
+	assert_true(node_rekey(&t, a, &same) && node_rekey(&t, b, &same));
+	assert_true(node_rekey(&t, a, &own));
+	assert_ptr_equal(node_find(&t, 1, 21), a);
+	assert_ptr_equal(node_find(&t, 1, 20), b);
+	assert_null(node_next_sibling(b));
+	assert_int_equal(node_n_links(&t, b), 1);
+	assert_ptr_equal(look(other, "k", file_stat(20, 1)), b);
+}
+
 static void many_nodes(void **state)
 {
 	enum { N = 20000 };
@@ -239,6 +286,8 @@ int main(void)
 		TEST(references_keep_a_node),
 		TEST(another_inode_behind_a_node),
 		TEST(a_message_name_is_preferred),
+		TEST(linked_messages_have_nodes_of_their_own),
+		TEST(a_sibling_gets_another_inode),
 		TEST(many_nodes),
 	};
 
