@@ -297,9 +297,27 @@ static int sb_digest(struct backend *backend, const struct guid *guid, uint64_t 
 	return err;
 }
 
+/* The file is not what was noted: has a program written to it since? */
+static int recheck(struct store_backend *b, const struct guid *guid, uint64_t id)
+{
+	bool was_writer = b->writer;
+	int err = b->dry ? -EROFS : take_role(b);
+
+	if (err < 0)
+		return err;
+	err = b->client ? store_client_recheck(b->client, guid, id)
+			: store_recheck(b->store, guid, id);
+	if (!was_writer)
+		give_up_role(b);
+	return err;
+}
+
 static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id)
 {
-	return store_open_body(store_backend_of(backend)->store, guid, id);
+	struct store_backend *b = store_backend_of(backend);
+	int fd = store_open_body(b->store, guid, id);
+
+	return fd == MB_E_DAMAGED && recheck(b, guid, id) > 0 ? MB_E_STALE : fd;
 }
 
 static int sb_begin(struct backend *backend, uint64_t from, bool many)

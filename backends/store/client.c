@@ -411,6 +411,15 @@ int store_client_expunge_lost(struct store_client *c, const struct guid *guid, u
 	return ask_plain(c);
 }
 
+int store_client_recheck(struct store_client *c, const struct guid *guid, uint64_t id)
+{
+	struct buf *b = request(c, VERB_RECHECK);
+
+	buf_put(b, guid->b, sizeof(guid->b));
+	buf_put_u64(b, id);
+	return ask_plain(c);
+}
+
 int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
 			struct digest *ret)
 {

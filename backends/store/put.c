@@ -190,6 +190,7 @@ static int move_file(struct copy_put *c)
 	struct stat st;
 
 	from = at_open_parent(c->s->mail_fd, c->old_path, &from_name);
+	c->s->rescan |= from == -ENOENT;
 	if (from < 0)
 		return from == -ENOENT ? MB_E_STALE : from;
 	to = put_open_target_dir(c, &to_name);
@@ -224,14 +225,16 @@ static enum record_type what_changes(const struct copy_put *c)
 	return strcmp(c->old_path, c->new_path) ? REC_RENAME : REC_COPY_STATE;
 }
 
-/* Its file has gone behind our back: when it only has another name, the scan comes first, else the
- * message would be found there as a new one. */
+/* Its file has gone behind our back, perhaps only to another name, or with its folder: the scan comes
+ * first, else the message would be found there as a new one.  What a scan has looked for already and
+ * the guard holds is nowhere. */
 static int expunge_missing(struct copy_put *c)
 {
 	MB_AUTO_FREE char *dir = NULL;
 
-	if (mailbox_dir(c->tx, &c->old.copy.place.mailbox, &dir) < 0 ||
-	    !file_is_about(c->s, dir, c->old.file))
+	if (held_has(&c->s->held, &c->old) &&
+	    (mailbox_dir(c->tx, &c->old.copy.place.mailbox, &dir) < 0 ||
+	     !file_is_about(c->s, dir, c->old.file)))
 		return 0;
 	c->s->rescan = true;
 	return MB_E_STALE;

@@ -51,21 +51,40 @@ void scan_forget_files(struct scan_box *b)
 	b->n_files = b->cap_files = 0;
 }
 
+/* Is the directory at its path the one that was judged?  Of an unsteady tree nobody was. */
+static bool is_where_it_was(const struct scan *sc, const struct scan_box *b, int dir)
+{
+	uint64_t expected = b->seen_ino && !sc->restless ? b->seen_ino : b->ino, now = 0;
+
+	return !*b->dir || (!expected && !sc->restless) ||
+	       (at_identity(dir, "", &now) >= 0 && now == expected);
+}
+
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
+	MB_AUTO_CLOSE int dir = at_open(sc->s->mail_fd, b->dir, O_PATH | O_DIRECTORY, 0);
+
 	scan_leave_dir(sc);
+	if (dir < 0 && dir != -ENOENT && dir != -ENOTDIR) {
+		scan_error(sc, b->dir, dir);
+		return 0;
+	}
+	b->away = dir < 0 || !is_where_it_was(sc, b, dir);
+	if (b->away)
+		return 0;
 	/* how a rename by hand is known later */
-	at_identity(sc->s->mail_fd, b->dir, &b->ino);
+	at_identity(dir, "", &b->ino);
 	for (int in_new = 0; in_new < 2; in_new++) {
 		MB_AUTO_FREE char *path = path_join(b->dir, in_new ? "new" : "cur", NULL);
-		MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+		MB_AUTO_CLOSE int fd =
+			at_open(dir, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY, 0);
 		struct read_dir r = {b, in_new};
 		int err = fd < 0 ? fd : at_list(fd, read_one, &r);
 
 		bool was_there = (in_new ? b->new_.ino : b->cur.ino) != 0;
 
 		/* renamed since it was looked at: its mail is somewhere, not gone */
-		if (err == -ENOENT && !was_there && mailbox_make_dirs(sc->s, b->dir) >= 0)
+		if (err == -ENOENT && !was_there && mailbox_make_subs(sc->s, dir) >= 0)
 			err = 0;
 		if (err < 0) {
 			scan_error(sc, path, err);

@@ -71,6 +71,7 @@ static struct seen_dir *seen_dirs(struct scan *sc, size_t *ret_n)
 		struct scan_box *b = &sc->boxes[i];
 		uint64_t ino = *b->dir && !b->gone && b->changed ? dir_ino(sc, b->dir) : 0;
 
+		b->seen_ino = ino;
 		if (ino)
 			seen[n++] = (struct seen_dir){ino, b->dir, NULL};
 	}
@@ -112,6 +113,19 @@ static bool find_moved(struct scan *sc, char **now)
 	return any;
 }
 
+/* Is the directory of any neither where it was, nor in another place? */
+static bool any_lost_sight_of(const struct scan *sc, char *const *now)
+{
+	for (size_t i = 0; i < sc->n_boxes; i++) {
+		const struct scan_box *b = &sc->boxes[i];
+
+		if (*b->dir && b->ino && !now[i] &&
+		    (b->gone || (b->changed && b->seen_ino != b->ino)))
+			return true;
+	}
+	return false;
+}
+
 /* Its directory is another mailbox's now, and its own is nowhere: a program removed it first. */
 static void mark_replaced(struct scan *sc, char **now, struct scan_box *b)
 {
@@ -135,6 +149,24 @@ static int give_up_dirs(struct scan *sc, char **now)
 	return err;
 }
 
+/* What is at its path may be another one again. */
+static int note_identity(struct scan *sc, const struct scan_box *b)
+{
+	struct mailbox m = {0};
+	struct mailbox_local local = {0};
+	int err = index_get_mailbox(sc->tx, &b->guid, &m, &local);
+
+	if (err < 0)
+		return err;
+	if (local.ino != b->ino) {
+		local.ino = b->ino;
+		err = index_put_mailbox(sc->tx, &m, &local);
+	}
+	mailbox_release(&m);
+	mailbox_local_release(&local);
+	return err;
+}
+
 /* `now` holds where they were, then. */
 static int take_dirs(struct scan *sc, char **now)
 {
@@ -151,7 +183,10 @@ static int take_dirs(struct scan *sc, char **now)
 		now[i] = was;
 		b->gone = false;
 		b->changed = true;
+		b->seen_ino = b->ino;
 		err = mailbox_set_dir(sc->s, sc->tx, &b->guid, b->dir);
+		if (err >= 0)
+			err = note_identity(sc, b);
 	}
 	return err;
 }
@@ -176,9 +211,12 @@ static void find_successors(struct scan *sc, char **was)
 int scan_moved_dirs(struct scan *sc)
 {
 	MB_AUTO_FREE char **now = mb_xcalloc(sc->n_boxes + 1, sizeof(*now));
+	bool moved = find_moved(sc, now);
 	int err = 0;
 
-	if (find_moved(sc, now) || sc->s->renames) {
+	if (any_lost_sight_of(sc, now))
+		scan_look_again(sc);
+	if (!sc->restless && (moved || sc->s->renames)) {
 		err = renames_note(sc);
 		if (err >= 0)
 			err = take_dirs(sc, now);
@@ -188,7 +226,7 @@ int scan_moved_dirs(struct scan *sc)
 			err = mailboxes_follow_dirs(sc->s, sc->tx, &sc->origin,
 						    &sc->report->records);
 	}
-	sc->names_follow = err >= 0;
+	sc->names_follow = err >= 0 && !sc->restless;
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		free(now[i]);
 	return err;

@@ -25,9 +25,11 @@ struct scan_box {
 	struct file_mark list;		  /* dovecot-uidlist, zeros without */
 	int64_t looked_ns;		  /* when stat() said so */
 	uint64_t ino;			  /* at_identity() of its directory when it was last read */
+	uint64_t seen_ino;		  /* and now; 0: it has not changed, or was not looked at */
 	bool replaced;			  /* gone, and another mailbox was renamed to its place */
 	bool gone;			  /* its directory, or its cur/ and new/, are not there */
 	bool vanished; /* gone, and that means deleted, once its mail was looked for elsewhere */
+	bool away;     /* it was there, and went while the tree was read: renamed, not deleted */
 	bool changed;  /* other times than noted: to be read */
 	bool listed;   /* dovecot-uidlist is not the one that the index knows */
 	bool was_read;
@@ -40,6 +42,12 @@ struct scan_dir {  /* a mailbox directory that no live mailbox of the index has 
 	char *dir; /* owned */
 	uint64_t ino;
 	bool taken;
+};
+
+struct scan_walked { /* a directory that was listed for mailboxes */
+	char *dir;   /* owned */
+	struct dir_stamp at;
+	int64_t looked_ns;
 };
 
 struct scan_missing {
@@ -67,6 +75,7 @@ struct scan {
 	bool has_twins;
 	bool names_follow;	  /* all directories were seen, and the names say so */
 	bool steady;		  /* nothing moved while it was read: absence may be judged */
+	bool restless;		  /* directories of mailboxes moved meanwhile: it begins anew */
 	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;
 	/* The directory whose files are looked at now, so that each costs one call. */
@@ -78,6 +87,8 @@ struct scan {
 	size_t n_boxes, cap_boxes;
 	struct scan_dir *dirs;
 	size_t n_dirs, cap_dirs;
+	struct scan_walked *walked; /* owned */
+	size_t n_walked, cap_walked;
 	char **strays; /* owned: folders whose names cannot be those of mailboxes, not yet told */
 	size_t n_strays, cap_strays;
 	struct scan_missing *missing;
@@ -91,7 +102,10 @@ void scan_error(struct scan *sc, const char *path, int err);
 int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */
 void scan_add_dir(struct scan *sc, const char *dir); /* one that no mailbox has */
 int scan_moved_dirs(struct scan *sc);		     /* renames, swaps, rotations; names follow */
-int renames_note(struct scan *sc);		     /* durably, before the first record of these */
+/* A mailbox is not where it was, and nowhere else: sets sc->restless when directories changed while
+ * they were listed, so that it may have been missed.  Waits for a tick of the clock. */
+void scan_look_again(struct scan *sc);
+int renames_note(struct scan *sc); /* durably, before the first record of these */
 int scan_judge_boxes(struct scan *sc);
 int scan_stat_box(struct scan *sc, struct scan_box *b);
 /* stat of a file that was listed in cur or new of b. */

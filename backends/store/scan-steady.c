@@ -6,6 +6,10 @@
  * inode in two places, are believed only when no directory of the tree has changed while it was
  * read; else those that did are read again.  Times of directories move in ticks of the kernel's
  * clock: one that changed within a tick before it was looked at may change again unseen.
+ *
+ * A mailbox whose directory is renamed meanwhile is left alone until the next scan finds it: nothing is
+ * made in its old place.  In the same way one that is found nowhere is believed to be deleted
+ * only when no directory changed while they were listed.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
@@ -41,13 +45,28 @@ static void read_again(struct scan *sc, size_t box)
 	b->changed = true;
 }
 
+/* It is somewhere, and so is all its mail. */
+static void leave_alone(struct scan *sc, size_t box)
+{
+	struct scan_box *b = &sc->boxes[box];
+
+	forget_missing(sc, box);
+	scan_forget_files(b);
+	b->was_read = b->changed = b->listed = false;
+	b->away = sc->restless = true;
+}
+
 static int read_changed(struct scan *sc)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
-		if (sc->boxes[i].changed && !sc->boxes[i].gone && !sc->boxes[i].was_read)
+		if (sc->boxes[i].changed && !sc->boxes[i].gone && !sc->boxes[i].was_read &&
+		    !sc->boxes[i].away) {
 			err = scan_read_box(sc, &sc->boxes[i]);
+			if (sc->boxes[i].away)
+				leave_alone(sc, i);
+		}
 	return err;
 }
 
@@ -69,9 +88,13 @@ static bool any_moved(struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++) {
 		struct scan_box *b = &sc->boxes[i], now = *b;
 
-		if (b->gone || b->held)
+		if (b->gone || b->held || b->away)
 			continue;
 		scan_stat_box(sc, &now);
+		if (now.gone) {
+			leave_alone(sc, i);
+			continue;
+		}
 		if (scan_stamp_equal(&now.cur, &b->cur) && scan_stamp_equal(&now.new_, &b->new_))
 			continue;
 		b->cur = now.cur;
@@ -169,11 +192,31 @@ int scan_read_steadily(struct scan *sc)
 			return err;
 		if (any_moved(sc))
 			continue;
+		if (sc->restless)
+			return 0;
 		sc->steady = !(sc->n_missing || any_in_two_places(sc)) || !wait_for_tick(sc);
 		if (sc->steady)
 			return 0;
 	}
 	return read_and_match(sc); /* what is still uncertain waits for the next scan */
+}
+
+void scan_look_again(struct scan *sc)
+{
+	const struct timespec tick = {.tv_nsec = TICK_NS};
+	bool just_now = false;
+
+	for (size_t i = 0; i < sc->n_walked; i++)
+		just_now |= sc->walked[i].looked_ns - sc->walked[i].at.mtime_ns < TICK_NS;
+	if (just_now)
+		nanosleep(&tick, NULL);
+	for (size_t i = 0; i < sc->n_walked && !sc->restless; i++) {
+		struct dir_stamp now;
+		int err;
+
+		sc->restless = !scan_stat_dir(sc->s->mail_fd, sc->walked[i].dir, &now, &err) ||
+			       !scan_stamp_equal(&now, &sc->walked[i].at);
+	}
 }
 
 /* ---- an unsteady tree ------------------------------------------------------------------------ */

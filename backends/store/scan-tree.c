@@ -237,8 +237,8 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 {
 	struct walk *w = arg;
 	MB_AUTO_FREE char *path = path_join(w->dir, NULL, name), *cur = NULL;
-	struct dir_stamp st;
-	int err;
+	struct dir_stamp st, self;
+	int err, ignored;
 
 	if (type != DT_DIR && type != DT_UNKNOWN)
 		return 0;
@@ -260,6 +260,9 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 			scan_error(w->sc, path, err);
 		else
 			w->pending = true;
+		/* it was listed, and has another name now: which one, the list does not say */
+		w->sc->restless |=
+			type == DT_DIR && !scan_stat_dir(w->sc->s->mail_fd, path, &self, &ignored);
 	} else if (!known_dir(w->sc, path)) {
 		scan_add_dir(w->sc, path);
 	}
@@ -268,12 +271,28 @@ static int walk_one(const char *name, unsigned char type, uint64_t ino, void *ar
 	return 0;
 }
 
+static int note_walked(struct scan *sc, int fd, const char *dir)
+{
+	struct scan_walked w = {.looked_ns = clock_wall_ns()};
+	int err;
+
+	if (!scan_stat_dir(fd, "", &w.at, &err))
+		return err < 0 ? err : -ENOENT;
+	w.dir = mb_xstrdup(dir);
+	MB_GROW(sc->walked, sc->cap_walked, sc->n_walked + 1);
+	sc->walked[sc->n_walked++] = w;
+	return 0;
+}
+
 static int walk_dir(struct scan *sc, const char *dir, int depth, bool *pending)
 {
 	struct walk w = {.sc = sc, .dir = dir, .depth = depth};
 	MB_AUTO_CLOSE int fd = at_open(sc->s->mail_fd, dir, O_RDONLY | O_DIRECTORY, 0);
-	int err = fd < 0 ? fd : at_list(fd, walk_one, &w);
+	int err = fd < 0 ? fd : note_walked(sc, fd, dir);
 
+	if (err >= 0)
+		err = at_list(fd, walk_one, &w);
+	sc->restless |= err == -ENOENT;
 	if (err < 0 && err != -ENOTDIR && err != -ENOENT && err != -ELOOP)
 		scan_error(sc, dir, err);
 	*pending |= w.pending;
@@ -285,6 +304,8 @@ int scan_tree(struct scan *sc)
 	bool walk = sc->full, pending = false;
 	int err = known_boxes(sc, &walk);
 
+	for (size_t i = 0; i < sc->n_boxes; i++)
+		walk |= sc->boxes[i].gone;
 	if (err >= 0 && walk)
 		err = walk_dir(sc, "", 0, &pending);
 	for (size_t i = 0; i < sc->n_boxes && walk; i++) {
@@ -318,9 +339,15 @@ static int judge_new_dirs(struct scan *sc)
 	for (size_t i = 0; i < sc->n_dirs && err >= 0; i++) {
 		struct guid g;
 		struct mailbox_local local = {0};
+		uint64_t ino = 0;
 
 		if (sc->dirs[i].taken)
 			continue;
+		if (at_identity(sc->s->mail_fd, sc->dirs[i].dir, &ino) < 0 ||
+		    ino != sc->dirs[i].ino) {
+			sc->restless = true; /* it has another name by now */
+			continue;
+		}
 		/* a mailbox by that name that lost its directory (index rebuilt, half-done put) */
 		err = mailbox_by_parts(sc->s, sc->tx, sc->dirs[i].dir, &g);
 		if (err == 0 && index_get_mailbox(sc->tx, &g, NULL, &local) == 0 && local.dir)
@@ -402,9 +429,9 @@ int scan_judge_boxes(struct scan *sc)
 	err = tell_strays(sc);
 	if (err >= 0)
 		err = scan_moved_dirs(sc);
-	if (err >= 0)
+	if (err >= 0 && !sc->restless)
 		err = judge_new_dirs(sc);
-	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+	for (size_t i = 0; i < sc->n_boxes && err >= 0 && !sc->restless; i++)
 		if (sc->boxes[i].gone)
 			err = judge_gone(sc, &sc->boxes[i]);
 	return err;

@@ -19,6 +19,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define RESTLESS_TRIES 3
+
 static void scan_release(struct scan *sc)
 {
 	for (size_t i = 0; i < sc->n_boxes; i++) {
@@ -31,6 +33,9 @@ static void scan_release(struct scan *sc)
 		free(sc->dirs[i].dir);
 	for (size_t i = 0; i < sc->n_strays; i++)
 		free(sc->strays[i]);
+	for (size_t i = 0; i < sc->n_walked; i++)
+		free(sc->walked[i].dir);
+	free(sc->walked);
 	free(sc->strays);
 	for (size_t i = 0; i < sc->n_missing; i++)
 		entry_release(&sc->missing[i].e);
@@ -87,7 +92,7 @@ static int note_box(struct scan *sc, const struct scan_box *b)
 		return err;
 	note_stamp(sc, &local.cur, &b->cur, b->held || !sc->steady);
 	note_stamp(sc, &local.new_, &b->new_, b->held || !sc->steady);
-	note_stamp(sc, &local.self, &b->self, false);
+	note_stamp(sc, &local.self, &b->self, !sc->steady); /* else nobody would walk it again */
 	local.ino = b->ino;
 	err = index_put_mailbox(sc->tx, &m, &local);
 	mailbox_release(&m);
@@ -152,7 +157,7 @@ static int scan_and_commit(struct scan *sc)
 	return committed && s->renames && sc->names_follow ? renames_forget(s) : err;
 }
 
-int scan_locked(struct store *s, bool full, struct scan_report *ret)
+static int scan_once(struct store *s, bool full, struct scan_report *ret, bool *ret_restless)
 {
 	struct scan sc = {.s = s,
 			  .full = full,
@@ -161,10 +166,6 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 			  .origin = {.comm = "scan"}};
 	int err;
 
-	memset(ret, 0, sizeof(*ret));
-	if (s->watched && !full && !s->rescan &&
-	    !(s->watch_pending && s->watch_pending(s->watch_arg)))
-		return 0;
 	err = index_begin(s->index, false, &sc.tx);
 	if (err < 0)
 		return err;
@@ -173,7 +174,7 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	sc.subscriptions = subscriptions_changed(s, sc.tx);
 	index_abort(MB_TAKE(sc.tx));
 	sc.full = full || s->recheck;
-	sc.steady = true;
+	sc.steady = !sc.restless;
 	s->trial.scanning = s->trial.tx;
 	if (err >= 0 && anything_to_do(&sc))
 		err = scan_and_commit(&sc);
@@ -184,7 +185,23 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret)
 	}
 	s->rescan |= s->renames; /* not all names are told yet */
 	s->unread_told = ret->unread != 0;
+	ret->unsteady = !sc.steady;
+	*ret_restless = sc.restless && !ret->errors;
 	scan_release(&sc);
+	return err;
+}
+
+int scan_locked(struct store *s, bool full, struct scan_report *ret)
+{
+	bool restless = true;
+	int err = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (s->watched && !full && !s->rescan && !s->recheck &&
+	    !(s->watch_pending && s->watch_pending(s->watch_arg)))
+		return 0;
+	for (int try = 0; try < RESTLESS_TRIES && restless && err >= 0; try++)
+		err = scan_once(s, full, ret, &restless);
 	return err;
 }
 

@@ -176,6 +176,16 @@ static int serve_expunge_lost(struct serve *v, uint32_t pid, struct reader *r)
 	return store_expunge_lost(v->store, &g, id, modseq, &origin);
 }
 
+static int serve_recheck(struct serve *v, struct reader *r)
+{
+	struct guid g;
+	uint64_t id;
+
+	reader_get(r, g.b, sizeof(g.b));
+	id = reader_get_u64(r);
+	return r->failed ? MB_E_PROTOCOL : store_recheck(v->store, &g, id);
+}
+
 static int serve_counters(struct serve *v, struct buf *out)
 {
 	if (v->counters)
@@ -210,6 +220,8 @@ int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, 
 		return serve_allow(v, &r);
 	case VERB_COUNTERS:
 		return serve_counters(v, out);
+	case VERB_RECHECK:
+		return serve_recheck(v, &r);
 	case VERB_EXPUNGE_LOST:
 		return serve_expunge_lost(v, pid, &r);
 	default:

@@ -39,6 +39,8 @@ int store_client_checkpoint(struct store_client *c, int64_t keep_ns);
 /* As store_expunge_lost(), in the writer. */
 int store_client_expunge_lost(struct store_client *c, const struct guid *guid, uint64_t id,
 			      uint64_t modseq);
+/* As store_recheck(), in the writer. */
+int store_client_recheck(struct store_client *c, const struct guid *guid, uint64_t id);
 int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
 			struct digest *ret);
 int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret);

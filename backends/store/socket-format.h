@@ -22,6 +22,7 @@
  *   VERB_ALLOW        u8 allow
  *   VERB_COUNTERS                                         str name, u64 number, …: requests by kind
  *   VERB_EXPUNGE_LOST 16 GUID, u64 copy id, u64 modseq
+ *   VERB_RECHECK      16 GUID, u64 copy id
  */
 #ifndef MB_STORE_SOCKET_FORMAT_H
 #define MB_STORE_SOCKET_FORMAT_H
@@ -43,6 +44,7 @@ enum socket_verb {
 	VERB_ALLOW,
 	VERB_COUNTERS,
 	VERB_EXPUNGE_LOST,
+	VERB_RECHECK,
 };
 
 #endif

@@ -233,6 +233,8 @@ int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid 
 int mailbox_make_parents(struct store *s, const char *dir); /* each directory of the path */
 int mailbox_make_dirs(struct store *s,
 		      const char *dir); /* cur, new, tmp; atomically when dir is missing */
+/* The same in a directory that is there, open at `dir`, under whatever name. */
+int mailbox_make_subs(struct store *s, int dir);
 int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid *g,
 		       const struct origin *origin);
 int mailbox_log_rename(struct store *s, struct index_txn *tx, const char *from, const char *to,

@@ -94,6 +94,7 @@ struct scan_report {
 	uint64_t dirs_read, files_seen, records; /* work done */
 	uint64_t arrived, flagged, moved, expunged, lost, damaged, edited;
 	uint64_t held; /* expunges held by the guard */
+	bool unsteady; /* something was moved while it was read: no absence was judged; scan again */
 	uint64_t errors;
 	int unread; /* of those the first that is not only a race: a place that cannot be read, 0 = none */
 };
@@ -250,6 +251,10 @@ int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char 
 /* Opens the body of a copy (or, when its own file is not good, of any copy with this GUID, or a kept one in deleted/).
  * Checks the size.  MB_E_DAMAGED, MB_E_LOST.  Returns the fd. */
 int store_open_body(struct store *s, const struct guid *guid, uint64_t id);
+/* The body of a copy is not what was noted (MB_E_DAMAGED): when its file was written to since, that is logged
+ * as an edit, or as damage.  1: it was, the copy is not what it was; 0: nothing is new, or a
+ * program still writes.  Reads the directory of the mailbox, and the files that changed in it. */
+int store_recheck(struct store *s, const struct guid *guid, uint64_t id);
 /* SHA-256 of the body; logs it when it was not known (writer). */
 int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);
 

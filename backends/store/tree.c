@@ -410,6 +410,16 @@ int mailbox_make_dirs(struct store *s, const char *dir)
 	return err < 0 ? err : make_new_mailbox(s, dir);
 }
 
+int mailbox_make_subs(struct store *s, int dir)
+{
+	MB_AUTO_CLOSE int fd = -1;
+
+	if (s->mode == STORE_TRIAL)
+		return 0;
+	fd = at_open(dir, "", O_RDONLY | O_DIRECTORY, 0);
+	return fd < 0 ? fd : make_subs(s, fd);
+}
+
 /* Takes the files of a mailbox's live copies to deleted/ and logs their expunge via the mailbox. */
 struct expunge_all {
 	struct posix_call call;

@@ -38,6 +38,7 @@
 
 #define LOOK_MS 10
 #define SETTLE_MS 20
+#define AGAIN_MS 200
 #define POLL_MS 5000
 #define MS 1000000ll
 #define STRANGE_MAX 4096
@@ -70,6 +71,7 @@ struct store_watch {
 	struct doubt *doubts; /* owned */
 	size_t n_doubts, cap_doubts;
 	int64_t scanned_ns; /* when the last scan ended */
+	bool again;	    /* it was unsteady: another one in AGAIN_MS */
 	bool all;	    /* scan whatever the doubts say */
 	bool limited;	    /* not everything is watched */
 };
@@ -329,6 +331,7 @@ static void scan(struct store_watch *w, bool watched)
 		mb_msg(MB_WARNING, "watch: the mail tree cannot be scanned: %s", mb_err_str(err));
 	if (err >= 0 && watched && !w->limited)
 		store_set_watched(w->store, true);
+	w->again = err >= 0 && report.unsteady;
 	w->scanned_ns = clock_mono_ns();
 }
 
@@ -394,7 +397,8 @@ static bool wait_for_events(struct store_watch *w)
 {
 	struct pollfd p[2] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->fd, .events = POLLIN}};
 	bool look = w->n_doubts || w->all;
-	int n = poll(p, look ? 1 : 2, look ? LOOK_MS : w->limited ? POLL_MS : -1);
+	int until = w->again ? AGAIN_MS : w->limited ? POLL_MS : -1;
+	int n = poll(p, look ? 1 : 2, look ? LOOK_MS : until);
 
 	return !p[0].revents && (n >= 0 || errno == EINTR);
 }
@@ -409,7 +413,8 @@ static void *watch_main(void *arg)
 		atomic_store(&w->busy, true); /* before they leave the queue */
 		read_events(w);
 		strange = sort_out(w);
-		due = w->limited && clock_mono_ns() - w->scanned_ns >= POLL_MS * MS;
+		due = (w->limited || w->again) &&
+		      clock_mono_ns() - w->scanned_ns >= (w->again ? AGAIN_MS : POLL_MS) * MS;
 		if (w->all || strange || due)
 			scan(w, true);
 		atomic_store(&w->busy, w->n_doubts || w->all);

@@ -174,6 +174,100 @@ static void arrives_while_it_moves(void **state)
 	store_close(s);
 }
 
+/* ---- folders that are renamed ---- */
+
+struct renamer {
+	int mail, n;
+	char at[4][16]; /* names of the folders now */
+	atomic_bool over;
+};
+
+static void *rename_about(void *arg)
+{
+	struct renamer *r = arg;
+
+	while (!atomic_load(&r->over)) {
+		char to[16], *from = r->at[r->n % 4];
+
+		snprintf(to, sizeof(to), ".q%d", ++r->n);
+		assert_int_equal(renameat(r->mail, from, r->mail, to), 0);
+		strcpy(from, to);
+		usleep((useconds_t)(r->n * 7919 % 3000));
+	}
+	return NULL;
+}
+
+static void make_folders(struct store *s, struct renamer *r)
+{
+	static const struct origin me = {.comm = "test"};
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(r->at[i], sizeof(r->at[i]), ".p%d", i);
+		assert_int_equal(store_mkdir(s, r->at[i], 0700, &me), 0);
+		for (int k = 0; k < 3; k++) {
+			char *sub MB_AUTO_FREE =
+				mb_xasprintf("%s/%.3s", r->at[i], &"curnewtmp"[k * 3]);
+			assert_int_equal(store_mkdir(s, sub, 0700, &me), 0);
+		}
+		for (int k = 0; k < 5; k++) {
+			char *name MB_AUTO_FREE = mb_xasprintf("%s/cur/%d.f%d:2,", r->at[i], k, i);
+			int fd MB_AUTO_CLOSE =
+				openat(r->mail, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+			assert_int_equal(write(fd, name, strlen(name)), strlen(name));
+		}
+	}
+}
+
+static int count_alive(struct store *s)
+{
+	struct index_txn *tx;
+	struct tree t = {0};
+	int n = 0;
+
+	assert_int_equal(index_begin(store_index(s), false, &tx), 0);
+	assert_int_equal(index_tree(tx, &t), 0);
+	for (size_t i = 0; i < t.n; i++)
+		n += mailbox_alive(&t.nodes[i]);
+	tree_release(&t);
+	index_abort(tx);
+	return n;
+}
+
+static void folders_renamed_all_the_time(void **state)
+{
+	struct mover m = {0};
+	struct store *s = open_store(*state, &m);
+	struct renamer r = {.mail = m.mail};
+	struct scan_report report;
+	uint64_t unsteady = 0;
+	pthread_t thread;
+
+	make_folders(s, &r);
+	assert_int_equal(store_scan(s, false, &report), 0);
+	assert_int_equal(look(s).live, 21);
+	assert_int_equal(count_alive(s), 7);
+	assert_int_equal(pthread_create(&thread, NULL, rename_about, &r), 0);
+	for (int i = 0; i < SCANS; i++) {
+		move_on(&m); /* so that there is something to read */
+		assert_int_equal(store_scan(s, i % 2, &report), 0);
+		assert_int_equal(report.arrived + report.expunged + report.lost, 0);
+		unsteady += report.unsteady;
+	}
+	atomic_store(&r.over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(store_scan(s, false, &report), 0);
+	assert_int_equal(report.arrived + report.expunged + report.lost, 0);
+	assert_false(report.unsteady);
+	struct seen after = look(s);
+	assert_int_equal(after.live, 21);
+	assert_int_equal(after.dead, 0);
+	assert_int_equal(count_alive(s), 7); /* none was made in an old place */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(faccessat(m.mail, r.at[i], F_OK, 0), 0);
+	print_message("%d renames, %d of %d scans unsteady\n", r.n, (int)unsteady, SCANS);
+	store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +276,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moved_now_and_then, tmp_dir_setup,
 						tmp_dir_teardown),
 		cmocka_unit_test_setup_teardown(moved_just_before, tmp_dir_setup, tmp_dir_teardown),
+		cmocka_unit_test_setup_teardown(folders_renamed_all_the_time, tmp_dir_setup,
+						tmp_dir_teardown),
 		cmocka_unit_test_setup_teardown(arrives_while_it_moves, tmp_dir_setup,
 						tmp_dir_teardown),
 	};
