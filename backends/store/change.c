@@ -42,10 +42,21 @@ static void events_deliver(struct store *s)
 	pthread_mutex_unlock(&s->event_lock);
 }
 
+/* Somebody who looks at the tree is told once that there is something to find. */
+static bool wake_is_due(struct store *s)
+{
+	bool due = s->rescan || s->recheck, told = s->woken;
+
+	s->woken = due;
+	return due && !told && s->watch_wake;
+}
+
 void store_unlock(struct store *s)
 {
 	bool any;
 
+	if (wake_is_due(s))
+		s->watch_wake(s->wake_arg);
 	pthread_mutex_lock(&s->queue_lock);
 	any = s->events != NULL;
 	pthread_mutex_unlock(&s->queue_lock);

@@ -237,16 +237,80 @@ static int raw_rename_dir(struct store *s, const char *from, const char *to, uns
 	return b < 0 ? b : io_renameat2(a, from_name, b, to_name, flags);
 }
 
-/* A local directory (no mailbox in it so far) that becomes a mailbox by its new name. */
+/* The mailbox that a directory renamed to `to` is, or is cur/ or new/ of.  Owned, or NULL. */
+static char *mailbox_of_dir(struct posix_call *p, const char *to)
+{
+	MB_AUTO_FREE char *cur = parent_of_sub(to, "cur"), *new = parent_of_sub(to, "new");
+	const char *dir = cur ? cur : new;
+	struct guid g;
+
+	if (!dir)
+		return can_be_mailbox(p->s, to) && has_cur(p->s, to) ? mb_xstrdup(to) : NULL;
+	if (index_mailbox_by_dir(p->tx, dir, &g) == 0 ||
+	    (*dir && has_cur(p->s, dir) && can_be_mailbox(p->s, dir)))
+		return mb_xstrdup(dir);
+	return NULL;
+}
+
+struct come {
+	struct posix_call *call;
+	struct node_info node;
+	const char *path; /* of the directory */
+};
+
+static int publish_one(const char *name, unsigned char type, uint64_t ino, void *arg)
+{
+	struct come *c = arg;
+	MB_AUTO_FREE char *path = path_join(c->path, NULL, name);
+	struct entry known = {0};
+	int err;
+
+	if (!is_mail(name, type, ino, NULL))
+		return 0;
+	err = entry_at(c->call->tx, &c->node.mailbox, name, c->node.in_new, &known);
+	entry_release(&known);
+	if (err != -ENOENT)
+		return err;
+	err = publish(c->call, path, &c->node, name, NULL, 0, NULL);
+	return err < 0 ? err : 0;
+}
+
+/* The mail that came along with the directory. */
+static int publish_all(struct posix_call *p, const char *dir, const struct guid *g)
+{
+	int err = 0;
+
+	for (int in_new = 0; in_new < 2 && err >= 0; in_new++) {
+		MB_AUTO_FREE char *path = path_join(dir, in_new ? "new" : "cur", NULL);
+		MB_AUTO_CLOSE int fd = at_open(p->s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+		struct come c = {p, {NODE_MESSAGE, *g, in_new}, path};
+
+		if (fd >= 0)
+			err = at_list(fd, publish_one, &c);
+	}
+	return err;
+}
+
+/* A local directory (no mailbox in it so far) that becomes a mailbox, or part of one, by its name. */
 static int rename_local_dir(struct posix_call *p, const char *from, const char *to, unsigned flags)
 {
+	uint64_t appended = p->s->appended;
+	MB_AUTO_FREE char *dir = NULL;
 	struct guid g;
 	int err = raw_rename_dir(p->s, from, to, flags);
 
-	if (err >= 0 && can_be_mailbox(p->s, to) && has_cur(p->s, to)) {
-		err = mailbox_ensure(p->s, p->tx, to, p->origin, &g);
-		p->s->rescan = true; /* its messages are found by the next scan */
-	}
+	if (err < 0)
+		return err;
+	/* mailboxes beneath it are found by the next scan */
+	p->s->rescan |= p->s->layout == LAYOUT_FS && can_be_mailbox(p->s, to);
+	dir = mailbox_of_dir(p, to);
+	if (dir && index_mailbox_by_dir(p->tx, dir, &g) < 0)
+		err = mailbox_ensure(p->s, p->tx, dir, p->origin, &g);
+	if (dir && err >= 0)
+		err = publish_all(p, dir, &g);
+	if (err < 0 && p->s->appended == appended)
+		raw_rename_dir(p->s, to, from, RENAME_NOREPLACE);
+	p->s->rescan |= err < 0; /* what of it is in no log */
 	return err;
 }
 

@@ -526,7 +526,7 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	if (unsettled_has(sc->s, path) || /* half written by a program in the mount, or beside it */
 	    at_being_written(sc->s->mail_fd, path,
 			     (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec)) {
-		b->held = true;
+		b->held = sc->waits = true;
 		return 0;
 	}
 	err = linked ? scan_twin_find(sc, &b->guid, f->name, st->st_ino, &twin) : TWIN_NONE;

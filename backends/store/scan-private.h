@@ -75,6 +75,7 @@ struct scan {
 	bool has_twins;
 	bool names_follow;	  /* all directories were seen, and the names say so */
 	bool steady;		  /* nothing moved while it was read: absence may be judged */
+	bool waits;		  /* a file is still written */
 	bool restless;		  /* directories of mailboxes moved meanwhile: it begins anew */
 	struct scan_known *known; /* owned: files of all messages; only of an unsteady tree */
 	size_t n_known, cap_known;

@@ -185,7 +185,7 @@ static int scan_once(struct store *s, bool full, struct scan_report *ret, bool *
 	}
 	s->rescan |= s->renames; /* not all names are told yet */
 	s->unread_told = ret->unread != 0;
-	ret->unsteady = !sc.steady;
+	ret->unsteady = !sc.steady || sc.waits;
 	*ret_restless = sc.restless && !ret->errors;
 	scan_release(&sc);
 	return err;
@@ -246,6 +246,25 @@ void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *
 	s->watch_pending = pending;
 	s->watch_arg = arg;
 	store_unlock(s);
+}
+
+void store_set_watch_wake(struct store *s, void (*wake)(void *arg), void *arg)
+{
+	store_lock(s);
+	s->watch_wake = wake;
+	s->wake_arg = arg;
+	s->woken = false;
+	store_unlock(s);
+}
+
+bool store_scan_is_due(struct store *s)
+{
+	bool due;
+
+	store_lock(s);
+	due = s->rescan || s->recheck;
+	store_unlock(s);
+	return due;
 }
 
 void store_set_watched(struct store *s, bool watched)

@@ -136,6 +136,9 @@ struct store {
 	bool watched;
 	bool (*watch_pending)(void *arg);
 	void *watch_arg;
+	void (*watch_wake)(void *arg);
+	void *wake_arg;
+	bool woken;		 /* for the rescan that is due */
 	bool rescan;		 /* something came in whose files were not looked at */
 	bool recheck;		 /* at the next scan, contents as well: one was written to */
 	struct position scanned; /* log end right after the last scan */

@@ -94,7 +94,7 @@ struct scan_report {
 	uint64_t dirs_read, files_seen, records; /* work done */
 	uint64_t arrived, flagged, moved, expunged, lost, damaged, edited;
 	uint64_t held; /* expunges held by the guard */
-	bool unsteady; /* something was moved while it was read: no absence was judged; scan again */
+	bool unsteady; /* something was moved, and no absence judged, or is still written: scan again */
 	uint64_t errors;
 	int unread; /* of those the first that is not only a race: a place that cannot be read, 0 = none */
 };
@@ -111,6 +111,10 @@ void store_set_watched(struct store *s, bool watched);
 /* Asked by a scan of a watched tree, with the store locked: are there events that nobody looked at
  * yet?  Then it looks itself: a change made before the scan is always in it.  NULL: no watch. */
 void store_set_watch_pending(struct store *s, bool (*pending)(void *arg), void *arg);
+/* Called, with the store locked, once there is something that only a scan of the whole tree finds,
+ * until one has.  NULL: nobody looks. */
+void store_set_watch_wake(struct store *s, void (*wake)(void *arg), void *arg);
+bool store_scan_is_due(struct store *s); /* is there such a thing? */
 
 /*
  * Where Dovecot serves a mailbox (it has a dovecot-uidlist), Dovecot gets our UIDs for messages that it

@@ -13,6 +13,9 @@
  * While every directory is watched the store need not stat them (store_set_watched).  When the
  * kernel drops events, all is scanned; when it gives no more watches, the tree is looked at every few
  * seconds instead.
+ *
+ * What only a scan of all finds (a change that failed half-way, a put that found no file) wakes the
+ * thread as well.  A scan that was not the last word is followed by another one after a while.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
@@ -38,7 +41,8 @@
 
 #define LOOK_MS 10
 #define SETTLE_MS 20
-#define AGAIN_MS 200
+#define AGAIN_MS 200 /* and twice as much each time, up to: */
+#define AGAIN_MAX_MS 30000
 #define POLL_MS 5000
 #define MS 1000000ll
 #define STRANGE_MAX 4096
@@ -63,7 +67,7 @@ struct doubt {
 
 struct store_watch {
 	struct store *store; /* borrowed */
-	int fd, stop;	     /* inotify, eventfd */
+	int fd, stop, wake;  /* inotify, eventfds */
 	pthread_t thread;
 	atomic_bool busy; /* events were read, and may be strange */
 	/* the thread's */
@@ -71,7 +75,7 @@ struct store_watch {
 	struct doubt *doubts; /* owned */
 	size_t n_doubts, cap_doubts;
 	int64_t scanned_ns; /* when the last scan ended */
-	bool again;	    /* it was unsteady: another one in AGAIN_MS */
+	int again_ms;	    /* it was not the last word: the next one comes then; or 0 */
 	bool all;	    /* scan whatever the doubts say */
 	bool limited;	    /* not everything is watched */
 };
@@ -331,7 +335,12 @@ static void scan(struct store_watch *w, bool watched)
 		mb_msg(MB_WARNING, "watch: the mail tree cannot be scanned: %s", mb_err_str(err));
 	if (err >= 0 && watched && !w->limited)
 		store_set_watched(w->store, true);
-	w->again = err >= 0 && report.unsteady;
+	if (err < 0 || report.unsteady || store_scan_is_due(w->store))
+		w->again_ms = w->again_ms ? w->again_ms * 2 : AGAIN_MS;
+	else
+		w->again_ms = 0;
+	if (w->again_ms > AGAIN_MAX_MS)
+		w->again_ms = AGAIN_MAX_MS;
 	w->scanned_ns = clock_mono_ns();
 }
 
@@ -392,14 +401,41 @@ static bool is_pending(void *arg)
 	return ioctl(w->fd, FIONREAD, &waiting) < 0 || waiting > 0 || atomic_load(&w->busy);
 }
 
+/* From any thread, see store_set_watch_wake(). */
+static void wake(void *arg)
+{
+	struct store_watch *w = arg;
+
+	eventfd_write(w->wake, 1);
+}
+
+/* When the next scan is due without an event: after the last one; or -1. */
+static int scan_after_ms(const struct store_watch *w)
+{
+	if (w->again_ms && (!w->limited || w->again_ms < POLL_MS))
+		return w->again_ms;
+	return w->limited ? POLL_MS : -1;
+}
+
+static bool scan_is_due(const struct store_watch *w)
+{
+	int after = scan_after_ms(w);
+
+	return after >= 0 && clock_mono_ns() - w->scanned_ns >= after * MS;
+}
+
 /* Waits for the first event, or while there are doubts for the next look.  false: the end. */
 static bool wait_for_events(struct store_watch *w)
 {
-	struct pollfd p[2] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->fd, .events = POLLIN}};
+	struct pollfd p[3] = {{.fd = w->stop, .events = POLLIN},
+			      {.fd = w->wake, .events = POLLIN},
+			      {.fd = w->fd, .events = POLLIN}};
 	bool look = w->n_doubts || w->all;
-	int until = w->again ? AGAIN_MS : w->limited ? POLL_MS : -1;
-	int n = poll(p, look ? 1 : 2, look ? LOOK_MS : until);
+	int n = poll(p, look ? 2 : 3, look ? LOOK_MS : scan_after_ms(w));
+	eventfd_t times;
 
+	if (p[1].revents && !eventfd_read(w->wake, &times))
+		w->all |= store_scan_is_due(w->store); /* or somebody else has looked */
 	return !p[0].revents && (n >= 0 || errno == EINTR);
 }
 
@@ -408,14 +444,12 @@ static void *watch_main(void *arg)
 	struct store_watch *w = arg;
 
 	while (wait_for_events(w)) {
-		bool strange, due;
+		bool strange;
 
 		atomic_store(&w->busy, true); /* before they leave the queue */
 		read_events(w);
 		strange = sort_out(w);
-		due = (w->limited || w->again) &&
-		      clock_mono_ns() - w->scanned_ns >= (w->again ? AGAIN_MS : POLL_MS) * MS;
-		if (w->all || strange || due)
+		if (w->all || strange || scan_is_due(w))
 			scan(w, true);
 		atomic_store(&w->busy, w->n_doubts || w->all);
 	}
@@ -440,6 +474,8 @@ static void watch_free(struct store_watch *w)
 		close(w->fd);
 	if (w->stop >= 0)
 		close(w->stop);
+	if (w->wake >= 0)
+		close(w->wake);
 	free(w);
 }
 
@@ -463,17 +499,20 @@ int store_watch_start(struct store *s, struct store_watch **ret)
 	w->store = s;
 	w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	w->stop = eventfd(0, EFD_CLOEXEC);
-	if (w->fd < 0 || w->stop < 0)
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->fd < 0 || w->stop < 0 || w->wake < 0)
 		err = -errno;
 	if (!err) {
 		watch_dir(w, "", 0);
 		store_set_watch_pending(s, is_pending, w);
+		store_set_watch_wake(s, wake, w);
 		scan(w, true); /* what came between the scan at open and the first watch */
 		err = start_thread(w);
 	}
 	if (err) {
 		store_set_watched(s, false);
 		store_set_watch_pending(s, NULL, NULL);
+		store_set_watch_wake(s, NULL, NULL);
 		watch_free(w);
 		return err;
 	}
@@ -485,6 +524,7 @@ void store_watch_stop(struct store_watch *w)
 {
 	if (!w)
 		return;
+	store_set_watch_wake(w->store, NULL, NULL);
 	eventfd_write(w->stop, 1);
 	pthread_join(w->thread, NULL);
 	/* From here on nobody looks; the times of now are noted for the next start. */

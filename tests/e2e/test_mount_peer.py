@@ -90,6 +90,29 @@ def test_arrival_flag_and_expunge_are_real_calls(pair):
         watch.stdout.close()
 
 
+def test_mail_in_a_directory_that_becomes_a_folder_travels(pair):
+    d = pair.d
+    d.folder(".K")
+    d.deliver("1.a", folder=".K")
+    pair.sync()
+    os.rename(d.path(".K"), d.path("away"))
+    os.rename(d.path("away"), d.path(".K"))
+    d.folder("ready")
+    for path in ("ready/cur/2.a:2,S", "ready/new/3.a"):
+        with open(d.path(path), "wb") as f:
+            f.write(b"Subject: 2\n\ntwo\n")
+    os.rename(d.path("ready"), d.path(".P"))
+    os.makedirs(d.path(".N", "x"))
+    with open(d.path(".N", "x", "4.a:2,"), "wb") as f:
+        f.write(b"Subject: 4\n\nfour\n")
+    os.rename(d.path(".N", "x"), d.path(".N", "cur"))
+    pair.sync()
+    found = {f: sorted(m[0] for m in mail) for f, mail in pair.b.tree().items()}
+    assert found == {"INBOX": [], "K": ["1.a"], "P": ["2.a", "3.a"], "N": ["4.a"]}
+    assert pair.b.flags("2.a", "P") == "S"
+    assert pair.names(".K", "new") == ["1.a"]
+
+
 def test_retired_name_still_opens(pair, known):
     ino = os.stat(known).st_ino
     pair.b.flag("m", "+F")

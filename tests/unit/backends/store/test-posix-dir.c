@@ -135,6 +135,30 @@ static void a_mailbox_with_mail_in_new_is_not_removed(void **state)
 	assert_false(store_has_box(d, "A"));
 }
 
+/* A directory with mail that becomes a mailbox by its new name, or by that of its cur/. */
+static void mail_in_a_directory_that_becomes_a_mailbox_is_found(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+
+	store_set_watched(d->s, true);
+	store_make_box(d, ".A");
+	store_deliver(d, ".A", "1.x", "a");
+	assert_int_equal(store_move(d, ".A", "away"), 0);
+	assert_list(d, "");
+	assert_int_equal(store_move(d, "away", ".A"), 0);
+	assert_int_equal(store_scan(d->s, false, &r), 0);
+	assert_list(d, "A/new/1.x");
+	assert_int_equal(make(d, ".B"), 0);
+	assert_int_equal(make(d, ".B/x"), 0);
+	assert_int_equal(make(d, ".B/new"), 0);
+	outside_write(d, ".B/x/2.x:2,S", "b");
+	assert_int_equal(store_move(d, ".B/x", ".B/cur"), 0);
+	assert_int_equal(store_scan(d->s, false, &r), 0);
+	assert_list(d, "A/new/1.x | B/cur/2.x:2,S");
+	store_consistent(d);
+}
+
 static void inbox_is_not_removed_or_renamed(void **state)
 {
 	struct store_dir *d = *state;
@@ -407,6 +431,7 @@ int main(void)
 		TEST(rmdir_of_cur_deletes_the_mailbox),
 		TEST(a_mailbox_with_mail_in_cur_is_not_removed),
 		TEST(a_mailbox_with_mail_in_new_is_not_removed),
+		TEST(mail_in_a_directory_that_becomes_a_mailbox_is_found),
 		TEST(inbox_is_not_removed_or_renamed),
 		TEST(a_rename_gives_the_mailbox_another_name),
 		TEST(children_that_are_left_behind_get_a_structural_parent),

@@ -4,6 +4,7 @@
 #include "backends/base/mem.h"
 #include "backends/store/log.h"
 #include "backends/store/server.h"
+#include "backends/store/store-private.h"
 #include "tests/support/store-dir.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -100,6 +101,32 @@ static void folders_in_folders_too(void **state)
 	store_watch_stop(w);
 }
 
+static bool is_due_for_long(struct store_dir *d)
+{
+	const struct timespec pause = {.tv_nsec = 5000000};
+	int64_t until = clock_mono_ns() + 5000000000ll;
+
+	while (store_scan_is_due(d->s) && clock_mono_ns() < until)
+		nanosleep(&pause, NULL);
+	return store_scan_is_due(d->s);
+}
+
+/* No event says so: somebody found that the tree is not what the index says. */
+static void what_only_a_scan_finds_is_looked_for(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_watch *w = NULL;
+
+	assert_int_equal(store_watch_start(d->s, &w), 0);
+	for (int i = 0; i < 3; i++) {
+		store_lock(d->s);
+		d->s->rescan = true;
+		store_unlock(d->s);
+		assert_false(is_due_for_long(d));
+	}
+	store_watch_stop(w);
+}
+
 static void our_own_changes_are_no_news(void **state)
 {
 	const struct timespec pause = {.tv_nsec = 200000000};
@@ -127,6 +154,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(folders_that_come_are_watched, setup,
 						store_dir_teardown),
 		cmocka_unit_test_setup_teardown(folders_in_folders_too, store_dir_setup_fs,
+						store_dir_teardown),
+		cmocka_unit_test_setup_teardown(what_only_a_scan_finds_is_looked_for, setup,
 						store_dir_teardown),
 		cmocka_unit_test_setup_teardown(our_own_changes_are_no_news, setup,
 						store_dir_teardown),
