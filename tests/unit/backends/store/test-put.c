@@ -275,85 +275,6 @@ static void a_message_of_a_mailbox_that_is_not_here_waits(void **state)
 	record_release(&r);
 }
 
-/* Somebody else changed the name a moment ago: nothing is logged that is not so. */
-static void a_file_that_is_elsewhere_is_stale(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-
-	store_deliver(d, "", "1.x", "a");
-	g = store_guid(d, "1.x");
-	outside_rename(d, "new/1.x", "cur/1.x:2,F");
-	assert_int_equal(peer_change(d, &g, set_seen), MB_E_STALE);
-	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
-	store_dir_rescan(d, &r);
-	assert_list(d, "INBOX/cur/1.x:2,F");
-	assert_int_equal(peer_change(d, &g, set_seen), 1);
-	assert_list(d, "INBOX/cur/1.x:2,FS");
-	store_consistent(d);
-}
-
-/* It may be anywhere: the scan says what became of it. */
-static void an_expunge_of_what_is_gone_waits_for_a_scan(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-
-	store_deliver(d, "", "1.x", "a");
-	g = store_guid(d, "1.x");
-	outside_unlink(d, "new/1.x");
-	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
-	assert_int_equal(store_scan(d->s, false, &r), 0);
-	assert_int_equal(r.expunged, 1);
-	assert_list(d, "");
-}
-
-static void an_expunge_finds_the_mail_in_a_renamed_folder(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-
-	store_make_box(d, ".A");
-	store_deliver(d, ".A", "1.x", "a");
-	g = store_guid(d, "1.x");
-	outside_rename(d, ".A", ".B");
-	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
-	assert_int_equal(store_scan(d->s, false, &r), 0);
-	assert_int_equal(r.arrived, 0);
-	assert_list(d, "B/new/1.x");
-	assert_int_equal(peer_change(d, &g, expunge), 1);
-	assert_int_equal(store_scan(d->s, true, &r), 0);
-	assert_int_equal(r.arrived, 0);
-	assert_list(d, "");
-	store_consistent(d);
-}
-
-/* The scan has looked for it everywhere, and will not say so by itself. */
-static void an_expunge_of_what_the_guard_holds_is_logged(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-	char name[16];
-
-	store_make_box(d, ".A");
-	for (int i = 0; i < 20; i++) {
-		snprintf(name, sizeof(name), "%d.x", i);
-		store_deliver(d, ".A", name, name);
-	}
-	g = store_guid(d, "7.x");
-	outside_remove(d, ".A/new");
-	outside_mkdir(d, ".A/new");
-	store_dir_rescan(d, &r);
-	assert_int_equal(r.held, 20);
-	assert_int_equal(peer_change(d, &g, expunge), 1);
-	store_dir_rescan(d, &r);
-	assert_int_equal(r.held, 19);
-}
-
 /* Rows 28 to 31: what a program wrote stays, as a message of its own. */
 static void an_expunge_does_not_take_an_edit_away(void **state)
 {
@@ -370,43 +291,6 @@ static void an_expunge_does_not_take_an_edit_away(void **state)
 	assert_int_equal(staging_count(d), 0);
 	peer_change(d, &g, expunge); /* the old one, once more */
 	assert_text(d, "new/1.x", "the program's own");
-	store_consistent(d);
-}
-
-/* Row 29: no scan looks at contents each time, but before an expunge the file is looked at. */
-static void a_file_written_in_place_is_looked_at_before_it_goes(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-
-	store_deliver(d, "", "1.x", "before");
-	g = store_guid(d, "1.x");
-	store_dir_rescan(d, &r);
-	outside_write(d, "new/1.x", "before and after");
-	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
-	assert_text(d, "new/1.x", "before and after");
-	store_dir_rescan(d, &r);
-	assert_int_equal(r.edited, 1);
-	peer_change(d, &g, expunge); /* the old one, once more */
-	assert_text(d, "new/1.x", "before and after");
-	store_consistent(d);
-}
-
-static void a_touched_file_goes_after_a_look(void **state)
-{
-	struct store_dir *d = *state;
-	struct scan_report r;
-	struct guid g;
-
-	store_deliver(d, "", "1.x", "body");
-	g = store_guid(d, "1.x");
-	outside_write(d, "new/1.x", "body");
-	assert_int_equal(peer_change(d, &g, expunge), MB_E_STALE);
-	store_dir_rescan(d, &r);
-	assert_int_equal(r.edited, 0);
-	assert_int_equal(peer_change(d, &g, expunge), 1);
-	assert_list(d, "");
 	store_consistent(d);
 }
 
@@ -641,13 +525,7 @@ int main(void)
 		TEST(a_name_that_is_taken_gets_another),
 		TEST(a_uid_that_is_taken_gets_the_next),
 		TEST(a_message_of_a_mailbox_that_is_not_here_waits),
-		TEST(a_file_that_is_elsewhere_is_stale),
-		TEST(an_expunge_of_what_is_gone_waits_for_a_scan),
-		TEST(an_expunge_finds_the_mail_in_a_renamed_folder),
-		TEST(an_expunge_of_what_the_guard_holds_is_logged),
 		TEST(an_expunge_does_not_take_an_edit_away),
-		TEST(a_file_written_in_place_is_looked_at_before_it_goes),
-		TEST(a_touched_file_goes_after_a_look),
 		TEST(a_lost_body_comes_back),
 		TEST(a_lost_body_comes_back_with_other_bytes),
 		TEST(records_without_sense_are_refused),
