@@ -157,6 +157,12 @@ static void renamed(struct mailfs *fs, const struct store_event *e)
 	table_unlock(fs);
 }
 
+/* A program that is writing goes on with the file that it began with, wherever its name leads now. */
+static bool may_follow(const struct node *n, const struct stat *st)
+{
+	return !n->writing || (n->ino == st->st_ino && n->dev == st->st_dev);
+}
+
 static void changed(struct mailfs *fs, const char *path)
 {
 	struct node *dir, *n = NULL;
@@ -177,7 +183,7 @@ static void changed(struct mailfs *fs, const char *path)
 	if (n && n->dir) {
 		attr_changed(n);
 		inval_dir(fs, n);
-	} else if (n && (node_rekey(&fs->nodes, n, &st))) {
+	} else if (n && may_follow(n, &st) && node_rekey(&fs->nodes, n, &st)) {
 		n->ordinal = 0; /* may be another message */
 		fdcache_drop(fs->fds, &n->slot);
 		inval_content(fs, n);

@@ -134,7 +134,9 @@ static void check_inode(struct renaming *r, const struct stat *st)
 
 	if (!n || (n->ino == st->st_ino && n->dev == st->st_dev))
 		return;
-	if (!n->links->next && node_rekey(&fs->nodes, n, st)) {
+	/* who writes goes on with the file that it began with */
+	if (!n->writing && !n->links->next && node_rekey(&fs->nodes, n, st)) {
+		fdcache_drop(fs->fds, &n->slot);
 		inval_content(fs, n);
 		return;
 	}

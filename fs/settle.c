@@ -23,6 +23,7 @@ struct writing {
 	int64_t queued_ns;	     /* when it was put at the end */
 	struct node *node;
 	struct origin origin; /* of the first write */
+	uint64_t cut;	      /* store_edits_cut() before it */
 	unsigned writers;     /* in the middle of a write */
 	unsigned failures;
 	bool created;		 /* nobody has seen it settled yet */
@@ -54,7 +55,8 @@ static void take_out(struct writing *w)
 	w->next->prev = w->prev;
 }
 
-static void add(struct mailfs *fs, struct node *n, const struct origin *origin, bool created)
+static void add(struct mailfs *fs, struct node *n, const struct origin *origin, uint64_t cut,
+		bool created)
 {
 	struct settle *s = fs->settle;
 	struct writing *w = mb_xcalloc(1, sizeof(*w));
@@ -62,6 +64,7 @@ static void add(struct mailfs *fs, struct node *n, const struct origin *origin, 
 	w->node = n;
 	w->origin = *origin;
 	w->created = created;
+	w->cut = cut;
 	w->last_ns = clock_mono_ns();
 	n->writing = w;
 	table_lock(fs);
@@ -123,25 +126,41 @@ static void split_names(struct mailfs *fs, struct node *n, const char *path)
 	table_unlock(fs);
 }
 
-static int begin(fuse_req_t req, struct node *n, bool truncate)
+/* The store keeps the old content.  1; 0: n left the mailbox meanwhile. */
+static int keep_old(struct mailfs *fs, struct node *n, bool truncate)
 {
-	struct mailfs *fs = fs_of(req);
-	struct origin origin;
 	char path[PATH_MAX];
 	uint64_t ino = n->ino;
 	int err = message_path(fs, n, path);
 
 	if (err)
-		return 0; /* it left the mailbox meanwhile */
+		return 0;
 	err = store_before_write(fs->store, path, truncate);
 	if (err < 0)
 		return err;
 	fs_follow_inode(fs, n, path);
 	if (n->ino != ino)
 		split_names(fs, n, path);
-	origin_of(fs, req, &origin);
-	add(fs, n, &origin, false);
-	return 0;
+	return 1;
+}
+
+static int begin(fuse_req_t req, struct node *n, bool truncate)
+{
+	struct mailfs *fs = fs_of(req);
+	uint64_t cut = store_edits_cut(fs->store);
+	struct origin origin;
+	int err;
+
+	if (n->writing && n->writing->cut == cut)
+		return 0;
+	err = keep_old(fs, n, truncate);
+	if (err > 0 && n->writing) {
+		n->writing->cut = cut;
+	} else if (err > 0) {
+		origin_of(fs, req, &origin);
+		add(fs, n, &origin, cut, false);
+	}
+	return err < 0 ? err : 0;
 }
 
 int settle_begin(fuse_req_t req, struct node *n, bool truncate)
@@ -156,8 +175,7 @@ int settle_begin(fuse_req_t req, struct node *n, bool truncate)
 	if (!message)
 		return 0;
 	stripe_lock(fs, n);
-	if (!n->writing)
-		err = begin(req, n, truncate);
+	err = begin(req, n, truncate);
 	if (!err && n->writing)
 		n->writing->writers++;
 	stripe_unlock(fs, n);
@@ -180,7 +198,7 @@ void settle_created(struct mailfs *fs, struct node *n, const struct origin *orig
 {
 	stripe_lock(fs, n);
 	if (!n->writing)
-		add(fs, n, origin, true);
+		add(fs, n, origin, store_edits_cut(fs->store), true);
 	stripe_unlock(fs, n);
 }
 

@@ -324,7 +324,7 @@ static int rename_one(struct store *s, const struct copy_key *key)
 	index_abort(tx);
 	if (err >= 0) {
 		want.copy = e.copy; /* borrowed */
-		err = put_locked(s, &want, NULL, NULL, false);
+		err = put_locked(s, &want, NULL, NULL);
 	}
 	entry_release(&e);
 	return err == MB_E_STALE || err == -ENOENT ? 0 : err;

@@ -70,9 +70,8 @@ static bool is_mailbox_record(const struct record *r)
 
 static int expected_run(struct store *s, struct expected *e)
 {
-	int err = is_mailbox_record(&e->want)
-			  ? put_mailbox_op(s, &e->want, &e->step)
-			  : put_locked(s, &e->want, e->staged, e->step.to, true);
+	int err = is_mailbox_record(&e->want) ? put_mailbox_op(s, &e->want, &e->step)
+					      : put_locked(s, &e->want, e->staged, &e->step);
 
 	expected_free(e);
 	return err;
@@ -201,7 +200,7 @@ int store_plan(struct store *s, const struct record *want, const char *staged, u
 	if (err >= 0)
 		err = find_step(s, want, staged, &step);
 	if (err >= 0 && step.op == STEP_NONE)
-		err = put_locked(s, want, staged, NULL, false);
+		err = put_locked(s, want, staged, NULL);
 	else if (err >= 0)
 		expect(s, want, staged, pid, &step);
 	uidlist_leave(s, &hold);

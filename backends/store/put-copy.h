@@ -1,6 +1,6 @@
 /*
- * put-copy.h - one put of a copy: shared by put.c (what is wanted, what changes) and put-body.c
- * (where its body comes from).  The store's lock is held.
+ * put-copy.h - one put of a copy: shared by put.c (what is wanted, what changes), put-body.c
+ * (where its body comes from) and put-step.c (as a system call).  The store's lock is held.
  */
 #ifndef MB_STORE_PUT_COPY_H
 #define MB_STORE_PUT_COPY_H
@@ -14,7 +14,8 @@ struct copy_put {
 	struct index_txn *tx;
 	const struct record *want;
 	const char *staged;
-	bool quiet;	     /* the kernel knows: the change came as a system call in the mount */
+	const struct store_step
+		*step;	     /* the system call that it came as: the kernel knows; or NULL */
 	struct entry old;    /* what is here; zeros when the copy was never heard of */
 	bool known, present; /* old is set / its file is there */
 	bool damaged;	     /* … and is not what was stored */
@@ -27,6 +28,15 @@ struct copy_put {
 	bool mended;	     /* this put gave a damaged file its body back */
 	bool edited;	     /* a program is writing it: an expunge has to wait for that edit */
 };
+
+/* put.c.  What is here, joined with what is wanted; the rest of `c` is set.  copy_put_release() it. */
+int copy_put_load(struct copy_put *c);
+/* UID and path that a living copy will have.  `writable`: the transaction is. */
+int copy_put_aim(struct copy_put *c, bool writable);
+void copy_put_release(struct copy_put *c);
+
+/* put-step.c.  Is this the call that the put would make of the files as they are now? */
+bool copy_put_is(const struct copy_put *c, const struct store_step *step);
 
 /* The directory that the new path lies in, made whole when a part of it is missing.  Returns the fd;
  * MB_E_STALE when the mailbox's directory itself is gone. */

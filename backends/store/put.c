@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void copy_put_release(struct copy_put *c)
+void copy_put_release(struct copy_put *c)
 {
 	entry_release(&c->old);
 	copy_release(&c->new);
@@ -86,7 +86,7 @@ static void settle_content(struct copy_put *c)
 	c->new.digest = of->digest;
 }
 
-static int copy_put_load(struct copy_put *c)
+int copy_put_load(struct copy_put *c)
 {
 	struct guid g = index_resolve(c->tx, c->want->copy.guid);
 	int err = index_get_entry(c->tx, &g, c->want->copy.id, &c->old);
@@ -181,6 +181,15 @@ static int line_first(struct copy_put *c, bool writable)
 					c->target + 4, &c->new.place.uid);
 }
 
+int copy_put_aim(struct copy_put *c, bool writable)
+{
+	int err = settle_uid(c);
+
+	if (err >= 0)
+		err = settle_target(c, c->step ? c->step->to : NULL);
+	return err < 0 ? err : line_first(c, writable);
+}
+
 /* ---- the file operation and what it was ---- */
 
 static int move_file(struct copy_put *c)
@@ -270,20 +279,20 @@ static int change_files(struct copy_put *c, enum record_type type)
 			err = file_to_deleted(c->s, c->old_path, &c->old, false, &c->kept);
 		if (err == -ENOENT)
 			return expunge_missing(c);
-		if (err >= 0 && !c->quiet)
+		if (err >= 0 && !c->step)
 			change_event(c->s, EVENT_REMOVED, c->old_path, NULL, false);
 		return err;
 	case REC_ARRIVE:
 	case REC_FOUND:
 		err = put_place_body(c);
-		if (err >= 0 && !c->quiet)
+		if (err >= 0 && !c->step)
 			change_event(c->s, EVENT_ADDED, c->new_path, NULL, false);
 		return err == -EEXIST ? MB_E_STALE : err;
 	default:
 		if (!c->present || !c->new_path || strcmp(c->old_path, c->new_path) == 0)
 			return 0;
 		err = move_file(c);
-		if (err >= 0 && !c->quiet)
+		if (err >= 0 && !c->step)
 			change_event(c->s, EVENT_RENAMED, c->new_path, c->old_path, true);
 		return err;
 	}
@@ -398,32 +407,28 @@ static int mend_first(struct copy_put *c)
 		return err;
 	copy_put_release(c);
 	*c = (struct copy_put){
-		.s = c->s, .tx = c->tx, .want = c->want, .quiet = c->quiet, .mended = true};
+		.s = c->s, .tx = c->tx, .want = c->want, .step = c->step, .mended = true};
 	return copy_put_load(c);
 }
 
-static int copy_put_run(struct copy_put *c, const char *promised)
+static int copy_put_run(struct copy_put *c)
 {
 	uint64_t appended;
 	bool alive;
 	enum record_type type;
 	int err = copy_put_load(c);
 
+	if (err >= 0 && c->step && !copy_put_is(c, c->step))
+		err = MB_E_STALE;
 	if (err >= 0 && c->damaged && copy_alive(&c->new))
 		err = mend_first(c);
 	if (err < 0)
 		return err;
 	appended = c->s->appended;
 	alive = copy_alive(&c->new);
-	if (alive) {
-		err = settle_uid(c);
-		if (err >= 0)
-			err = settle_target(c, promised);
-		if (err >= 0)
-			err = line_first(c, true);
-		if (err < 0)
-			return err;
-	}
+	err = alive ? copy_put_aim(c, true) : 0;
+	if (err < 0)
+		return err;
 	if (c->known && (c->present || !alive) && copy_equal(&c->old.copy, &c->new) &&
 	    (!alive || strcmp(c->old_path, c->new_path) == 0))
 		return c->mended;
@@ -444,16 +449,18 @@ static int copy_put_run(struct copy_put *c, const char *promised)
 }
 
 static int put_copy(struct store *s, const struct record *want, const char *staged,
-		    const char *promised, bool quiet)
+		    const struct store_step *step)
 {
-	struct copy_put c = {.s = s, .want = want, .staged = staged, .quiet = quiet};
+	struct copy_put c = {.s = s, .want = want, .staged = staged, .step = step};
 	struct origin edit = {.comm = "edit"};
 	int err = change_begin(s, &c.tx);
 
 	if (err >= 0)
-		err = change_end(s, c.tx, copy_put_run(&c, promised));
-	if (c.edited) /* what a program wrote is a message of its own: it stays */
+		err = change_end(s, c.tx, copy_put_run(&c));
+	if (c.edited) { /* what a program wrote is a message of its own: it stays */
 		settle_locked(s, c.old_path, &edit);
+		s->edits_cut++;
+	}
 	copy_put_release(&c);
 	return err;
 }
@@ -485,8 +492,8 @@ static bool makes_sense(const struct record *want)
 	}
 }
 
-int put_locked(struct store *s, const struct record *want, const char *staged, const char *target,
-	       bool quiet)
+int put_locked(struct store *s, const struct record *want, const char *staged,
+	       const struct store_step *step)
 {
 	if (!makes_sense(want))
 		return MB_E_PROTOCOL;
@@ -507,7 +514,7 @@ int put_locked(struct store *s, const struct record *want, const char *staged, c
 	case REC_RENUMBER:
 	case REC_DIGEST:
 	case REC_COPY_STATE:
-		return put_copy(s, want, staged, target, quiet);
+		return put_copy(s, want, staged, step);
 	case REC_ALIAS:
 		return put_alias(s, want);
 	case REC_REPLICA:
@@ -538,48 +545,8 @@ int store_put(struct store *s, const struct record *want, const char *staged)
 	}
 	err = uidlist_enter(s, &hold);
 	if (err >= 0)
-		err = put_locked(s, want, staged, NULL, false);
+		err = put_locked(s, want, staged, NULL);
 	uidlist_leave(s, &hold);
 	dotlock_drop(s, &subs);
-	return err;
-}
-
-/* What system call would carry this put?  Nothing is changed. */
-int put_copy_step(struct store *s, const struct record *want, const char *staged,
-		  struct store_step *ret)
-{
-	struct copy_put c = {.s = s, .want = want, .staged = staged};
-	int err = index_begin(s->index, false, &c.tx);
-
-	if (err < 0)
-		return err;
-	err = copy_put_load(&c);
-	if (err >= 0 && c.damaged && copy_alive(&c.new)) {
-		index_abort(c.tx); /* its file stays, with other bytes: no system call does that */
-		copy_put_release(&c);
-		return 0;
-	}
-	if (err >= 0 && copy_alive(&c.new)) {
-		err = settle_uid(&c);
-		if (err >= 0)
-			err = settle_target(&c, NULL);
-		if (err >= 0)
-			err = line_first(&c, false);
-	}
-	if (err >= 0 && !copy_alive(&c.new) && c.present) {
-		ret->op = STEP_UNLINK;
-		ret->from = MB_TAKE(c.old_path);
-	} else if (err >= 0 && copy_alive(&c.new) && c.present &&
-		   strcmp(c.old_path, c.new_path) != 0) {
-		ret->op = STEP_RENAME;
-		ret->from = MB_TAKE(c.old_path);
-		ret->to = MB_TAKE(c.new_path);
-	} else if (err >= 0 && copy_alive(&c.new) && !c.present && staged) {
-		ret->op = STEP_RENAME;
-		ret->from = mb_xasprintf(STORE_TOKEN_PREFIX "%s", staged);
-		ret->to = MB_TAKE(c.new_path);
-	}
-	index_abort(c.tx);
-	copy_put_release(&c);
 	return err;
 }

@@ -193,6 +193,11 @@ int store_before_write(struct store *s, const char *path, bool truncate)
 	return err < 0 ? -mb_err_errno(err) : 0;
 }
 
+uint64_t store_edits_cut(struct store *s)
+{
+	return s->edits_cut;
+}
+
 static int64_t mtime_ns(const struct stat *st)
 {
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
@@ -274,6 +279,23 @@ static int note_stat(struct index_txn *tx, struct entry *e, const struct stat *s
 	return index_put_entry(tx, e);
 }
 
+/* It was written to after the edit was settled: by whoever was in the middle of it. */
+static int finish_rest(struct posix_call *p, int fd, struct entry *e, const struct stat *st)
+{
+	bool same_size = (uint64_t)st->st_size == e->copy.size;
+	struct digest d;
+	int err;
+
+	if (e->state != ENTRY_PRESENT || !e->mtime_ns || (same_size && mtime_ns(st) == e->mtime_ns))
+		return 0;
+	if (!same_size || !digest_known(&e->copy.digest))
+		return log_edit(p, e, st);
+	err = digest_fd(fd, &d, NULL);
+	if (err < 0)
+		return err;
+	return digest_equal(&d, &e->copy.digest) ? note_stat(p->tx, e, st) : log_edit(p, e, st);
+}
+
 static int finish_edit(struct posix_call *p, const char *path, struct entry *e)
 {
 	MB_AUTO_CLOSE int fd = at_open_regular(p->s->mail_fd, path, O_RDONLY);
@@ -283,10 +305,10 @@ static int finish_edit(struct posix_call *p, const char *path, struct entry *e)
 
 	if (fd < 0)
 		return fd;
-	if (!edit)
-		return 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	if (!edit)
+		return finish_rest(p, fd, e, &st);
 	if (same_content(p->s, fd, edit->kept)) {
 		err = note_stat(p->tx, e, &st); /* it may have an inode of its own now */
 		io_unlinkat(p->s->staging_fd, edit->kept, 0);

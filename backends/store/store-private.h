@@ -146,6 +146,7 @@ struct store {
 	struct expected *expected;
 	struct planner *planners;
 	struct edit *edits;
+	_Atomic uint64_t edits_cut; /* store_edits_cut() */
 	struct unsettled *unsettled;
 	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
 
@@ -316,8 +317,10 @@ int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
 int posix_dir_rename(struct posix_call *p, const char *from, const char *to, unsigned flags);
 
 /* put.c */
-int put_locked(struct store *s, const struct record *want, const char *staged, const char *target,
-	       bool quiet);
+/* `step`: the system call that a program made in the mount is this put, or else MB_E_STALE; nobody is
+ * told of it. */
+int put_locked(struct store *s, const struct record *want, const char *staged,
+	       const struct store_step *step);
 int put_mailbox(struct store *s, const struct record *want);
 int put_mailbox_step(struct store *s, const struct record *want, struct store_step *ret);
 /* Does the one directory operation that put_mailbox_step() gave; the rest comes with the next plan. */
@@ -325,6 +328,7 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 /* Directories that differ from what the names say are renamed: after an unfinished put.  Those that
  * cannot be are told of (store_misplaced() counts them); an error is one of the index. */
 int mailboxes_finish(struct store *s);
+/* put-step.c: what system call would carry this put?  Nothing is changed. */
 int put_copy_step(struct store *s, const struct record *want, const char *staged,
 		  struct store_step *ret);
 /*

@@ -199,6 +199,9 @@ int store_settled(struct store *s, const char *path, const struct origin *origin
 /* Before the first write to, or truncation of, a published message: links or copies the old content
  * aside, gives the message's file a content of its own.  0 also when `path` is no message. */
 int store_before_write(struct store *s, const char *path, bool truncate);
+/* Grows when a peer's put had to settle what a program is still writing: for that program the next
+ * write is a first one again.  No lock. */
+uint64_t store_edits_cut(struct store *s);
 /* st_ino of the message at `path`: its ordinal.  0 when it is not published. */
 uint64_t store_ordinal(struct store *s, const char *path);
 /* fsync of a file or directory in the mount was asked for: log durable (the caller has flushed the

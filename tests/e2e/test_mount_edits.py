@@ -11,6 +11,7 @@ from support.wait import until
 
 OLD = b"Subject: m\n\nthe old body, which is somewhat longer\n"
 NEW = b"Subject: new\n\nrewritten\n"
+MORE = b"and more\n"
 WAYS = {
     "truncated": os.O_WRONLY | os.O_TRUNC,
     "appended": os.O_WRONLY | os.O_APPEND,
@@ -52,6 +53,14 @@ def read(path):
 def wrote(way):
     """What the file holds after `NEW` was written in this way."""
     return {"truncated": NEW, "appended": OLD + NEW, "in place": NEW + OLD[len(NEW) :]}[way]
+
+
+def write_on(d, b, fd):
+    """The program goes on, and what it wrote has settled."""
+    os.write(fd, MORE)
+    os.fsync(fd)
+    os.close(fd)
+    assert sync(d, b) == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -99,3 +108,66 @@ def test_the_peer_deletes_the_folder_of_what_is_being_written(pair):
     assert sync(d, b) == 0
     assert read(d.path(".F", "cur", "f:2,")) == NEW
     assert NEW in b.contents("F")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_writes_on_after_the_expunge(pair, way):
+    d, b = pair
+    fd = os.open(d.path("cur", "m:2,"), WAYS[way])
+    os.write(fd, NEW)
+    b.expunge("m")
+    sync(d, b)
+    write_on(d, b, fd)
+    here = read(d.path("cur", "m:2,"))
+    assert here.startswith(wrote(way)[: len(NEW)]) and MORE in here
+    assert here in b.contents()
+    # as long, at the same place: only the time tells
+    fd = os.open(d.path("cur", "m:2,"), os.O_RDWR)
+    os.write(fd, b"SUBJECT")
+    os.fsync(fd)
+    os.close(fd)
+    assert sync(d, b) == 0
+    assert read(d.path("cur", "m:2,")).startswith(b"SUBJECT")
+    assert [x[:7] for x in b.contents("INBOX")] == [b"SUBJECT", b"Subject"]
+
+
+def test_a_program_writes_on_after_a_flag(pair):
+    d, b = pair
+    fd = os.open(d.path("cur", "m:2,"), os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, NEW)
+    b.flag("m", "+F")
+    sync(d, b)
+    assert read(d.path("cur", "m:2,F")) == NEW
+    write_on(d, b, fd)
+    assert read(d.path("cur", "m:2,F")) == NEW + MORE
+    assert NEW + MORE in b.contents("INBOX") and len(b.contents("INBOX")) == 2
+    assert b.flags("m") == "F"
+
+
+def test_a_program_writes_on_after_its_folder_was_renamed(pair):
+    d, b = pair
+    fd = os.open(d.path(".F", "cur", "f:2,"), os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, NEW)
+    b.mvfolder("F", "G")
+    assert sync(d, b) == 0
+    write_on(d, b, fd)
+    assert read(d.path(".G", "cur", "f:2,")) == NEW + MORE
+    assert b.contents("G") == [NEW + MORE]
+
+
+def test_a_program_writes_on_after_the_peer_moved_the_message(pair):
+    """What it writes goes into its own file, not into the one that the peer has in another folder."""
+    d, b = pair
+    fd = os.open(d.path("cur", "m:2,"), os.O_RDWR | os.O_TRUNC)
+    os.write(fd, NEW)
+    b.move("m", "F")
+    sync(d, b)
+    os.write(fd, MORE)
+    assert os.pread(fd, 1000, 0) == NEW + MORE
+    write_on(d, b, fd)
+    assert read(d.path("cur", "m:2,")) == NEW + MORE + MORE
+    assert read(d.path(".F", "cur", "m:2,")) == OLD
+    assert sorted(os.listdir(d.path(".F", "cur"))) == ["f:2,", "m:2,"]
+    assert NEW + MORE + MORE in b.contents("INBOX") and OLD in b.contents("F")
+    assert len(b.contents()) == 4
+    assert read(os.path.join(d.backing, "cur", "m:2,")) == NEW + MORE + MORE

@@ -17,6 +17,13 @@ static int settled(struct store_dir *d, const char *path)
 	return store_settled(d->s, path, &d->me);
 }
 
+static void set_mtime(struct store_dir *d, const char *path, time_t at)
+{
+	struct timespec t[2] = {{.tv_sec = at}, {.tv_sec = at}};
+
+	assert_int_equal(utimensat(d->s->mail_fd, path, t, 0), 0);
+}
+
 static void a_file_written_in_new_is_published_when_it_settles(void **state)
 {
 	struct store_dir *d = *state;
@@ -69,6 +76,50 @@ static void an_edit_is_a_new_message_under_the_old_name(void **state)
 	entry_release(&old);
 	entry_release(&new);
 	store_consistent(d);
+}
+
+/* A peer's put settled the edit while the program was in the middle of it. */
+static void what_is_written_after_the_edit_is_an_edit_too(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid first, second, third;
+	uint64_t n;
+
+	store_deliver(d, "", "1.x", "before");
+	assert_int_equal(store_before_write(d->s, "new/1.x", true), 0);
+	outside_write(d, "new/1.x", "half");
+	assert_int_equal(settled(d, "new/1.x"), 0);
+	first = store_guid(d, "1.x");
+	n = log_records(d);
+	assert_int_equal(settled(d, "new/1.x"), 0); /* nothing since */
+	assert_int_equal(log_records(d), n);
+	outside_write(d, "new/1.x", "half, and the rest");
+	assert_int_equal(settled(d, "new/1.x"), 0);
+	second = store_guid(d, "1.x");
+	assert_false(guid_equal(&first, &second));
+	assert_int_equal(log_last(d), REC_EDIT);
+	outside_write(d, "new/1.x", "half, and THE REST"); /* as long as it was: the time tells */
+	set_mtime(d, "new/1.x", 7000);
+	assert_int_equal(settled(d, "new/1.x"), 0);
+	third = store_guid(d, "1.x");
+	assert_false(guid_equal(&second, &third));
+	store_consistent(d);
+}
+
+static void the_same_bytes_again_are_no_edit(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid g;
+	struct digest digest;
+	uint64_t n;
+
+	store_deliver(d, "", "1.x", "same");
+	g = store_guid(d, "1.x");
+	assert_true(store_digest(d->s, &g, 0, &digest) >= 0);
+	n = log_records(d);
+	set_mtime(d, "new/1.x", 7000);
+	assert_int_equal(settled(d, "new/1.x"), 0);
+	assert_int_equal(log_records(d), n);
 }
 
 static void the_same_content_is_no_edit(void **state)
@@ -284,6 +335,8 @@ int main(void)
 		TEST(a_file_written_in_new_is_published_when_it_settles),
 		TEST(other_paths_are_nothing),
 		TEST(an_edit_is_a_new_message_under_the_old_name),
+		TEST(what_is_written_after_the_edit_is_an_edit_too),
+		TEST(the_same_bytes_again_are_no_edit),
 		TEST(the_same_content_is_no_edit),
 		TEST(an_edit_leaves_linked_copies_alone),
 		TEST(a_rename_in_the_middle_of_an_edit_is_followed),
