@@ -7,8 +7,10 @@
 
 #include "backends/store/store-private.h"
 
-/* The link of a message that a program made at this path outside cur and new; the store's. */
-struct recent_link *posix_link_by_path(struct store *s, const char *path);
+/* The link of a message that a program made at this path outside cur and new, when the file there
+ * still is that one; the store's. */
+struct recent_link *posix_link_by_path(struct store *s, const char *path, uint64_t ino);
+void posix_link_made(struct posix_call *p, struct recent_link *l, uint64_t id); /* the copy `id` */
 /* A local change may need no transaction at all: then none is begun. */
 bool posix_is_plain(struct store *s, const char *path);
 int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *name,

@@ -72,6 +72,7 @@ struct rename_call {
 	int from_dir, to_dir; /* fds of the directories, perhaps one for both */
 	struct node_info fn, tn;
 	struct entry source, target;
+	uint64_t ino; /* of the file */
 	bool is_message, replaces;
 	char *kept, *kept_source; /* owned */
 };
@@ -79,7 +80,7 @@ struct rename_call {
 static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
 {
 	struct entry *source = c->is_message ? &c->source : NULL;
-	struct recent_link *l = source ? NULL : posix_link_by_path(p->s, c->from);
+	struct recent_link *l = source ? NULL : posix_link_by_path(p->s, c->from, c->ino);
 	struct stat st;
 	int err;
 
@@ -88,8 +89,7 @@ static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
 
 		err = publish(p, c->to, &c->tn, c->to_name, &l->guid, id, NULL);
 		if (err >= 0) {
-			free(MB_TAKE(l->path));
-			l->to_id = id;
+			posix_link_made(p, l, id);
 		}
 		return err;
 	}
@@ -153,7 +153,7 @@ static bool is_rewrite(struct posix_call *p, const struct rename_call *c)
 {
 	struct stat st;
 
-	return c->kept && !c->is_message && !posix_link_by_path(p->s, c->from) &&
+	return c->kept && !c->is_message && !posix_link_by_path(p->s, c->from, c->ino) &&
 	       fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
@@ -217,6 +217,7 @@ static int rename_held(struct posix_call *p, struct rename_call *c, unsigned fla
 
 	if (same_file(c, st))
 		return io_renameat2(c->from_dir, c->from_name, c->to_dir, c->to_name, flags);
+	c->ino = st->st_ino;
 	c->is_message = posix_entry_at(p->tx, &c->fn, c->from_name, &c->source) == 0;
 	c->replaces = !(flags & RENAME_NOREPLACE) &&
 		      posix_entry_at(p->tx, &c->tn, c->to_name, &c->target) == 0;

@@ -63,8 +63,8 @@ static void links_expire(struct store *s)
 	}
 }
 
-static void link_note(struct posix_call *p, const struct guid *guid, uint64_t from_id,
-		      uint64_t to_id, const char *tmp_path)
+static struct recent_link *link_note(struct posix_call *p, const struct guid *guid,
+				     uint64_t from_id)
 {
 	struct recent_link *l = mb_xcalloc(1, sizeof(*l));
 
@@ -73,18 +73,37 @@ static void link_note(struct posix_call *p, const struct guid *guid, uint64_t fr
 	l->pid = p->origin->pid;
 	l->guid = *guid;
 	l->from_id = from_id;
-	l->to_id = to_id;
-	l->path = tmp_path ? mb_xstrdup(tmp_path) : NULL;
 	l->next = p->s->links;
 	p->s->links = l;
+	return l;
 }
 
-struct recent_link *posix_link_by_path(struct store *s, const char *path)
+static void link_note_tmp(struct posix_call *p, const struct entry *source, const char *path)
+{
+	struct recent_link *l = link_note(p, &source->copy.guid, source->copy.id);
+	struct stat st;
+
+	l->path = mb_xstrdup(path);
+	l->ino = at_stat(p->s->mail_fd, path, &st) == 0 ? st.st_ino : 0;
+}
+
+struct recent_link *posix_link_by_path(struct store *s, const char *path, uint64_t ino)
 {
 	for (struct recent_link *l = s->links; l; l = l->next)
-		if (l->path && strcmp(l->path, path) == 0)
+		if (l->path && l->ino == ino && strcmp(l->path, path) == 0)
 			return l;
 	return NULL;
+}
+
+void posix_link_made(struct posix_call *p, struct recent_link *l, uint64_t id)
+{
+	struct entry e = {0};
+
+	free(MB_TAKE(l->path));
+	l->to_id = id;
+	if (index_get_entry(p->tx, &l->guid, id, &e) == 0)
+		l->modseq = e.modseq;
+	entry_release(&e);
 }
 
 /* The copy that this program made of e a moment ago.  Which of several names of a file was linked the
@@ -103,6 +122,34 @@ static struct recent_link *link_from(struct posix_call *p, const struct entry *e
 		found = found ? found : l;
 	}
 	return found;
+}
+
+struct seen {
+	struct store *s;
+	uint64_t modseq;
+};
+
+static bool has_passed(const struct seen *seen, const struct position *p)
+{
+	return log_check(seen->s->log, p) == 0 && log_modseq(seen->s->log, p) >= seen->modseq;
+}
+
+static int has_seen(struct peer_state *peer, void *arg)
+{
+	const struct seen *seen = arg;
+	bool any = has_passed(seen, &peer->local);
+
+	for (size_t i = 0; i < peer->n_scopes; i++)
+		any |= has_passed(seen, &peer->scopes[i].local);
+	return any;
+}
+
+/* Does a peer have the copy already?  What it changed there must not go with the copy. */
+static bool is_told(struct posix_call *p, const struct recent_link *l)
+{
+	struct seen seen = {p->s, l->modseq};
+
+	return index_each_peer(p->tx, has_seen, &seen) != 0;
 }
 
 /* The copy that a link made, when its file is still there.  Gives its path. */
@@ -166,7 +213,7 @@ static bool is_name_of(struct posix_call *p, const char *path, const struct stat
 	       st.st_dev == file->st_dev;
 }
 
-/* -ENOENT: no link was made a moment ago, what it made is gone, or it is another file now. */
+/* -ENOENT: no link was made a moment ago, what it made is gone, another file now, or at a peer. */
 static int unlink_linked(struct posix_call *p, const char *path, struct entry *e)
 {
 	struct recent_link *l = link_from(p, e);
@@ -174,7 +221,7 @@ static int unlink_linked(struct posix_call *p, const char *path, struct entry *e
 	MB_AUTO_FREE char *to_path = NULL;
 	struct entry to = {0};
 	struct stat st;
-	int err = l ? link_target(p, l, &to, &to_path, &st) : -ENOENT;
+	int err = l && !is_told(p, l) ? link_target(p, l, &to, &to_path, &st) : -ENOENT;
 
 	if (err < 0)
 		return err;
@@ -264,7 +311,10 @@ int store_unlink(struct store *s, const char *path, const struct origin *origin)
 static int publish_link(struct posix_call *p, const char *from, const char *to,
 			const struct entry *source, const struct node_info *n, const char *name)
 {
-	struct recent_link *l = source ? NULL : posix_link_by_path(p->s, from);
+	struct stat st;
+	struct recent_link *l = !source && p->s->links && at_stat(p->s->mail_fd, from, &st) == 0
+					? posix_link_by_path(p->s, from, st.st_ino)
+					: NULL;
 	struct guid guid = source ? source->copy.guid : l ? l->guid : GUID_ZERO;
 	uint64_t id = random_u64() | 1, from_id = source ? source->copy.id : l ? l->from_id : 0;
 	int err;
@@ -273,7 +323,7 @@ static int publish_link(struct posix_call *p, const char *from, const char *to,
 		return publish(p, to, n, name, NULL, 0, NULL);
 	err = publish(p, to, n, name, &guid, id, NULL);
 	if (err >= 0)
-		link_note(p, &guid, from_id, id, NULL);
+		posix_link_made(p, link_note(p, &guid, from_id), id);
 	return err;
 }
 
@@ -297,7 +347,7 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 		if (err < 0 && p->s->appended == appended)
 			raw_unlink(p->s, to);
 	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
-		link_note(p, &source.copy.guid, source.copy.id, 0, to);
+		link_note_tmp(p, &source, to);
 	}
 	entry_release(&source);
 	return err;

@@ -459,11 +459,29 @@ static struct scan_missing *not_found_yet(struct scan_missing **sorted, size_t n
 	return NULL;
 }
 
-static struct scan_missing *missing_by_ino(const struct missing_index *x, uint64_t ino)
-{
-	struct scan_missing key = {.e.ino = ino};
+/* Copies may share an inode: each file is first looked at for the one that it resembles most. */
+enum across_pass {
+	ACROSS_SAME_NAME, /* the inode and the unique part */
+	ACROSS_SAME_BOX,  /* the inode and the mailbox: another base name */
+	ACROSS_ANY,	  /* the inode or the unique part; else it is new */
+};
 
-	return ino ? not_found_yet(x->by_ino, x->n, &key, compare_missing_ino) : NULL;
+static struct scan_missing *missing_by_ino(const struct missing_index *x, size_t box,
+					   const struct scan_file *f, enum across_pass pass)
+{
+	struct scan_missing key = {.e.ino = f->ino};
+	size_t i = f->ino ? first_missing(x->by_ino, x->n, &key, compare_missing_ino) : x->n;
+
+	for (; i < x->n && x->by_ino[i]->e.ino == f->ino; i++) {
+		struct scan_missing *m = x->by_ino[i];
+
+		if (m->found || m->replaced ||
+		    (pass == ACROSS_SAME_NAME && compare_unique(m->e.file, f->name) != 0) ||
+		    (pass == ACROSS_SAME_BOX && m->box != box))
+			continue;
+		return m;
+	}
+	return NULL;
 }
 
 static struct scan_missing *missing_by_unique(const struct missing_index *x, const char *name)
@@ -547,12 +565,14 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 }
 
 static int match_file(struct scan *sc, const struct missing_index *x, struct scan_box *b,
-		      struct scan_file *f)
+		      struct scan_file *f, enum across_pass pass)
 {
-	struct scan_missing *m = missing_by_ino(x, f->ino);
+	struct scan_missing *m = missing_by_ino(x, (size_t)(b - sc->boxes), f, pass);
 	struct stat st;
 	int err = m ? match_moved(sc, b, f, m) : 0;
 
+	if (pass != ACROSS_ANY)
+		return err;
 	if (err >= 0 && !f->matched) {
 		m = missing_by_unique(x, f->name);
 		if (m)
@@ -566,16 +586,27 @@ static int match_file(struct scan *sc, const struct missing_index *x, struct sca
 	return err > 0 ? publish_file(sc, b, f, &st) : err;
 }
 
+static int match_files(struct scan *sc, const struct missing_index *x, enum across_pass pass)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
+		for (size_t k = 0; k < sc->boxes[i].n_files && err >= 0; k++)
+			if (!sc->boxes[i].files[k].matched)
+				err = match_file(sc, x, &sc->boxes[i], &sc->boxes[i].files[k],
+						 pass);
+	return err;
+}
+
 int scan_match_across(struct scan *sc)
 {
 	struct missing_index x;
 	int err = 0;
 
 	missing_index_init(&x, sc);
-	for (size_t i = 0; i < sc->n_boxes && err >= 0; i++)
-		for (size_t k = 0; k < sc->boxes[i].n_files && err >= 0; k++)
-			if (!sc->boxes[i].files[k].matched)
-				err = match_file(sc, &x, &sc->boxes[i], &sc->boxes[i].files[k]);
+	for (int pass = sc->n_missing ? ACROSS_SAME_NAME : ACROSS_ANY;
+	     pass <= ACROSS_ANY && err >= 0; pass++)
+		err = match_files(sc, &x, pass);
 	free(x.by_ino);
 	free(x.by_unique);
 	return err;

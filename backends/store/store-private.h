@@ -37,8 +37,10 @@ struct recent_link {
 	uint32_t pid;
 	struct guid guid;
 	uint64_t from_id,
-		to_id; /* to_id: the copy that the link made; 0 with `path`: not yet one */
-	char *path;    /* owned: name in a tmp/, or NULL */
+		to_id;	 /* to_id: the copy that the link made; 0 with `path`: not yet one */
+	uint64_t modseq; /* of that copy's arrival: a peer that has seen it may have changed it */
+	char *path;	 /* owned: name in a tmp/, or NULL */
+	uint64_t ino;	 /* of the file at `path` then */
 };
 
 /* A system call that a peer's change will come as. */

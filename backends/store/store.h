@@ -183,12 +183,13 @@ int store_classify(struct store *s, const char *path, struct node_info *ret);
 
 /* tmp -> new/cur is a delivery; same unique part with other letters a flag change; other mailbox a
  * move; new -> cur alone clears recent; into tmp or out of the mailboxes is a removal from the
- * mailbox; replacing a message expunges it (linked to deleted/ first).  flags: RENAME_NOREPLACE,
+ * mailbox; a message that replaces another expunges it, any other file is an edit of it (the old body
+ * is linked to deleted/ first).  flags: RENAME_NOREPLACE,
  * RENAME_EXCHANGE (local files and directories only). */
 int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
 		 const struct origin *origin);
 /* tmp -> new/cur is a delivery; message -> other mailbox a copy, or, when the old name is unlinked
- * by the same program within seconds, a move. */
+ * by the same program within seconds and no peer has the copy yet, a move. */
 int store_link(struct store *s, const char *from, const char *to, const struct origin *origin);
 int store_unlink(struct store *s, const char *path, const struct origin *origin);
 int store_mkdir(struct store *s, const char *path, mode_t mode, const struct origin *origin);

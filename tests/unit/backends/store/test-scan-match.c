@@ -318,6 +318,47 @@ static void many_moves_and_links(void **state)
 	store_consistent(d);
 }
 
+static uint64_t id_of(struct store_dir *d, const char *name)
+{
+	struct entry e = {0};
+	uint64_t id;
+
+	store_find(d, name, &e);
+	id = e.copy.id;
+	entry_release(&e);
+	return id;
+}
+
+/* Each of several links is the message whose name it has, or else one of its mailbox. */
+static void links_that_move_at_once_are_told_apart_by_name(void **state)
+{
+	static const char *const box[] = {".A", ".B", ".C"};
+	struct store_dir *d = *state;
+	uint64_t id[3];
+
+	store_deliver(d, "", "0.x", "a");
+	for (int i = 0; i < 3; i++) {
+		char *to = mb_xasprintf("%s/cur/%d.x:2,", box[i], i + 1);
+
+		store_make_box(d, box[i]);
+		outside_link(d, "new/0.x", to);
+		free(to);
+	}
+	scan(d);
+	for (int i = 0; i < 3; i++)
+		id[i] = id_of(d, (char[]){(char)('1' + i), '.', 'x', ':', '2', ',', 0});
+	outside_rename(d, ".A/cur/1.x:2,", ".B/cur/1.x:2,");
+	outside_rename(d, ".B/cur/2.x:2,", ".C/cur/2.x:2,S");
+	outside_rename(d, ".C/cur/3.x:2,", ".C/cur/other:2,");
+	outside_unlink(d, "new/0.x");
+	scan(d);
+	assert_list(d, "B/cur/1.x:2, | C/cur/2.x:2,S | C/cur/other:2,");
+	assert_int_equal(id_of(d, "1.x:2,"), id[0]);
+	assert_int_equal(id_of(d, "2.x:2,S"), id[1]);
+	assert_int_equal(id_of(d, "other:2,"), id[2]);
+	store_consistent(d);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -336,6 +377,7 @@ int main(void)
 		TEST(another_mail_under_a_lost_name_arrives),
 		TEST(a_replaced_message_is_not_taken_for_the_new_one),
 		TEST(many_moves_and_links),
+		TEST(links_that_move_at_once_are_told_apart_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
