@@ -103,13 +103,23 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return 0;
 }
 
+static int open_in_turn(struct daemon *d, const char *dir)
+{
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigaddset(&end, SIGINT);
+	return store_open_in_turn(dir, STORE_TURN_S, &end, &d->store);
+}
+
 static int open_store(struct daemon *d, const struct arguments *a)
 {
 	MB_AUTO_FREE char *dir = NULL;
 	int err = store_locate(a->store, &dir);
 
 	if (err >= 0)
-		err = store_open(dir, STORE_WRITE, &d->store);
+		err = open_in_turn(d, dir);
 	if (err == -ENOTCONN && mount_clean_stale(NULL) >= 0) { /* a dead mount lies over it */
 		free(MB_TAKE(dir));
 		err = store_locate(a->store, &dir);

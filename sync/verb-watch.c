@@ -57,15 +57,22 @@ static int parse(const struct verb *v, int argc, char **argv, struct options *o)
 
 /* ---- the writer ------------------------------------------------------------------------------ */
 
-static void wait_for_end(void)
+static sigset_t end_signals(void)
 {
 	sigset_t set;
-	int number;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	return set;
+}
+
+static void wait_for_end(void)
+{
+	sigset_t set = end_signals();
+	int number;
+
 	if (write(READY_FD, "1", 1) != 1)
 		return; /* nobody is there who would end us */
 	close(READY_FD);
@@ -73,15 +80,12 @@ static void wait_for_end(void)
 }
 
 /* Signals are blocked before the first thread, so that only sigwait() gets them. */
-static void block_signals(void)
+static sigset_t block_signals(void)
 {
-	sigset_t set;
+	sigset_t set = end_signals();
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	return set;
 }
 
 static int serve(const char *dir)
@@ -91,8 +95,8 @@ static int serve(const char *dir)
 	struct store *store;
 	struct scan_report report;
 
-	block_signals();
-	int err = store_open(dir, STORE_WRITE, &store);
+	sigset_t end = block_signals();
+	int err = store_open_in_turn(dir, STORE_TURN_S, &end, &store);
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot open the store %s", dir));
 	err = store_watch_start(store, &watch);

@@ -43,7 +43,6 @@ void store_client_patience(unsigned seconds)
 
 struct store_client {
 	int fd;
-	int mount_fd;	    /* root of the mount, -1 = not open */
 	char *mount;	    /* owned; "" = none */
 	uint64_t replica;   /* of the store */
 	struct buf out, in; /* kept for their memory; `in` is the last answer without its length */
@@ -192,7 +191,7 @@ int store_client_connect(const char *store_dir, struct store_client **ret)
 	struct store_client *c = mb_xcalloc(1, sizeof(*c));
 	int err;
 
-	c->fd = c->mount_fd = -1;
+	c->fd = -1;
 	err = connect_socket(c, store_dir);
 	if (!err)
 		err = hello(c);
@@ -213,8 +212,6 @@ void store_client_close(struct store_client *c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
-	if (c->mount_fd >= 0)
-		close(c->mount_fd);
 	buf_release(&c->in);
 	buf_release(&c->out);
 	free(c->mount);
@@ -303,25 +300,16 @@ int store_step_do(int root, const struct store_step *s)
 }
 
 /* The root of the mount, or -1 when nothing is mounted there (yet, any more): a step made on what
- * lies beneath would be a strange change. */
-static int mount_root(struct store_client *c)
+ * lies beneath would be a strange change.  For one put only: a descriptor that is kept holds a mount
+ * that was taken away lazily, and its daemon, for ever. */
+static int mount_root(const struct store_client *c)
 {
+	MB_AUTO_CLOSE int root = open(c->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct statfs fs;
 
-	if (c->mount_fd >= 0 && fstatfs(c->mount_fd, &fs) < 0) {
-		close(c->mount_fd);
-		c->mount_fd = -1;
-	}
-	if (c->mount_fd >= 0)
-		return c->mount_fd;
-	c->mount_fd = open(c->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->mount_fd < 0)
+	if (root < 0 || fstatfs(root, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
 		return -1;
-	if (fstatfs(c->mount_fd, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC) {
-		close(c->mount_fd);
-		c->mount_fd = -1;
-	}
-	return c->mount_fd;
+	return MB_TAKE_FD(root);
 }
 
 /*
@@ -359,7 +347,7 @@ static int put_in_mount(struct store_client *c, int root, const struct record *w
 int store_client_put(struct store_client *c, const struct record *want, const char *staged,
 		     bool bulk)
 {
-	int root = bulk || !*c->mount ? -1 : mount_root(c);
+	MB_AUTO_CLOSE int root = bulk || !*c->mount ? -1 : mount_root(c);
 	int ret = root < 0 ? -ESTALE : put_in_mount(c, root, want, staged);
 
 	return ret == -ESTALE ? put_plain(c, want, staged) : ret;

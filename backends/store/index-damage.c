@@ -90,12 +90,14 @@ static void on_bus_error(int sig)
 	end_damaged();
 }
 
-/* A fault of our own is none of the index: it happens again, and ends the process as usual. */
+/* A fault of our own is none of the index, nor is a signal that somebody sent: it ends the process as
+ * usual, as soon as this has returned. */
 static void on_no_memory(int sig)
 {
 	if (in_lmdb > 0)
 		end_damaged();
 	signal(sig, SIG_DFL);
+	raise(sig);
 }
 
 static void on_assertion(MDB_env *env, const char *text)

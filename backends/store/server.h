@@ -11,6 +11,7 @@
 
 #include "backends/base/buf.h"
 #include "backends/store/store.h"
+#include <signal.h>
 
 /* Server: a thread of the writer.  `mount` is where the tree is mounted, or NULL for none; `counters`
  * (or NULL) appends what the mount counted, as str name, u64 number, …; called in the server's thread. */
@@ -48,6 +49,15 @@ int store_client_allow_mass_expunge(struct store_client *c, bool allow);
 /* Calls fn for each counter of the mount (name borrowed); none without a mount. */
 int store_client_counters(struct store_client *c,
 			  void (*fn)(const char *name, uint64_t n, void *arg), void *arg);
+
+/*
+ * store_open() as the writer, for one that stays: a program that writes for moments (a sync) is waited
+ * for, `wait_s` seconds at most, which a notice says once.  MB_E_LOCKED: it has not come to an end,
+ * or serves others, as a mount does.  A signal of `end`, which the caller has blocked, ends the waiting
+ * with -EINTR.
+ */
+#define STORE_TURN_S 30
+int store_open_in_turn(const char *dir, int wait_s, const sigset_t *end, struct store **ret);
 
 /* Backing watch: a thread with inotify on every cur and new of the tree (and the tree's own
  * directories), so that changes made behind our back are scanned within milliseconds. */

@@ -1,9 +1,11 @@
 """The supervisor: either half may die at any time, and comes back; the end is orderly."""
 
+import fcntl
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -213,6 +215,30 @@ def test_unmounted_by_another_tool(mounted):
     mounted.start("--no-sync")
     subprocess.run(["umount", mounted.view], check=True)
     assert mounted.process.wait(20) == 0
+
+
+def test_unmounted_lazily_while_it_lives(mounted):
+    mounted.start()
+    mounted.arrives("1.b.host")  # through the mount, by the reconciler
+    subprocess.run(["umount", "-l", mounted.view], check=True)
+    assert mounted.process.wait(20) == 0
+    assert not mounted.a.status()["writer"]
+
+
+def test_a_writer_of_moments_is_waited_for(live):
+    """As a sync of the peer that lives with this store: it has the role, and serves nobody."""
+    with open(os.path.join(live.a.path, "lock"), "r+b") as held:
+        fcntl.fcntl(held, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # F_OFD_SETLK
+        what = ["watch"] if live.plain else ["mount", "-f", live.view]
+        live.process = subprocess.Popen(
+            [mailbraid(), "--store", live.a.path, *what], stdout=live.said, stderr=live.said
+        )
+        until("the notice", lambda: "waiting for it" in open(live.said.name).read())
+        assert live.process.poll() is None
+    until("it to answer", lambda: live.a.status()["writer"])
+    until("the halves to run", lambda: len(children(live.process.pid)) == 2)
+    live.arrives("1.b.host")
+    assert open(live.said.name).read().count("waiting for it") == 1
 
 
 def test_a_stale_mount_is_cleaned_at_start(mounted):
