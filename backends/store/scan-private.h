@@ -19,15 +19,16 @@ struct scan_file {
 
 struct scan_box {
 	struct guid guid;
-	char *dir;			  /* owned; as on disk */
-	uint32_t n_live;		  /* in the index */
-	struct dir_stamp cur, new_, self; /* as stat() said before reading */
-	struct file_mark list;		  /* dovecot-uidlist, zeros without */
-	int64_t looked_ns;		  /* when stat() said so */
-	uint64_t ino;			  /* at_identity() of its directory when it was last read */
-	uint64_t seen_ino;		  /* and now; 0: it has not changed, or was not looked at */
-	bool replaced;			  /* gone, and another mailbox was renamed to its place */
-	bool gone;			  /* its directory, or its cur/ and new/, are not there */
+	char *dir;			     /* owned; as on disk */
+	uint32_t n_live;		     /* in the index */
+	struct dir_stamp cur, new_, self;    /* as stat() said before reading */
+	struct dir_stamp tick_cur, tick_new; /* when a tick was waited for; zeros: it was not */
+	struct file_mark list;		     /* dovecot-uidlist, zeros without */
+	int64_t looked_ns;		     /* when stat() said so */
+	uint64_t ino;	   /* at_identity() of its directory when it was last read */
+	uint64_t seen_ino; /* and now; 0: it has not changed, or was not looked at */
+	bool replaced;	   /* gone, and another mailbox was renamed to its place */
+	bool gone;	   /* its directory, or its cur/ and new/, are not there */
 	bool vanished; /* gone, and that means deleted, once its mail was looked for elsewhere */
 	bool away;     /* it was there, and went while the tree was read: renamed, not deleted */
 	bool changed;  /* other times than noted: to be read */

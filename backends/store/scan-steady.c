@@ -106,10 +106,14 @@ static bool any_moved(struct scan *sc)
 	return moved;
 }
 
+/* A time that lies ahead (another host's clock) says nothing, but when it is the same a tick later,
+ * nothing has changed. */
 static bool changed_in_tick(const struct scan_box *b)
 {
 	int64_t newest = b->cur.mtime_ns > b->new_.mtime_ns ? b->cur.mtime_ns : b->new_.mtime_ns;
 
+	if (scan_stamp_equal(&b->cur, &b->tick_cur) && scan_stamp_equal(&b->new_, &b->tick_new))
+		return false;
 	return b->looked_ns - newest < TICK_NS;
 }
 
@@ -122,6 +126,8 @@ static bool wait_for_tick(struct scan *sc)
 	for (size_t i = 0; i < sc->n_boxes; i++) {
 		if (!sc->boxes[i].was_read || !changed_in_tick(&sc->boxes[i]))
 			continue;
+		sc->boxes[i].tick_cur = sc->boxes[i].cur;
+		sc->boxes[i].tick_new = sc->boxes[i].new_;
 		sc->boxes[i].looked_ns = 0; /* any_moved() looks anew */
 		memset(&sc->boxes[i].cur, 0, sizeof(sc->boxes[i].cur));
 		any = true;

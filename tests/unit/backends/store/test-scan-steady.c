@@ -2,6 +2,7 @@
  * test-scan-steady.c - a scan while another program moves mail about: no message is taken for gone,
  * and none for new.
  */
+#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "backends/store/store.h"
 #include "tests/support/tmp-dir.h"
@@ -149,6 +150,32 @@ static void moved_just_before(void **state)
 	store_close(s);
 }
 
+static void date_ahead(const struct mover *m, const char *dir)
+{
+	const struct timespec at = clock_timespec(clock_wall_ns() + 86400 * 1000000000ll);
+	const struct timespec t[2] = {at, at};
+
+	assert_int_equal(utimensat(m->mail, dir, t, 0), 0);
+}
+
+/* A clock that was wrong, another host's: what is gone is gone all the same. */
+static void directories_from_tomorrow(void **state)
+{
+	struct mover m = {0};
+	struct store *s = open_store(*state, &m);
+	struct scan_report r;
+
+	date_ahead(&m, "cur");
+	assert_int_equal(store_scan(s, false, &r), 0);
+	assert_int_equal(look(s).live, 1);
+	assert_int_equal(unlinkat(m.mail, PLACES[0], 0), 0);
+	date_ahead(&m, "cur");
+	assert_int_equal(store_scan(s, false, &r), 0);
+	assert_int_equal(r.expunged, 1);
+	assert_int_equal(look(s).live, 0);
+	store_close(s);
+}
+
 /* New mail comes in all the time as well: it is not kept waiting by that. */
 static void arrives_while_it_moves(void **state)
 {
@@ -276,6 +303,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moved_now_and_then, tmp_dir_setup,
 						tmp_dir_teardown),
 		cmocka_unit_test_setup_teardown(moved_just_before, tmp_dir_setup, tmp_dir_teardown),
+		cmocka_unit_test_setup_teardown(directories_from_tomorrow, tmp_dir_setup,
+						tmp_dir_teardown),
 		cmocka_unit_test_setup_teardown(folders_renamed_all_the_time, tmp_dir_setup,
 						tmp_dir_teardown),
 		cmocka_unit_test_setup_teardown(arrives_while_it_moves, tmp_dir_setup,
