@@ -24,6 +24,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/mail/fname.h"
+#include "backends/store/dovecot.h"
 #include "backends/store/server.h"
 #include <dirent.h>
 #include <errno.h>
@@ -273,6 +274,17 @@ static bool dir_agrees(struct store_watch *w, struct index_txn *tx, const char *
 	return exists(w, dir, "cur", "", S_IFDIR) == (index_mailbox_by_dir(tx, dir, &mb) == 0);
 }
 
+/* A dovecot-uidlist: is it the one that the index knows, or none? */
+static bool list_agrees(struct store_watch *w, struct index_txn *tx, const char *dir)
+{
+	MB_AUTO_FREE char *path = path_join(dir, NULL, UIDLIST_NAME);
+	struct file_mark mark;
+	struct guid mb;
+
+	return file_mark_of(w->store, path, &mark) < 0 || index_mailbox_by_dir(tx, dir, &mb) < 0 ||
+	       !uidlist_changed(tx, &mb, &mark);
+}
+
 static bool agrees(struct store_watch *w, struct look *l, const struct doubt *d)
 {
 	MB_AUTO_FREE char *path = NULL;
@@ -286,7 +298,9 @@ static bool agrees(struct store_watch *w, struct look *l, const struct doubt *d)
 		return dir_agrees(w, l->tx, path);
 	}
 	/* Files whose meaning is logged when they are replaced. */
-	return strcmp(d->name, "subscriptions") != 0 && strcmp(d->name, "dovecot-keywords") != 0;
+	if (strcmp(d->name, UIDLIST_NAME) == 0)
+		return list_agrees(w, l->tx, d->dir);
+	return strcmp(d->name, SUBSCRIPTIONS_NAME) != 0 && strcmp(d->name, KEYWORDS_NAME) != 0;
 }
 
 /* Drops the doubts about what agrees by now; the youngest wait for the next look.  true: one is

@@ -146,6 +146,79 @@ static void our_own_changes_are_no_news(void **state)
 	store_watch_stop(w);
 }
 
+/* As Dovecot does it: another file, renamed. */
+static void replace_list(struct store_dir *d, const char *dir, const char *text)
+{
+	char temp[64], name[64];
+
+	snprintf(temp, sizeof(temp), "%sdovecot-uidlist.tmp", dir);
+	snprintf(name, sizeof(name), "%sdovecot-uidlist", dir);
+	outside_write(d, temp, text);
+	outside_rename(d, temp, name);
+}
+
+static uint32_t validity_of(struct store_dir *d, const char *name)
+{
+	struct mailbox m = {0};
+	uint32_t v;
+
+	store_get_box(d, name, &m);
+	v = m.uid_validity;
+	mailbox_release(&m);
+	return v;
+}
+
+/* Nothing but the list changes, and nobody looks but the watch. */
+static void a_list_that_is_replaced_is_taken(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_watch *w = NULL;
+
+	store_deliver(d, "", "1.a.host", "one\n");
+	store_deliver(d, "", "2.a.host", "two\n");
+	assert_int_equal(store_watch_start(d->s, &w), 0);
+	replace_list(d, "", "3 V4000000000 N10\n5 :2.a.host\n8 :1.a.host\n");
+	expect(d, REC_RENUMBER, 2);
+	assert_int_equal(validity_of(d, "INBOX"), 4000000000u);
+	replace_list(d, "", "3 V4000000000 N10\n5 :2.a.host\n9 :1.a.host\n");
+	expect(d, REC_RENUMBER, 3);
+	store_watch_stop(w);
+}
+
+static bool is_quiet(struct store_dir *d, int64_t ms)
+{
+	const struct timespec pause = {.tv_nsec = ms * 1000000};
+	uint64_t before = 0, after = 0;
+
+	before = records(d, REC_RENUMBER).n + records(d, REC_MAILBOX_STATE).n;
+	nanosleep(&pause, NULL);
+	after = records(d, REC_RENUMBER).n + records(d, REC_MAILBOX_STATE).n;
+	return before == after;
+}
+
+/* What no log says, as its UIDVALIDITY is the lower one, is mended by the next that settles. */
+static void a_list_with_a_lower_uidvalidity_is_mended(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_watch *w = NULL;
+	struct scan_report report;
+	char want[64];
+
+	outside_mailbox(d, ".A");
+	assert_int_equal(store_scan(d->s, false, &report), 0);
+	assert_int_equal(store_watch_start(d->s, &w), 0);
+	for (int i = 0; i < 3; i++) {
+		replace_list(d, ".A/", "3 V1 N1\n");
+		assert_true(is_quiet(d, 100)); /* the watch has looked */
+		assert_int_equal(store_scan(d->s, false, &report), 0);
+		assert_int_equal(store_settle_uids(d->s), 0);
+		snprintf(want, sizeof(want), "3 V%u N1\n", (unsigned)validity_of(d, "A"));
+		assert_text(d, ".A/dovecot-uidlist", want);
+		assert_int_equal(store_settle_uids(d->s), 0); /* nothing is due any more */
+	}
+	store_watch_stop(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +229,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(folders_in_folders_too, store_dir_setup_fs,
 						store_dir_teardown),
 		cmocka_unit_test_setup_teardown(what_only_a_scan_finds_is_looked_for, setup,
+						store_dir_teardown),
+		cmocka_unit_test_setup_teardown(a_list_that_is_replaced_is_taken, setup,
+						store_dir_teardown),
+		cmocka_unit_test_setup_teardown(a_list_with_a_lower_uidvalidity_is_mended, setup,
 						store_dir_teardown),
 		cmocka_unit_test_setup_teardown(our_own_changes_are_no_news, setup,
 						store_dir_teardown),
