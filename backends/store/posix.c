@@ -144,12 +144,13 @@ static int has_seen(struct peer_state *peer, void *arg)
 	return any;
 }
 
-/* Does a peer have the copy already?  What it changed there must not go with the copy. */
-static bool is_told(struct posix_call *p, const struct recent_link *l)
+/* May a peer have the copy already?  What was changed there must not go with the copy.  Positions of
+ * peers come late in a busy sync; what it did to the copy tells as well. */
+static bool is_told(struct posix_call *p, const struct recent_link *l, const struct entry *to)
 {
 	struct seen seen = {p->s, l->modseq};
 
-	return index_each_peer(p->tx, has_seen, &seen) != 0;
+	return to->modseq != l->modseq || index_each_peer(p->tx, has_seen, &seen) != 0;
 }
 
 /* The copy that a link made, when its file is still there.  Gives its path. */
@@ -221,11 +222,11 @@ static int unlink_linked(struct posix_call *p, const char *path, struct entry *e
 	MB_AUTO_FREE char *to_path = NULL;
 	struct entry to = {0};
 	struct stat st;
-	int err = l && !is_told(p, l) ? link_target(p, l, &to, &to_path, &st) : -ENOENT;
+	int err = l ? link_target(p, l, &to, &to_path, &st) : -ENOENT;
 
 	if (err < 0)
 		return err;
-	err = is_name_of(p, path, &st) ? raw_unlink(p->s, path) : -ENOENT;
+	err = is_name_of(p, path, &st) && !is_told(p, l, &to) ? raw_unlink(p->s, path) : -ENOENT;
 	if (err >= 0) {
 		l->at_ns = 0; /* used */
 		err = log_link_move(p, e, &to, &st);

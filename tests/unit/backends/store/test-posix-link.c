@@ -181,6 +181,33 @@ static void a_link_that_a_peer_has_makes_no_move(void **state)
 	store_consistent(d);
 }
 
+static void flag_it(struct copy *c)
+{
+	flags_put(&c->flags, FLAG_DRAFT, true, peer_stamp(1));
+}
+
+/* A sync gave the copy a flag before the peer's position was noted. */
+static void a_link_that_was_changed_since_makes_no_move(void **state)
+{
+	struct store_dir *d = *state;
+	struct entry e = {0};
+	struct record r = {.type = REC_COPY_STATE, .origin.replica = 5};
+
+	store_make_box(d, ".A");
+	store_deliver(d, "", "1.x", "a");
+	assert_int_equal(do_link(d, "new/1.x", ".A/cur/1.x:2,"), 0);
+	store_find(d, "1.x:2,", &e);
+	copy_clone(&r.copy, &e.copy);
+	flag_it(&r.copy);
+	entry_release(&e);
+	assert_int_equal(store_put(d->s, &r, NULL), 1);
+	record_release(&r);
+	assert_int_equal(do_unlink(d, "new/1.x"), 0);
+	assert_int_equal(log_last(d), REC_EXPUNGE);
+	assert_list(d, "A/cur/1.x:2,D");
+	store_consistent(d);
+}
+
 /* What has the name now is no copy of what had it. */
 static void another_file_at_the_name_of_a_link_is_no_copy(void **state)
 {
@@ -217,6 +244,7 @@ int main(void)
 		TEST(a_link_of_any_name_then_unlink_is_a_move),
 		TEST(what_was_edited_after_its_link_is_kept),
 		TEST(a_link_that_a_peer_has_makes_no_move),
+		TEST(a_link_that_was_changed_since_makes_no_move),
 		TEST(another_file_at_the_name_of_a_link_is_no_copy),
 	};
 
