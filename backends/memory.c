@@ -383,11 +383,9 @@ static void move_merged(struct memory *m)
 /* As in a store: the other mailbox begins as what this one is. */
 static void begin_winner(struct memory *m, const struct mailbox *loser)
 {
-	struct mailbox winner = *loser; /* borrows its strings */
+	struct mailbox winner = mailbox_as(loser, &loser->merged_into);
 	if (tree_find(&m->tree, &loser->merged_into))
 		return;
-	winner.guid = loser->merged_into;
-	winner.merged_into = GUID_ZERO;
 	tree_put(&m->tree, &winner);
 	memory_log(m, true, &winner.guid, NULL);
 }

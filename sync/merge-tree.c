@@ -123,15 +123,9 @@ static bool has_birth_name(const struct mailbox *box)
  * somebody who did not know that they are one; only INBOX keeps its own. */
 static void join_merged(struct mailbox *winner, const struct mailbox *loser)
 {
-	struct mailbox as_winner = *loser; /* borrows its strings */
-	as_winner.guid = winner->guid;
-	as_winner.merged_into = GUID_ZERO;
+	struct mailbox as_winner = mailbox_as(loser, &winner->guid);
 	if (guid_equal(&winner->guid, &GUID_INBOX))
 		as_winner.named_at = as_winner.dead = STAMP_NONE;
-	if (!as_winner.selectable) { /* a mere name that gave way makes no mere name of a mailbox */
-		as_winner.selectable = winner->selectable;
-		as_winner.selectable_at = STAMP_NONE;
-	}
 	mailbox_join(winner, &as_winner);
 }
 

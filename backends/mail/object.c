@@ -466,6 +466,17 @@ bool mailbox_join(struct mailbox *dst, const struct mailbox *src)
 	return changed;
 }
 
+struct mailbox mailbox_as(const struct mailbox *loser, const struct guid *winner)
+{
+	struct mailbox m = *loser;
+
+	m.guid = *winner;
+	m.merged_into = GUID_ZERO;
+	if (!m.selectable)
+		m.selectable_at = STAMP_NONE;
+	return m;
+}
+
 void mailbox_encode(const struct mailbox *m, struct buf *out)
 {
 	unsigned bits = (m->selectable ? 1u : 0) | (m->subscribed ? 2u : 0);

@@ -21,12 +21,11 @@ static int begin_winner(struct mailbox_put *p, const struct mailbox *loser,
 			const struct origin *origin)
 {
 	struct record r = {.type = REC_MAILBOX_STATE, .origin = *origin};
+	struct mailbox winner = mailbox_as(loser, &loser->merged_into);
 	MB_AUTO_FREE char *dir = NULL;
 	int err;
 
-	mailbox_clone(&r.mailbox, loser);
-	r.mailbox.guid = loser->merged_into;
-	r.mailbox.merged_into = GUID_ZERO;
+	mailbox_clone(&r.mailbox, &winner);
 	mailbox_dir(p->tx, &loser->guid, &dir);
 	err = change_record(p->s, p->tx, &r);
 	if (err >= 0)

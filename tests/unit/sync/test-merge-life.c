@@ -96,6 +96,37 @@ static void row_60(struct world *w)
 	assert_true(noticed(w, NOTICE_MAILBOX_KEPT));
 }
 
+/* Deleted here, where it lives on as a name; made there: a mailbox, whichever of the two it becomes. */
+static void name_and_made_there(struct world *w, struct backend *here, struct backend *there)
+{
+	struct backend *c = backend_open_memory(3);
+	struct link to_c = {.b = {here, c}};
+	struct guid f = mkbox(here, "F");
+	mkbox_in(here, f, "H");
+	delete_box(here, f);
+	assert_null(link_sync(&to_c)); /* a merge made it a name above H */
+	assert_false(find_box(here, f)->selectable);
+	struct guid made = mkbox(there, "F");
+	in_step(w);
+	struct guid low = guid_compare(&f, &made) < 0 ? f : made;
+	is_named(w, low, "F");
+	assert_true(find_box(w->a, low)->selectable);
+	assert_true(find_box(w->b, low)->selectable);
+	assert_null(link_sync(&to_c));
+	assert_null(link_compare(here, c));
+	backend_close(c);
+}
+
+static void row_64_made_there(struct world *w)
+{
+	name_and_made_there(w, w->a, w->b);
+}
+
+static void row_64_made_here(struct world *w)
+{
+	name_and_made_there(w, w->b, w->a);
+}
+
 /* A third replica comes with the old mail: the new mailbox's name is no rename that brings it back. */
 static void row_60_third(struct world *w)
 {
@@ -292,6 +323,8 @@ static struct row rows[] = {
 	{"63: deleted on both sides: deleted, nothing to say", row_63},
 	{"64: a parent deleted: a name above its children, as long as there are", row_64},
 	{"64: the parent made again: the same mailbox", row_64_made_again},
+	{"64, 65: the parent made on the other side: a mailbox on both", row_64_made_there},
+	{"64, 65: so, from the other side", row_64_made_here},
 	{"deleted here, a child made there: a name above it", child_made_in_deleted},
 	{"mail moved out of a mailbox that was deleted there: where it was moved to",
 	 moved_out_of_deleted},

@@ -45,6 +45,39 @@ static void the_winner_takes_the_directory_when_it_has_none(void **state)
 	assert_list(d, "A/new/1.x | A/new/2.x");
 }
 
+/* A mere name above others here, a mailbox there: when it becomes that one, its being a name does not go over,
+ * and what comes of the other makes it a mailbox. */
+static void a_name_makes_no_name_of_the_winner(void **state)
+{
+	struct store_dir *d = *state;
+	struct record above = {.type = REC_MAILBOX_STATE, .origin = {.replica = 0x9999}};
+	char name[] = "A";
+	struct mailbox got = {0};
+	struct stamp t = {0x1000000, 0x9999};
+
+	above.mailbox = (struct mailbox){.guid = guid_new(),
+					 .part = name,
+					 .born = t,
+					 .named_at = t,
+					 .uid_validity = 7,
+					 .uid_next = 1};
+	struct record winner = above, merged = above;
+	above.mailbox.selectable_at = merged.mailbox.selectable_at = (struct stamp){t.time + 1, 0};
+	winner.mailbox.guid = guid_new();
+	winner.mailbox.selectable = true;
+	merged.type = REC_MAILBOX_MERGE;
+	merged.mailbox.merged_into = winner.mailbox.guid;
+	assert_int_equal(store_put(d->s, &above, NULL), 1);
+	assert_int_equal(store_put(d->s, &merged, NULL), 1);
+	assert_int_equal(store_put(d->s, &winner, NULL), 1);
+	store_get_box(d, "A", &got);
+	assert_true(guid_equal(&got.guid, &winner.mailbox.guid));
+	assert_true(got.selectable);
+	mailbox_release(&got);
+	assert_true(tree_has(d, ".A/cur"));
+	store_consistent(d);
+}
+
 static void files_go_to_the_winners_directory(void **state)
 {
 	struct store_dir *d = *state;
@@ -164,6 +197,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(the_winner_takes_the_directory_when_it_has_none),
+		TEST(a_name_makes_no_name_of_the_winner),
 		TEST(files_go_to_the_winners_directory),
 		TEST(mail_that_nobody_knows_holds_it_up),
 		TEST(a_mailbox_is_not_merged_into_itself),
