@@ -161,7 +161,7 @@ static bool arrives(const struct merging *m, const struct pair *p, int side)
 	       scope_message(scope, &p->now, m->in->now_ns) == SCOPE_TRAVELS;
 }
 
-/* In its mailbox another UID or file name travels when the other side has it, or gets it as well. */
+/* In its mailbox another UID or file name travels when the other side has it there, or gets it as well. */
 static bool place_travels(const struct merging *m, const struct pair *p, int side)
 {
 	const struct seen *was = p->was[side], *other = p->was[!side];
@@ -173,7 +173,7 @@ static bool place_travels(const struct merging *m, const struct pair *p, int sid
 	if (!seen_alive(other))
 		return arrives(m, p, !side);
 	return (m->in->scope->let[!side] & SCOPE_MOVES) ||
-	       (other->copy->place.uid == now->uid &&
+	       (guid_equal(&other->mailbox, &now->mailbox) && other->copy->place.uid == now->uid &&
 		same_text(other->copy->place.base, now->base));
 }
 

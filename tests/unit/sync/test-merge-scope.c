@@ -120,6 +120,34 @@ static void one_way_keeps_what_the_other_side_did(void **state)
 	assert_equal_sides(p);
 }
 
+/* A UID that the other side has in another mailbox says nothing of this one: whichever that is, what was
+ * moved here stays under the UID that it has. */
+static void a_uid_elsewhere_is_another(void **state)
+{
+	for (int before = 0; before < 8; before++) {
+		struct pair *p;
+		struct scope s;
+		pair_open((void **)&p);
+		struct guid box = mkbox(p->a, "Box");
+		for (int i = 0; i < before; i++)
+			deliver(p->a, "filler");
+		struct guid there = deliver(p->a, "moved there"),
+			    here = deliver(p->a, "moved here");
+		sync_changed(p);
+		move(p->b, there, box);
+		move(p->a, here, box);
+		scope_init(&s);
+		s.let[0] = SCOPE_EXPUNGES;
+		s.let[1] = SCOPE_EVERYTHING & ~(unsigned)SCOPE_EXPUNGES;
+		run_scope(p, &s);
+		assert_int_equal(copy_of(p->b, &there)->place.uid, 1);
+		sync_changed(p);
+		assert_equal_sides(p);
+		void *done = p;
+		pair_close(&done);
+	}
+}
+
 static void a_selected_mailbox_alone(void **state)
 {
 	struct pair *p = *state;
@@ -296,6 +324,7 @@ int main(void)
 		cmocka_unit_test(each_word_lets_its_own_through),
 #define WITH_PAIR(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
 		WITH_PAIR(one_way_keeps_what_the_other_side_did),
+		cmocka_unit_test(a_uid_elsewhere_is_another),
 		WITH_PAIR(a_selected_mailbox_alone),
 		WITH_PAIR(a_mailbox_that_becomes_selected_brings_its_mail),
 		WITH_PAIR(too_large_is_counted_and_its_flags_travel),
