@@ -22,6 +22,8 @@ void memory_drop_log(struct backend *b)
 {
 	struct memory *m = memory_of(b);
 
+	if (m->files[m->n_files - 1].first < m->n_changes)
+		memory_new_file(m);
 	m->dropped = m->n_changes;
 }
 

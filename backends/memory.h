@@ -47,7 +47,7 @@ int memory_edit(struct backend *b, const struct guid *guid, uint64_t id, const v
 void memory_restart(struct backend *b);
 /* Drops its tombstones, so that nothing is known any more of what was expunged. */
 void memory_forget_expunged(struct backend *b);
-/* Its log no longer holds what was before now. */
+/* Its log no longer holds what was before now; a new file begins, for a store drops whole ones. */
 void memory_drop_log(struct backend *b);
 /* A backup: all that it is, under the same replica id.  Close it as any backend. */
 struct backend *memory_backup(struct backend *b);

@@ -200,6 +200,20 @@ static size_t n_alive(const struct message *msg)
 	return n;
 }
 
+/* Of three twins one may have become each of the others, on different replicas. */
+static bool became_somewhere(const struct oracle *o, const struct guid *from, const struct guid *to)
+{
+	for (size_t i = 0; i < o->n_all; i++) {
+		struct guid here = called_at(o->all[i], from), now = here;
+		if (guid_equal(&here, from))
+			continue;
+		now = now_called(o, &here);
+		if (guid_equal(&here, to) || guid_equal(&now, to))
+			return true;
+	}
+	return false;
+}
+
 static bool at_or_before(const struct stamp *a, const struct stamp *b)
 {
 	return stamp_compare(a, b) <= 0;
@@ -262,11 +276,10 @@ static const char *check_flags(const struct oracle *o, struct backend *b, const 
 	const struct copy *c = msg ? message_find(msg, f->id) : NULL;
 	if (!c || f->mixed || msg->n > 1)
 		return NULL;
-	for (size_t i = 0; i < o->n_facts; i++) {
-		struct guid called = now_called(o, &o->facts[i].guid);
-		if (!guid_equal(&o->facts[i].guid, &f->guid) && guid_equal(&called, &f->guid))
+	for (size_t i = 0; i < o->n_facts; i++)
+		if (!guid_equal(&o->facts[i].guid, &f->guid) &&
+		    became_somewhere(o, &o->facts[i].guid, &f->guid))
 			return NULL;
-	}
 	return c->flags.set == f->flags ? NULL : "a flag is not as it was set last";
 }
 

@@ -48,6 +48,8 @@ static void a_log_that_was_cut_holds_what_comes_after(struct world *w)
 	has(w->a, GUID_INBOX, "m");
 	struct position cut = end_of(w->a);
 	memory_drop_log(w->a);
+	/* As in a store: the file that gave it is no longer the one that is written. */
+	assert_true(end_of(w->a).sequence > cut.sequence);
 	has(w->a, GUID_INBOX, "n");
 	is_not_held(w->a, &old);
 	assert_int_equal(n_news(w->a, &cut), 1);

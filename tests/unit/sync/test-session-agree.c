@@ -160,11 +160,18 @@ static void a_log_that_was_dropped(void **state)
 	struct session_result r = run_one_way(p);
 	session_result_release(&r);
 	struct guid m = deliver(p->a, "two");
+	struct backend_info before, after;
+	p->a->ops->info(p->a, &before);
 	memory_drop_log(p->a);
 	r = run_one_way(p);
 	assert_true(r.full);
 	session_result_release(&r);
 	assert_true(lives(p->b, &m));
+	p->a->ops->info(p->a, &after);
+	assert_int_equal(after.replica, before.replica); /* it was not restored from a backup */
+	r = run_one_way(p);
+	assert_false(r.full);
+	session_result_release(&r);
 }
 
 int main(void)
