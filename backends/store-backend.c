@@ -312,11 +312,28 @@ static int recheck(struct store_backend *b, const struct guid *guid, uint64_t id
 	return err;
 }
 
+/* Not lost, but expunged or edited since the caller saw it. */
+static bool is_dead(struct store_backend *b, const struct guid *guid, uint64_t id)
+{
+	struct index_txn *tx;
+	struct entry e = {0};
+	bool dead;
+
+	if (index_begin(store_index(b->store), false, &tx) < 0)
+		return false;
+	dead = index_get_entry(tx, guid, id, &e) == 0 && !copy_alive(&e.copy);
+	entry_release(&e);
+	index_abort(tx);
+	return dead;
+}
+
 static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id)
 {
 	struct store_backend *b = store_backend_of(backend);
 	int fd = store_open_body(b->store, guid, id);
 
+	if (fd == MB_E_LOST && is_dead(b, guid, id))
+		return -ENOENT;
 	return fd == MB_E_DAMAGED && recheck(b, guid, id) > 0 ? MB_E_STALE : fd;
 }
 

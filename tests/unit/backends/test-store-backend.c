@@ -247,6 +247,32 @@ static void a_put_needs_a_begin(void **state)
 	backend_close(b);
 }
 
+/* Who asks for the body of a mail that was written on since it was noticed plans anew: it is another. */
+static void a_mail_that_grew_is_another_one(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+
+	outside_write(d, "new/1.a.host", "one\n");
+	time_passes(10);
+	store_dir_rescan(d, &r);
+	struct guid was = store_guid(d, "1.a.host");
+	outside_write(d, "new/1.a.host", "one\ntwo\n");
+	store_dir_close(d);
+	struct backend *b = open_backend(d);
+	assert_int_equal(b->ops->refresh(b, false), 0);
+	assert_int_equal(b->ops->body(b, &was, 0), MB_E_STALE);
+	assert_int_equal(b->ops->body(b, &was, 0), -ENOENT);
+	backend_close(b);
+	store_dir_open(d);
+	struct guid is = store_guid(d, "1.a.host");
+	store_dir_close(d);
+	assert_false(guid_equal(&was, &is));
+	b = open_backend(d);
+	expect_body(b, &is, "one\ntwo\n");
+	backend_close(b);
+}
+
 static void what_is_held_is_told(void **state)
 {
 	struct store_dir *d = *state;
@@ -276,9 +302,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
-		T(as_the_writer),	T(many_at_once),
-		T(through_the_writer),	T(nobody_is_kept_out_between_syncs),
-		T(a_put_needs_a_begin), T(what_is_held_is_told),
+		T(as_the_writer),
+		T(many_at_once),
+		T(through_the_writer),
+		T(nobody_is_kept_out_between_syncs),
+		T(a_put_needs_a_begin),
+		T(what_is_held_is_told),
+		T(a_mail_that_grew_is_another_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
