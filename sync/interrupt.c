@@ -3,6 +3,7 @@
  */
 #include "sync/interrupt.h"
 
+#include "backends/base/msg.h"
 #include "sync/progress.h"
 
 #include <signal.h>
@@ -33,11 +34,22 @@ static void on_signal(int number)
 	alarm(INTERRUPT_PATIENCE_S);
 }
 
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
 static void on_alarm(int number)
 {
+	static const char text[] =
+		"mailbraid: interrupted, and ended without a report: what it was at took longer "
+		"than " TEXT(INTERRUPT_PATIENCE_S) " s; the next run does the rest\n";
+
 	(void)number;
-	if (came)
-		die_of(came);
+	if (!came)
+		return;
+	progress_wipe();
+	if (mb_msg_level() >= MB_NOTICE && write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		(void)number; /* nobody is there to read it */
+	die_of(came);
 }
 
 void interrupt_watch(void)

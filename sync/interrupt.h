@@ -4,8 +4,9 @@
  * The first of them asks the sync to end after the item that it is at: what was done is committed, the
  * stores are closed in order, the report is made.  When that takes longer than INTERRUPT_PATIENCE_S (it
  * waits for a lock, or for a peer that says nothing), or at the second one, the process ends at once,
- * as by a kill: that loses nothing either.  Either way it dies of that signal, with a clean terminal, so
- * that a shell sees 128 + its number and ends the loop that the sync was in.
+ * as by a kill: that loses nothing either; the patience that ended is told.  Either way it dies of that
+ * signal, with a clean terminal, so that a shell sees 128 + its number and ends the loop that the sync
+ * was in.
  */
 #ifndef MB_SYNC_INTERRUPT_H
 #define MB_SYNC_INTERRUPT_H
