@@ -270,6 +270,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	err = remove_at(req, &p, n, is_dir);
 	stripe_unlock2(fs, n, NULL);
 	if (err >= 0 && p.alias) {
+		/* The kernel holds the directory until the reply, so that it hears of this name
+		 * after it: for a moment a stat by this name still answers. */
 		table_lock(fs);
 		inval_name(fs, p.dir, p.name);
 		table_unlock(fs);
