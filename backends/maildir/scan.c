@@ -509,6 +509,10 @@ static void absorb_names(struct naming *c)
 		if (!there) {
 			md_box_drop(c->m, box);
 		} else if (!there->selectable) {
+			struct mailbox *node = md_node(c->m, real);
+			/* and stays a mailbox, see stay_selectable() in backends/store/tree.c */
+			if (stamp_compare(&node->selectable_at, &there->selectable_at) <= 0)
+				node->selectable_at = md_now(c->m);
 			md_node(c->m, box)->merged_into = real->guid;
 			c->m->must_write = true;
 		}

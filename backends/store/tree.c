@@ -555,6 +555,23 @@ static int rename_under(struct store *s, struct index_txn *tx, const struct mail
 	return err;
 }
 
+/* g stays a mailbox, although it is now also what was a mere name, and perhaps later: said with a
+ * stamp, so that whoever joins the two, here or elsewhere, comes to the same. */
+static int stay_selectable(struct store *s, struct index_txn *tx, const struct guid *g,
+			   const struct mailbox *name, const struct origin *origin)
+{
+	struct record r = {.type = REC_MAILBOX_STATE, .at = hlc_now(&s->clock), .origin = *origin};
+	int err = index_get_mailbox(tx, g, &r.mailbox, NULL);
+
+	if (err >= 0 && mailbox_alive(&r.mailbox) && r.mailbox.selectable &&
+	    stamp_compare(&r.mailbox.selectable_at, &name->selectable_at) <= 0) {
+		r.mailbox.selectable_at = r.at;
+		err = change_record(s, tx, &r);
+	}
+	record_release(&r);
+	return err;
+}
+
 /* A mere name becomes g, and what is beneath it comes under g; a mere name there that g has already, too,
  * becomes that one. */
 static int absorb(struct store *s, struct index_txn *tx, const struct tree *t,
@@ -566,7 +583,9 @@ static int absorb(struct store *s, struct index_txn *tx, const struct tree *t,
 
 	mailbox_clone(&r.mailbox, name);
 	r.mailbox.merged_into = *g;
-	err = change_record(s, tx, &r);
+	err = stay_selectable(s, tx, g, name, origin);
+	if (err >= 0)
+		err = change_record(s, tx, &r);
 	for (size_t i = 0; i < t->n && err >= 0; i++) {
 		const struct mailbox *m = &t->nodes[i], *twin;
 
