@@ -452,6 +452,10 @@ static int join_copy(struct memory *m, const struct copy *want, int fd)
 	struct copy *have = message_find(&msg->message, want->id);
 	struct copy joined = {0};
 
+	/* as a store does: flagged since the peer asked */
+	if (have && copy_alive(have) && stamp_compare(&want->dead, &have->place.at) >= 0 &&
+	    flags_later(&have->flags, &want->flags))
+		return MB_E_STALE;
 	copy_clone(&joined, have ? have : want);
 	if (have && !copy_join(&joined, want)) {
 		copy_release(&joined);

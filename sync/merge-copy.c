@@ -221,8 +221,10 @@ static bool is_edit(const struct pair *new, const struct pair *old, int side)
  * was expunged elsewhere. */
 static void rule_edit(struct merging *m, struct pair *new, const struct pair *old, int side)
 {
-	if (new->was[!side])
-		return; /* the other side has it: its flags are there */
+	/* The other side has it: its flags are there.  But where the old one still lives it may have got
+	 * some after that: its expunge is held up for it (put, MB_E_STALE). */
+	if (new->was[!side] && !seen_alive(old->was[!side]))
+		return;
 	flags_join(&new->now.flags, &old->now.flags);
 	const struct seen *other = old->was[!side];
 	if (copy_alive(&new->now) && other && !copy_alive(other->copy) &&
@@ -322,15 +324,6 @@ static void settle_bases(struct merging *m)
 }
 
 /* ---- notices ---- */
-
-static bool flags_later(const struct flags *a, const struct flags *than)
-{
-	struct flags joined = {0};
-	flags_copy(&joined, than);
-	bool later = flags_join(&joined, a) && !flags_same_set(&joined, than);
-	flags_release(&joined);
-	return later;
-}
 
 /* Rows 7, 13 and 37: one side expunged what the other changed; `gone` is the side that expunged. */
 static void notice_expunge(struct merging *m, const struct pair *p, int gone)

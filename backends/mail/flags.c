@@ -265,6 +265,17 @@ bool flags_join(struct flags *dst, const struct flags *src)
 	return changed;
 }
 
+bool flags_later(const struct flags *a, const struct flags *than)
+{
+	struct flags joined = {0};
+	bool later;
+
+	flags_copy(&joined, than);
+	later = flags_join(&joined, a) && !flags_same_set(&joined, than);
+	flags_release(&joined);
+	return later;
+}
+
 static void put_word(struct buf *out, size_t start, const char *word)
 {
 	if (out->len > start)

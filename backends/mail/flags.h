@@ -68,6 +68,9 @@ bool flags_equal(const struct flags *a, const struct flags *b);
  * associative, idempotent.  Returns true if dst changed (bits or stamps). */
 bool flags_join(struct flags *dst, const struct flags *src);
 
+/* Is something set or cleared in `a` that `than` has otherwise, and with an earlier stamp? */
+bool flags_later(const struct flags *a, const struct flags *than);
+
 /* "\Seen $Forwarded work", sorted as stored; appends to out. */
 void flags_text(const struct flags *f, struct buf *out);
 

@@ -86,6 +86,14 @@ static void settle_content(struct copy_put *c)
 	c->new.digest = of->digest;
 }
 
+/* Somebody flagged what is to be expunged after the peer asked for its flags.  When it was edited there
+ * these belong to the new message: who asks again sees them. */
+static bool flagged_since(const struct copy_put *c)
+{
+	return c->present && !copy_alive(&c->new) &&
+	       flags_later(&c->old.copy.flags, &c->want->copy.flags);
+}
+
 int copy_put_load(struct copy_put *c)
 {
 	struct guid g = index_resolve(c->tx, c->want->copy.guid);
@@ -111,6 +119,8 @@ int copy_put_load(struct copy_put *c)
 	c->present = c->old_path != NULL;
 	settle_content(c);
 	c->damaged = c->present && c->old.state == ENTRY_DAMAGED;
+	if (flagged_since(c))
+		return MB_E_STALE;
 	return copy_alive(&c->new) ? resolve_mailbox(c) : 0;
 }
 

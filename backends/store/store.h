@@ -219,6 +219,7 @@ int store_xattr(struct store *s, const char *path, const char *name, struct buf 
  * what it has, changes files as needed, logs what really changed with want->origin, and updates the
  * index; a state that is already in changes nothing (returns 0).  Returns 1 when something changed.
  * -ENOENT: the body is needed and was not given.  MB_E_NAME: the name cannot be stored here.
+ * MB_E_STALE: what the wanted state was made from has changed here since; ask again.
  */
 struct store_step {
 	enum { STEP_NONE, STEP_RENAME, STEP_UNLINK, STEP_MKDIR, STEP_RMDIR } op;

@@ -267,6 +267,67 @@ static void until_stable_takes_late_news_along(void **state)
 	assert_equal_sides(p);
 }
 
+/* A user who flags the message that is about to be expunged. */
+static struct guid flagged;
+static int flag_and_put(struct backend *b, const struct record *want, int body)
+{
+	struct spoiled *s = spoiled_of(b);
+
+	if (s->times && want->type == REC_COPY_STATE && !copy_alive(&want->copy)) {
+		s->times--;
+		s->inner->ops->commit(s->inner);
+		assert_true(memory_flags(s->inner, &flagged, 0, FLAG_MASK(FLAG_FLAGGED), 0) >= 0);
+		s->inner->ops->begin(s->inner, A_ID, false);
+	}
+	return s->inner->ops->put(s->inner, want, body);
+}
+
+/* The edit is what the flag was meant for. */
+static void a_flag_that_comes_while_an_edit_is_put_is_on_the_edit(void **state)
+{
+	struct pair *p = *state;
+	struct spoiled s;
+	struct guid now;
+	spoil(&s, p->b);
+	s.ops.put = flag_and_put;
+	s.times = 0;
+	struct pair with = {p->a, &s.backend};
+
+	flagged = deliver(p->a, "one");
+	assert_true(sync_changed(&with));
+	assert_int_equal(memory_edit(p->a, &flagged, 0, "two", 3, &now), 0);
+	s.times = 1;
+	assert_true(sync_changed(&with));
+	assert_int_equal(s.times, 0);
+	while (sync_changed(&with))
+		;
+	assert_false(lives(p->b, &flagged));
+	assert_true(copy_of(p->b, &now)->flags.set & FLAG_MASK(FLAG_FLAGGED));
+	assert_true(copy_of(p->a, &now)->flags.set & FLAG_MASK(FLAG_FLAGGED));
+	assert_equal_sides(p);
+}
+
+static void a_flag_that_comes_before_a_plain_expunge_ends_with_it(void **state)
+{
+	struct pair *p = *state;
+	struct spoiled s;
+	spoil(&s, p->b);
+	s.ops.put = flag_and_put;
+	s.times = 0;
+	struct pair with = {p->a, &s.backend};
+
+	flagged = deliver(p->a, "one");
+	assert_true(sync_changed(&with));
+	assert_int_equal(memory_expunge(p->a, &flagged, 0), 0);
+	s.times = 1;
+	assert_true(sync_changed(&with));
+	assert_int_equal(s.times, 0);
+	assert_false(lives(p->b, &flagged));
+	while (sync_changed(&with))
+		;
+	assert_equal_sides(p);
+}
+
 static bool stop_at_once(void *arg)
 {
 	return true;
@@ -419,6 +480,8 @@ int main(void)
 		T(a_stale_item_repeats_the_session),
 		T(endless_staleness_ends),
 		T(what_comes_during_a_sync_is_in_the_next),
+		T(a_flag_that_comes_while_an_edit_is_put_is_on_the_edit),
+		T(a_flag_that_comes_before_a_plain_expunge_ends_with_it),
 		T(until_stable_takes_late_news_along),
 		T(it_stops_when_told),
 		T(a_long_plan_leaves_no_body_open),

@@ -61,6 +61,26 @@ static void the_later_stamp_wins(void **state)
 	assert_false(flags_join(&a, &b));
 }
 
+static void what_is_later_and_otherwise(void **state)
+{
+	FLAGS_AUTO struct flags a = {0}, b = {0};
+
+	flags_put(&a, FLAG_SEEN, true, AT(5));
+	assert_true(flags_later(&a, &b));
+	assert_false(flags_later(&b, &a));
+	flags_put(&b, FLAG_SEEN, true, AT(3));
+	assert_false(flags_later(&a, &b)); /* as it is there */
+	flags_put(&b, FLAG_SEEN, false, AT(7));
+	assert_false(flags_later(&a, &b));
+	assert_true(flags_later(&b, &a));
+	flags_put_keyword(&a, "work", true, AT(1));
+	assert_true(flags_later(&a, &b));
+	flags_put_keyword(&b, "work", false, AT(2));
+	assert_false(flags_later(&a, &b));
+	assert_int_equal(a.n_keywords, 1); /* neither is changed by it */
+	assert_true(a.set & FLAG_MASK(FLAG_SEEN));
+}
+
 static void equal_stamps_keep_the_flag(void **state)
 {
 	FLAGS_AUTO struct flags a = {0}, b = {0};
@@ -288,6 +308,7 @@ int main(void)
 		cmocka_unit_test(names_and_letters),
 		cmocka_unit_test(keyword_names),
 		cmocka_unit_test(the_later_stamp_wins),
+		cmocka_unit_test(what_is_later_and_otherwise),
 		cmocka_unit_test(equal_stamps_keep_the_flag),
 		cmocka_unit_test(keywords_are_one_in_any_case),
 		cmocka_unit_test(a_cleared_keyword_keeps_its_stamp),

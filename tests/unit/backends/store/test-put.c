@@ -294,6 +294,31 @@ static void an_expunge_does_not_take_an_edit_away(void **state)
 	store_consistent(d);
 }
 
+/* Row 30: flags that a program set after the peer asked belong to what the message became there. */
+static void an_expunge_waits_for_flags_that_nobody_has_seen(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = {.type = REC_COPY_STATE, .origin = {.replica = 0x9999}};
+	struct store_step step;
+	struct entry e = {0};
+
+	store_deliver(d, "", "1.x", "a");
+	assert_int_equal(store_move(d, "new/1.x", "cur/1.x:2,S"), 0);
+	store_find(d, "1.x:2,S", &e);
+	copy_clone(&r.copy, &e.copy);
+	expunge(&r.copy);
+	assert_int_equal(store_move(d, "cur/1.x:2,S", "cur/1.x:2,FS"), 0);
+	assert_int_equal(store_plan(d->s, &r, NULL, 1, &step), MB_E_STALE);
+	assert_int_equal(store_put(d->s, &r, NULL), MB_E_STALE);
+	assert_list(d, "INBOX/cur/1.x:2,FS");
+	flags_put(&r.copy.flags, FLAG_FLAGGED, true, peer_stamp(5)); /* asked again */
+	assert_int_equal(store_put(d->s, &r, NULL), 1);
+	assert_list(d, "");
+	entry_release(&e);
+	record_release(&r);
+	store_consistent(d);
+}
+
 static void a_lost_body_comes_back(void **state)
 {
 	struct store_dir *d = *state;
@@ -526,6 +551,7 @@ int main(void)
 		TEST(a_uid_that_is_taken_gets_the_next),
 		TEST(a_message_of_a_mailbox_that_is_not_here_waits),
 		TEST(an_expunge_does_not_take_an_edit_away),
+		TEST(an_expunge_waits_for_flags_that_nobody_has_seen),
 		TEST(a_lost_body_comes_back),
 		TEST(a_lost_body_comes_back_with_other_bytes),
 		TEST(records_without_sense_are_refused),
