@@ -188,13 +188,15 @@ static bool is_written(struct maildir *m, const struct md_file *f)
 static int check_content(struct maildir *m, struct md_file *f, void *arg)
 {
 	struct md_file was = *f;
+	size_t *n_put_back = arg;
 
-	(void)arg;
 	if (!f->seen || !f->check || !learn_stat(m, f))
 		return 0;
 	if (f->ino == was.ino && f->size == was.size && f->mtime_ns == was.mtime_ns)
 		return 0;
 	if (f->size == was.size && same_content(m, f)) {
+		f->put_back = f->ino != was.ino && md_mark_is_put_back(m, f);
+		*n_put_back += f->put_back;
 		f->dirty = true;
 		return 0;
 	}
@@ -212,6 +214,23 @@ static int check_content(struct maildir *m, struct md_file *f, void *arg)
 	else
 		replaced(m, f);
 	return 0;
+}
+
+/* The next run finds it as a file that is new here, of a message that is expunged. */
+static int take_back(struct maildir *m, struct md_file *f, void *arg)
+{
+	(void)m, (void)arg;
+	if (f->put_back) {
+		f->seen = f->put_back = false;
+		f->missing = true;
+	}
+	return 0;
+}
+
+/* Of many, nobody can tell: somebody may have put another disk there. */
+static int take_all_back(struct maildir *m, size_t n)
+{
+	return n > 0 && n <= GUARD_WHOLE ? each_file(m, take_back, NULL) : 0;
 }
 
 /* ---- Moves ------------------------------------------------------------------------------------ */
@@ -297,6 +316,8 @@ static void found_again(struct maildir *m, struct md_file *f, struct md_file *he
 		f->changed_at = moved ? f->placed_at : md_now(m);
 	m->must_write = true;
 	md_file_free(here);
+	if (moved)
+		md_mark(m, f);
 }
 
 static struct md_file *file_named(const struct md_box *box, const char *key, size_t len)
@@ -313,12 +334,19 @@ static void arrived(struct maildir *m, struct md_file *f)
 {
 	const struct md_file *old = file_named(f->box, f->key, strlen(f->key));
 
-	f->guid = guid_new();
-	f->placed_at = f->changed_at = old && old->missing ? md_now(m) : MD_BIRTH(m);
+	struct md_mark mark;
+	bool known = md_mark_recall(m, f, &mark) && !md_find(m, &mark.guid, mark.id);
+
+	f->guid = known ? mark.guid : guid_new();
+	f->id = known ? mark.id : 0;
+	f->placed_at = known ? mark.placed_at : old && old->missing ? md_now(m) : MD_BIRTH(m);
+	f->changed_at = f->placed_at;
 	f->seen = f->dirty = m->must_write = true;
 	md_set_now(f);
 	f->before = f->now;
 	md_file_add(m, f);
+	if (!known || mark.moved)
+		md_mark(m, f);
 }
 
 static void settle_fresh(struct maildir *m, const struct missing *l)
@@ -332,6 +360,8 @@ static void settle_fresh(struct maildir *m, const struct missing *l)
 			continue;
 		}
 		was = find_same(m, l, here);
+		if (!was && l->n)
+			was = md_mark_find(m, here);
 		if (was)
 			found_again(m, was, here);
 		else if (is_written(m, here))
@@ -580,8 +610,11 @@ static int judge_boxes(struct maildir *m)
 int md_judge(struct maildir *m)
 {
 	struct missing l = {0};
-	int err = each_file(m, check_content, NULL);
+	size_t n_put_back = 0;
+	int err = each_file(m, check_content, &n_put_back);
 
+	if (!err)
+		err = take_all_back(m, n_put_back);
 	if (!err)
 		err = each_file(m, collect_missing, &l);
 	if (!err) {

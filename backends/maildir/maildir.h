@@ -1,7 +1,7 @@
 /*
  * maildir.h - what the files of this folder share: a foreign plain Maildir as a peer.
  *
- * The Maildir has no log and nothing of ours is written into it.  What both sides had at the last
+ * The Maildir has no log, and no file of ours is written into it.  What both sides had at the last
  * agreement is a map, kept by the local store: one peer_entry for each mailbox (message GUID zero)
  * and for each message.  News is what differs from the map.
  *
@@ -16,7 +16,8 @@
  * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
  *
  * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, steady.c and
- * list.c at their files; judge.c tells moves, arrivals and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
+ * list.c at their files; mark.c what these say of themselves to other stores; judge.c tells moves, arrivals
+ * and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
  * of it; state.c answers with states; put.c and ops.c change messages; box.c takes mailboxes that are put,
  * settle.c plans and makes their directories (dir.c), intent.c remembers that plan.
  * One thread.
@@ -85,6 +86,7 @@ struct md_file {
 	bool kept_back;		    /* and has before, so the map says: until it is seen again */
 	bool check;		    /* another file has its name now: is the content the same? */
 	bool taken;		    /* by a name of the listing under way */
+	bool put_back;		    /* by another store, which did not see it go */
 	bool damaged;		    /* cut short: left alone */
 	struct stamp dead, dead_at; /* missing and told so */
 	struct guid via;
@@ -236,6 +238,30 @@ char *md_key(const char *name);
 struct stamp md_now(struct maildir *m);
 bool md_is_news(const struct md_file *f);
 bool md_differs(const struct md_file *f); /* from what is agreed, were it there */
+
+/* mark.c: the identity of a file, for other stores that have this Maildir too. */
+struct md_mark {
+	struct guid guid;
+	uint64_t id;
+	struct stamp placed_at;
+	bool own;   /* written by this store */
+	bool moved; /* the file is not in the directory that it was in */
+};
+/* Notes it, and since when it is where it is.  Where that cannot be, nothing happens. */
+void md_mark_fd(const struct maildir *m, const struct md_file *f, const struct stamp *placed_at,
+		int fd);
+void md_mark(struct maildir *m, struct md_file *f);
+/* What is noted in a file, whoever did it; false when nothing is, or it is of another file. */
+bool md_mark_read(struct maildir *m, struct md_file *f, struct md_mark *ret);
+/* What another store noted of a file that is new here, as the local side calls it, with a stamp that is
+ * not later than now; false also when the local side knows other content by that name.  May read the
+ * file. */
+bool md_mark_recall(struct maildir *m, struct md_file *f, struct md_mark *ret);
+/* The message of the map that is missing and that another store put anew under another name, or NULL. */
+struct md_file *md_mark_find(struct maildir *m, struct md_file *here);
+/* `f` has another inode than it had: it went, and another store, which has the message from elsewhere and
+ * never saw it here, put it anew.  What it noted says nothing that was not known before it went. */
+bool md_mark_is_put_back(struct maildir *m, struct md_file *f);
 
 /* confirm.c: is what we told of it known to the local side by now?  Then it is agreed. */
 int md_confirm(struct maildir *m, struct md_file *f);

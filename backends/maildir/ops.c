@@ -113,6 +113,8 @@ static int fill(struct maildir *m, struct md_file *f, const struct copy *c, int 
 		err = check_staged(f, c, fd, size);
 	if (!err)
 		err = set_received(fd, c->received_ns);
+	if (!err)
+		md_mark_fd(m, f, &c->place.at, fd);
 	if (!err && !m->many)
 		err = io_fsync(fd);
 	if (!err && fstat(fd, &st) < 0)
@@ -256,8 +258,11 @@ static int do_change(struct maildir *m, struct md_op *op)
 		done_move(m, op);
 	else if (strcmp(f->name, op->name) != 0)
 		md_file_move(f, op->to, op->name);
+	bool moved = stamp_compare(&f->placed_at, &op->placed_at) != 0;
 	done_name(op, false);
 	touch(op->to);
+	if (moved)
+		md_mark(m, f);
 	return 0;
 }
 

@@ -271,6 +271,8 @@ int md_put_alias(struct maildir *m, const struct record *want)
 	while (md_find(m, &want->copy.guid, id))
 		id = random_u64();
 	md_file_rekey(m, f, &want->copy.guid, id);
+	if (!f->missing)
+		md_mark(m, f);
 	m->must_write = true;
 	return 1;
 }
