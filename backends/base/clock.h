@@ -1,5 +1,5 @@
 /*
- * clock.h - time, with one hook for tests.
+ * clock.h - time, with two hooks for tests.
  */
 #ifndef MB_BASE_CLOCK_H
 #define MB_BASE_CLOCK_H
@@ -12,6 +12,8 @@ int64_t clock_mono_ns(void); /* CLOCK_BOOTTIME: goes on while the machine sleeps
 
 /* Tests: adds this to clock_wall_ns().  MAILBRAID_CLOCK_OFFSET (seconds) does the same. */
 void clock_set_offset_ns(int64_t offset_ns);
+/* Tests: clock_wall_ns() is what this gives; NULL: the clock again.  Before other threads begin. */
+void clock_set_source(int64_t (*source)(void));
 
 /* The kernel's boot id as 16 bytes; zeros where there is none. */
 void clock_boot_id(uint8_t ret[16]);

@@ -8,9 +8,32 @@
 #include "tests/support/history.h"
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
+#include "tests/support/random.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- time ---- */
+
+static int64_t now_ns;
+static uint64_t seed_now;
+static struct prng pace;
+
+/* As of a process that other ones keep waiting, now and then. */
+static int64_t look(void)
+{
+	if (seed_now % 4 && prng_below(&pace, 10 * (seed_now % 4)) == 0)
+		now_ns += (int64_t)(1 + prng_below(&pace, 4)) * 1000000;
+	return now_ns;
+}
+
+static const char *run(const struct history_view *v, bool aloud)
+{
+	pace = (struct prng){seed_now};
+	return v->run(v->history, aloud);
+}
+
+/* ---- histories ---- */
 
 static void leave_out(const struct history_view *v, size_t i)
 {
@@ -31,7 +54,7 @@ void history_shrink(const struct history_view *v, const char *wrong)
 			size_t n = *v->n;
 			memcpy(before, v->ops, n * v->op_size);
 			leave_out(v, i);
-			const char *now = v->run(v->history, false);
+			const char *now = run(v, false);
 			if (now && strcmp(now, wrong) == 0) {
 				shorter = true;
 				continue;
@@ -45,20 +68,27 @@ void history_shrink(const struct history_view *v, const char *wrong)
 
 void history_check(const struct history_view *v, const char *name, bool aloud)
 {
-	const char *wrong = v->run(v->history, aloud);
+	const char *wrong = run(v, aloud);
 
 	if (!wrong)
 		return;
 	history_shrink(v, wrong);
 	printf("%s: %s\n", name, wrong);
-	v->run(v->history, true);
+	run(v, true);
 	fail_msg("%s: %s", name, wrong);
 }
 
 void history_clock(int64_t ns)
 {
-	clock_set_offset_ns(0);
-	clock_set_offset_ns(ns + 500000 - clock_wall_ns());
+	now_ns = ns + 500000;
+	clock_set_source(look);
+}
+
+static void play(uint64_t seed, bool aloud,
+		 void (*check)(uint64_t seed, bool aloud, const void *arg), const void *arg)
+{
+	seed_now = seed;
+	check(seed, aloud, arg);
 }
 
 static uint64_t number(const char *variable, uint64_t otherwise)
@@ -79,10 +109,10 @@ void history_seeds(const char *many, uint64_t n,
 	uint64_t start = number("MAILBRAID_FIRST", 1);
 
 	if (history_is_one_seed()) {
-		check(number("MAILBRAID_SEED", 0), true, arg);
+		play(number("MAILBRAID_SEED", 0), true, check, arg);
 		return;
 	}
 	n = number(many, n);
 	for (uint64_t seed = start; seed < start + n; seed++)
-		check(seed, false, arg);
+		play(seed, false, check, arg);
 }

@@ -31,7 +31,9 @@ void history_check(const struct history_view *v, const char *name, bool aloud);
  * variable `many` says, from $MAILBRAID_FIRST (1) on. */
 void history_seeds(const char *many, uint64_t n,
 		   void (*check)(uint64_t seed, bool aloud, const void *arg), const void *arg);
-/* The clock of this process stands at `ns`, half a millisecond in. */
+/* The clock of this process is at `ns`, half a millisecond in.  It stands there, but for the moments at which
+ * it goes on by some milliseconds, which are the seed's own: so a seed is one history, however busy the
+ * machine is.  Outside of a history it stands. */
 void history_clock(int64_t ns);
 /* Is there $MAILBRAID_SEED? */
 bool history_is_one_seed(void);

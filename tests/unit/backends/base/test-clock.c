@@ -40,6 +40,19 @@ static void offset_moves_the_wall_clock_only(void **state)
 	assert_true(clock_wall_ns() < wall + 500 * SECOND);
 }
 
+static int64_t one_second(void)
+{
+	return SECOND;
+}
+
+static void another_source(void **state)
+{
+	clock_set_source(one_second);
+	assert_int_equal(clock_wall_ns(), SECOND);
+	clock_set_source(NULL);
+	assert_true(clock_wall_ns() > SECOND);
+}
+
 /* In a process of its own, because the variable is read once. */
 static int offset_of(const char *text)
 {
@@ -93,6 +106,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(wall_clock_is_now),
 		cmocka_unit_test(mono_does_not_go_back),
 		cmocka_unit_test(offset_moves_the_wall_clock_only),
+		cmocka_unit_test(another_source),
 		cmocka_unit_test(offset_from_the_environment),
 		cmocka_unit_test(boot_id_is_constant),
 	};
