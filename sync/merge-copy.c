@@ -259,7 +259,8 @@ static bool rule_both_edited(struct merging *m, struct pair **run, size_t n, con
 	return true;
 }
 
-/* Likewise, and a sync in one direction has told one side of the other's new one. */
+/* Likewise, and a sync in one direction has told one side of the other's new one, perhaps under another file
+ * name: `n` counts those, too. */
 static bool were_both_edited(struct pair **run, size_t n, const struct pair *old)
 {
 	const struct pair *of[2] = {NULL, NULL};
@@ -271,9 +272,10 @@ static bool were_both_edited(struct pair **run, size_t n, const struct pair *old
 }
 
 /* `old` is dead; an earlier edit comes before a later one. */
-static void settle_edits(struct merging *m, struct pair **run, size_t n, const struct pair *old)
+static void settle_edits(struct merging *m, struct pair **run, size_t n, size_t n_near,
+			 const struct pair *old)
 {
-	if (rule_both_edited(m, run, n, old) || were_both_edited(run, n, old))
+	if (rule_both_edited(m, run, n, old) || were_both_edited(run, n_near, old))
 		return;
 	for (size_t i = 0; i < n; i++)
 		for (int side = 0; side < 2; side++)
@@ -299,14 +301,22 @@ static void rule_same_base(struct copy *c)
 	c->place.base = base;
 }
 
-/* A run: all copies with one mailbox and one unique name. */
-static void settle_run(struct merging *m, struct pair **run, size_t n)
+/* A run: all copies with one mailbox and one unique name; up to n_near those whose name begins with it. */
+static void settle_run(struct merging *m, struct pair **run, size_t n, size_t n_near)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!copy_alive(&run[i]->now))
-			settle_edits(m, run, n, run[i]);
+			settle_edits(m, run, n, n_near, run[i]);
 	for (size_t i = 1; i < n && copy_alive(&run[i]->now); i++)
 		rule_same_base(&run[i]->now);
+}
+
+/* What rule_same_base() made of the name of `a`, or what looks like it. */
+static bool begins_with_name_of(const struct pair *b, const struct pair *a)
+{
+	size_t n = unique_length(a->now.place.base), k = unique_length(b->now.place.base);
+	return guid_equal(&a->now.place.mailbox, &b->now.place.mailbox) && n <= k &&
+	       memcmp(a->now.place.base, b->now.place.base, n) == 0;
 }
 
 static void settle_bases(struct merging *m)
@@ -317,8 +327,12 @@ static void settle_bases(struct merging *m)
 		run = 1;
 		while (i + run < n && compare_bases(sorted[i], sorted[i + run]) == 0)
 			run++;
-		if (run > 1)
-			settle_run(m, sorted + i, run);
+		if (run == 1)
+			continue;
+		size_t near = run;
+		while (i + near < n && begins_with_name_of(sorted[i + near], sorted[i]))
+			near++;
+		settle_run(m, sorted + i, run, near);
 	}
 	free(sorted);
 }

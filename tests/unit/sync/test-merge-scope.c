@@ -8,8 +8,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "sync/scope.h"
+#include "tests/support/history.h"
 #include "tests/support/pair.h"
 #include "tests/support/world.h"
 
@@ -293,6 +295,17 @@ static void made_apart_becomes_that_of_the_source(void **state)
 	message_release(&known);
 }
 
+/* Ten milliseconds after what was done last, on every clock. */
+static void later(void)
+{
+	static int64_t now_ns;
+
+	if (!now_ns)
+		now_ns = clock_wall_ns();
+	now_ns += 10000000;
+	history_clock(now_ns);
+}
+
 /* The edit made here is known there by now; that of the other side still has no flags to inherit. */
 static void edited_on_both_sides(void **state)
 {
@@ -303,19 +316,29 @@ static void edited_on_both_sides(void **state)
 	s.let[0] = 0;
 	s.let[1] = SCOPE_NEW | SCOPE_FLAGS;
 	for (int i = 0; i < 2; i++) { /* who is the later one keeps the file name, or not */
+		later();
 		struct guid m = deliver(p->a, "m"), theirs;
 		sync_changed(p);
 		flag(p->a, m, FLAG_SEEN);
+		later();
 		if (i)
 			edit(p->a, m, "edited at a");
+		later();
 		theirs = edit(p->b, m, "edited at b");
+		later();
 		if (!i)
 			edit(p->a, m, "edited at a, later");
 		run_scope(p, &s);
 		assert_int_equal(copy_of(p->b, &theirs)->flags.set, 0);
+		const struct session_options full = {.scope = &s, .full = true};
+		struct session_result r = run_with(p, &full, 0);
+		assert_false(r.changed);
+		session_result_release(&r);
+		assert_int_equal(copy_of(p->b, &theirs)->flags.set, 0);
 		sync_changed(p);
 		assert_equal_sides(p);
 	}
+	clock_set_source(NULL);
 }
 
 int main(void)
