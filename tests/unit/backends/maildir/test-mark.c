@@ -3,6 +3,7 @@
 #include "backends/base/mem.h"
 #include "backends/maildir/maildir.h"
 #include "backends/memory.h"
+#include "sync/scope.h"
 #include "sync/session.h"
 #include "tests/support/foreign.h"
 #include <errno.h>
@@ -223,6 +224,37 @@ static void what_is_put_back_unawares_goes(void **state)
 	other_end(&other);
 }
 
+/* Lost in the Maildir, and put there again by a store that had it there before: that is wanted. */
+static void what_is_restored_stays(void **state)
+{
+	struct foreign *f = *state, other;
+	struct backend *remote = NULL;
+	struct scope scope;
+
+	need_marks(f);
+	other_setup(f, &other);
+	local_deliver(f, GUID_INBOX, "mail\n");
+	foreign_sync(f);
+	struct session_options opt = {0};
+	assert_true(session_run_until_stable(f->local, other.local, &opt, &other.last) >= 0);
+	foreign_sync(&other);
+	char *name = foreign_find(f, "", "mail\n");
+	foreign_rename(f, name, "lost");
+	free(name);
+	scope_init(&scope);
+	scope.let[0] = 0;
+	scope.mirror = true;
+	opt.scope = &scope;
+	assert_int_equal(backend_open_maildir(f->path, (int)f->layout, other.local, &remote), 0);
+	assert_true(session_run(other.local, remote, &opt, &other.last) >= 0);
+	backend_close(remote);
+	assert_int_equal(foreign_count(f, ""), 1);
+	foreign_sync(f);
+	assert_int_equal(foreign_count(f, ""), 1);
+	assert_int_equal(local_live(f), 1);
+	other_end(&other);
+}
+
 /* Of many that are gone nobody can tell: they stay. */
 static void many_are_kept(void **state)
 {
@@ -302,6 +334,7 @@ int main(void)
 		T(its_own_mark_is_no_reason_to_expunge),
 		T(an_edit_is_not_what_it_was),
 		T(what_is_put_back_unawares_goes),
+		T(what_is_restored_stays),
 		T(many_are_kept),
 		T(nonsense_is_nothing),
 		T(a_dry_run_leaves_none),
