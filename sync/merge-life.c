@@ -104,8 +104,9 @@ static void rule_recreated(const struct merging *m, struct mailbox *box, struct 
 	struct mailbox *winner = twin_stays ? twin : box, *loser = twin_stays ? box : twin;
 	bool was_dead = !mailbox_alive(winner);
 	mailbox_merge_into(loser, winner);
-	/* Also when it lives by the other's name: that is not a rename, which brings old mail back. */
-	if (was_dead)
+	/* Also when it lives by the other's name: that is not a rename, which brings old mail back.  And
+	 * when only the loser was deleted, which is later than the winner's name. */
+	if (was_dead || !mailbox_alive(winner))
 		winner->revived = stamp_max(winner->revived, stamp_after(winner->dead));
 }
 
