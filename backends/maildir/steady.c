@@ -150,7 +150,7 @@ static int look_again(struct maildir *m, struct md_box *box, bool anew, bool *re
 
 static void report(struct maildir *m, struct md_box *box, int err)
 {
-	m->scan_error = true;
+	m->scan_error = box->unread = true;
 	if (err != -ENOENT && !m->unread)
 		m->unread = err;
 	memset(box->times, 0, sizeof(box->times));
