@@ -298,13 +298,14 @@ static bool is_message_dir(const struct node *dir)
 	return dir->dir->kind == NODE_CUR || dir->dir->kind == NODE_NEW;
 }
 
-/* The node for a name of this file in `dir` that is not known yet. */
+/* The node for a name of this file in `dir` that is not known yet.  A link in tmp will be a message by a
+ * rename, with which the kernel keeps its node: it is one of its own from the start. */
 static struct node *node_for_name(struct node_table *t, const struct node *dir,
 				  const struct stat *st)
 {
 	struct node *n = node_get(t, st);
 
-	if (n->dir || st->st_nlink == 1 || !is_message_dir(dir))
+	if (n->dir || st->st_nlink == 1 || !(is_message_dir(dir) || dir->dir->kind == NODE_TMP))
 		return n;
 	while (n && node_message_name(n))
 		n = node_next_sibling(n);
