@@ -28,7 +28,9 @@ struct mover {
 
 static const char *folder(unsigned i, char out[16])
 {
-	snprintf(out, 16, i ? ".F%u/" : "", i);
+	out[0] = '\0';
+	if (i)
+		snprintf(out, 16, ".F%u/", i);
 	return out;
 }
 
