@@ -2,7 +2,8 @@
  * session-agree.c - who is there, and up to where both logs were seen.
  *
  * The positions of a restricted scope are its own.  It may begin where everything was last agreed, when
- * that was later: then both sides were equal, whatever a scope selects.
+ * that was later: then both sides were equal, whatever a scope selects.  What is later is what reaches
+ * further in both logs; clocks of several hosts, or one that was set back, do not tell.
  */
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
@@ -222,12 +223,17 @@ static struct agreement of_scope(const struct peer_state *p, uint64_t hash)
 				  .synced_ns = s->synced_ns};
 }
 
+static bool reaches(const struct agreement *a, const struct agreement *b)
+{
+	return position_reaches(&a->local, &b->local) && position_reaches(&a->remote, &b->remote);
+}
+
 static struct agreement later_of(const struct peer_state *p, uint64_t hash)
 {
 	struct agreement all = of_everything(p);
 	struct agreement own = hash ? of_scope(p, hash) : all;
 
-	return own.known && (!all.known || own.synced_ns >= all.synced_ns) ? own : all;
+	return own.known && (!all.known || reaches(&own, &all)) ? own : all;
 }
 
 /* true when the log of `side` still holds what comes after p. */

@@ -175,6 +175,11 @@ bool position_is_none(const struct position *p)
 	return position_equal(p, &none);
 }
 
+bool position_reaches(const struct position *a, const struct position *b)
+{
+	return a->sequence != b->sequence ? a->sequence > b->sequence : a->offset >= b->offset;
+}
+
 static void put_position(struct buf *out, uint8_t tag, const struct position *p)
 {
 	if (position_is_none(p))

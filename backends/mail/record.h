@@ -155,5 +155,7 @@ void position_encode(const struct position *p, struct buf *out);
 bool position_decode(struct reader *r, struct position *ret);
 bool position_equal(const struct position *a, const struct position *b);
 bool position_is_none(const struct position *p);
+/* a is b or comes after it; both are of one store's log. */
+bool position_reaches(const struct position *a, const struct position *b);
 
 #endif

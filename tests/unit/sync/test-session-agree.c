@@ -6,8 +6,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "sync/scope.h"
+#include "tests/support/history.h"
 #include "tests/support/pair.h"
 #include "tests/support/world.h"
 
@@ -174,6 +176,68 @@ static void a_log_that_was_dropped(void **state)
 	session_result_release(&r);
 }
 
+/* Of two clocks, or of one that was set back, the later time is not what was agreed later.  Scope seed
+ * 7273: the second session of a scope began where everything was agreed, for that had the later time, met
+ * a message that the first one had left behind, and paired it. */
+static void an_earlier_clock_is_no_earlier_agreement(void **state)
+{
+	const int64_t hour_ns = INT64_C(3600000000000), start_ns = INT64_C(1700000000000000000);
+	struct pair *p = *state;
+	struct scope s;
+
+	scope_init(&s);
+	scope_parse_flag(&s, "\\Flagged");
+	const struct session_options o = {.scope = &s};
+	history_clock(start_ns + hour_ns);
+	sync_changed(p);
+	struct guid first = deliver(p->a, "the same");
+	deliver(p->b, "another, so that UIDs do not bring them together");
+	history_clock(start_ns);
+	struct session_result r = run_with(p, &o, 0);
+	session_result_release(&r);
+	struct guid second = deliver(p->b, "the same");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(session_run(p->b, p->a, &o, &r), 0);
+		assert_false(r.changed || r.full);
+		session_result_release(&r);
+	}
+	struct peer_state st = state_of(p->b, A_ID);
+	const struct peer_scope *own = peer_state_scope(&st, scope_hash(&s, 0));
+	assert_non_null(own);
+	assert_true(own->synced_ns < st.synced_ns);
+	assert_true(position_reaches(&own->local, &st.local));
+	assert_false(position_reaches(&st.local, &own->local));
+	peer_state_release(&st);
+	/* What was left out is one message in the sync of everything. */
+	assert_true(sync_changed(p));
+	assert_equal_sides(p);
+	assert_int_equal(lives(p->a, &first) + lives(p->a, &second), 1);
+	scope_release(&s);
+	clock_set_source(NULL);
+}
+
+/* It reaches further in both logs, or everything's positions serve. */
+static void everything_was_agreed_later(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "one");
+	sync_changed(p);
+	struct session_result r = run_one_way(p);
+	session_result_release(&r);
+	deliver(p->a, "two");
+	deliver(p->b, "of b");
+	sync_changed(p);
+	deliver(p->a, "three");
+	r = run_one_way(p);
+	assert_false(r.full);
+	assert_int_equal(r.to[1].arrived, 1);
+	session_result_release(&r);
+	r = run_one_way(p);
+	assert_false(r.changed || r.full);
+	session_result_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +248,8 @@ int main(void)
 		WITH_PAIR(from_both_ends_it_is_one_scope),
 		WITH_PAIR(a_state_is_of_one_scope),
 		WITH_PAIR(a_log_that_was_dropped),
+		WITH_PAIR(an_earlier_clock_is_no_earlier_agreement),
+		WITH_PAIR(everything_was_agreed_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

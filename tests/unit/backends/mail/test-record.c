@@ -247,6 +247,18 @@ static void positions(void **state)
 	assert_false(position_equal(&p, &back));
 }
 
+static void which_position_is_later(void **state)
+{
+	const struct position none = {0}, one = {.log = {{9}}, .sequence = 1, .offset = 500},
+			      further = {.log = {{9}}, .sequence = 1, .offset = 501},
+			      next = {.log = {{1}}, .sequence = 2, .offset = 96};
+	const struct position *const rising[] = {&none, &one, &further, &next};
+
+	for (size_t i = 0; i < 4; i++)
+		for (size_t k = 0; k < 4; k++)
+			assert_int_equal(position_reaches(rising[i], rising[k]), i >= k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +270,7 @@ int main(void)
 		cmocka_unit_test(values_are_bounded),
 		cmocka_unit_test(the_largest_record_fits),
 		cmocka_unit_test(positions),
+		cmocka_unit_test(which_position_is_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
