@@ -34,7 +34,7 @@ static const struct verb *find(const char *name)
 
 static int help(FILE *out)
 {
-	fprintf(out, "usage: mailbraid [--store DIR] VERB [ARGUMENT...]\n\n");
+	fprintf(out, "usage: mailbraid [--store DIR] [-Dv] VERB [ARGUMENT...]\n\n");
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (!verbs[i]->hidden)
 			fprintf(out, "  %-11s %s\n", verbs[i]->name, verbs[i]->what);
@@ -42,6 +42,7 @@ static int help(FILE *out)
 	fprintf(out,
 		"\n  --store DIR  the store, or the Maildir that was adopted into it"
 		" (else $MAILBRAID_STORE)\n"
+		"  -D, -v       the options of sync and backup, where doveadm has them\n"
 		"\nmailbraid VERB --help tells more; so do mailbraid(1) and mailbraid-VERB(1).\n");
 	return 0;
 }
@@ -115,7 +116,38 @@ static int run_helper(struct cli *cli, int argc, char **argv)
 	return code ? CLI_MOUNT : 0;
 }
 
-static int global_options(struct cli *cli, int argc, char **argv)
+/* The letters that stood before the verb, and where they are said again. */
+struct letters {
+	char words[3][3]; /* "-D", "-v" */
+	int n;
+};
+
+static void letters_add(struct letters *l, int c)
+{
+	for (int i = 0; i < l->n; i++)
+		if (l->words[i][1] == c)
+			return;
+	l->words[l->n][0] = '-';
+	l->words[l->n++][1] = (char)c;
+}
+
+/* doveadm has -D and -v before the verb: the verb reads them as its own, and who has none says so. */
+static int run_with(const struct cli *cli, struct letters *l, int argc, char **argv)
+{
+	char **all = mb_xcalloc((size_t)(argc + l->n) + 1, sizeof(*all));
+	int n = 0;
+
+	all[n++] = argv[0];
+	for (int i = 0; i < l->n; i++)
+		all[n++] = l->words[i];
+	for (int i = 1; i < argc; i++)
+		all[n++] = argv[i];
+	int code = run(cli, n, all);
+	free(all);
+	return code;
+}
+
+static int global_options(struct cli *cli, struct letters *l, int argc, char **argv)
 {
 	static const struct option names[] = {{"store", required_argument, NULL, 's'},
 					      {"help", no_argument, NULL, 'h'},
@@ -124,10 +156,14 @@ static int global_options(struct cli *cli, int argc, char **argv)
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:h", names, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+:Dvh", names, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			cli->store = optarg;
+			break;
+		case 'D':
+		case 'v':
+			letters_add(l, c);
 			break;
 		case 'h':
 			exit(help(stdout));
@@ -155,12 +191,13 @@ int main(int argc, char **argv)
 	if (strcmp(name, "mount.mailbraid") == 0 || strcmp(name, "mount.fuse.mailbraid") == 0)
 		return run_helper(&cli, argc, argv);
 
-	int code = global_options(&cli, argc, argv);
+	struct letters letters = {0};
+	int code = global_options(&cli, &letters, argc, argv);
 	if (code)
 		return code;
 	if (optind >= argc) {
 		help(stderr);
 		return CLI_USAGE;
 	}
-	return run(&cli, argc - optind, argv + optind);
+	return run_with(&cli, &letters, argc - optind, argv + optind);
 }

@@ -81,6 +81,22 @@ def test_an_unknown_option_is_named(a):
     says(a.command("checkpoint", "--keep", "soon"), 64, "soon")
 
 
+@pytest.mark.parametrize("before, after", [(["-v"], []), (["-D"], []), (["-Dv"], []), (["-v", "-v"], ["-v"])])
+def test_letters_before_the_verb_are_those_of_the_verb_as_doveadm_has_them(a, b, before, after):
+    a.deliver("m1")
+    done = run(*before, "--store", a.path, *before, "sync", *after, b.destination)
+    assert done.code == 0, done
+    assert ("-> arrive" in done.err) == any("v" in word for word in before), done
+    assert ("the scope is" in done.err) == any("D" in word for word in before), done
+    done = run(*before, "--store", a.path, "backup", b.destination)
+    assert done.code == 0, done
+
+
+def test_letters_before_a_verb_that_has_none_are_refused(a):
+    says(run("-v", "--store", a.path, "conflicts"), 64, "conflicts: no option -v")
+    says(run("-o", "x=y", "--store", a.path, "sync", "store:b"), 64, "usage:")
+
+
 def test_version():
     assert re.fullmatch(r"mailbraid \d+\.\d+\.\d+\n", run("version").out)
     assert run("--version").out == run("version").out
