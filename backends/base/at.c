@@ -176,6 +176,35 @@ int at_open_parent(int root, const char *path, const char **ret_name)
 	return fd;
 }
 
+int at_rename(int root, const char *from, const char *to, unsigned flags)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+
+	a = at_open_parent(root, from, &from);
+	if (a < 0)
+		return a;
+	b = at_open_parent(root, to, &to);
+	return b < 0 ? b : io_renameat2(a, from, b, to, flags);
+}
+
+int at_link(int root, const char *from, const char *to)
+{
+	MB_AUTO_CLOSE int a = -1, b = -1;
+
+	a = at_open_parent(root, from, &from);
+	if (a < 0)
+		return a;
+	b = at_open_parent(root, to, &to);
+	return b < 0 ? b : io_linkat(a, from, b, to);
+}
+
+int at_unlink(int root, const char *path, int flags)
+{
+	MB_AUTO_CLOSE int dir = at_open_parent(root, path, &path);
+
+	return dir < 0 ? dir : io_unlinkat(dir, path, flags);
+}
+
 int at_stat(int root, const char *path, struct stat *ret)
 {
 	MB_AUTO_CLOSE int parent = -1;

@@ -43,6 +43,11 @@ int at_open_regular(int root, const char *path, int flags);
  * F_SETLEASE.  Three calls, one for an old file. */
 bool at_being_written(int root, const char *path, int64_t mtime_ns);
 
+/* Durable steps (io.h) by path: rename (flags as renameat2), hard link, unlink (flags as unlinkat). */
+int at_rename(int root, const char *from, const char *to, unsigned flags);
+int at_link(int root, const char *from, const char *to);
+int at_unlink(int root, const char *path, int flags);
+
 /* mkdir -p beneath root, mode 0700 (or `mode`) for each new one.  0 also when all existed. */
 int at_mkdirs(int root, const char *path, mode_t mode);
 

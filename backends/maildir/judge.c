@@ -8,6 +8,7 @@
  * and the old one is expunged; one that was cut short is damaged and left alone.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -67,7 +68,7 @@ static bool learn_stat(struct maildir *m, struct md_file *f)
 		return false;
 	f->ino = st.st_ino;
 	f->size = (uint64_t)st.st_size;
-	f->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	f->mtime_ns = clock_timespec_ns(&st.st_mtim);
 	return true;
 }
 

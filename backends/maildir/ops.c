@@ -7,6 +7,7 @@
  * file that is missing and expunged at the local side is no news.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -123,7 +124,7 @@ static int fill(struct maildir *m, struct md_file *f, const struct copy *c, int 
 		return err;
 	m->unsynced = m->unsynced || m->many;
 	f->ino = st.st_ino;
-	f->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	f->mtime_ns = clock_timespec_ns(&st.st_mtim);
 	return 0;
 }
 
@@ -287,8 +288,7 @@ static int check_mapped(const struct md_file *f, int dir)
 		return -errno;
 	if ((uint64_t)st.st_size != f->size)
 		return MB_E_STALE;
-	if (st.st_ino == f->ino &&
-	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == f->mtime_ns)
+	if (st.st_ino == f->ino && clock_timespec_ns(&st.st_mtim) == f->mtime_ns)
 		return 0;
 	return has_known_content(f, dir) ? 0 : MB_E_STALE;
 }

@@ -25,11 +25,6 @@
 
 #define TRIES 6
 
-static int64_t stat_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
 static int sub_times(struct maildir *m, const struct md_box *box, const char *sub, int64_t ret[2])
 {
 	MB_AUTO_FREE char *path = md_sub_path(box, sub, "");
@@ -39,8 +34,8 @@ static int sub_times(struct maildir *m, const struct md_box *box, const char *su
 	ret[0] = ret[1] = 0;
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	ret[0] = stat_ns(&st.st_mtim);
-	ret[1] = stat_ns(&st.st_ctim);
+	ret[0] = clock_timespec_ns(&st.st_mtim);
+	ret[1] = clock_timespec_ns(&st.st_ctim);
 	return 0;
 }
 

@@ -144,7 +144,7 @@ static int expire_body(const char *name, unsigned char type, uint64_t ino, void 
 	(void)ino;
 	/* ctime: when it was renamed here */
 	if (at_stat(x->dir, name, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec >= x->before_ns)
+	    clock_timespec_ns(&st.st_ctim) >= x->before_ns)
 		return 0;
 	return io_unlinkat(x->dir, name, 0);
 }

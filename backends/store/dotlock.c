@@ -124,8 +124,8 @@ int file_mark_at(int dir, const char *path, struct file_mark *ret)
 	*ret = (struct file_mark){
 		.ino = st.st_ino,
 		.size = (uint64_t)st.st_size,
-		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+		.mtime_ns = clock_timespec_ns(&st.st_mtim),
+		.ctime_ns = clock_timespec_ns(&st.st_ctim),
 	};
 	return 0;
 }

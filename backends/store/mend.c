@@ -21,11 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int64_t mtime_ns(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 /* The state of the body has changed: record, and what stat() says of the file now. */
 static int log_body(struct store *s, struct index_txn *tx, const struct entry *e,
 		    enum record_type type, const struct origin *origin, const struct stat *st)
@@ -43,7 +38,7 @@ static int log_body(struct store *s, struct index_txn *tx, const struct entry *e
 	if (err < 0)
 		return err;
 	now.ino = st->st_ino;
-	now.mtime_ns = mtime_ns(st);
+	now.mtime_ns = clock_timespec_ns(&st->st_mtim);
 	now.ctime_ns = 0;
 	err = index_put_entry(tx, &now);
 	entry_release(&now);
@@ -137,8 +132,9 @@ static int check_file(struct mend *m)
 	int err = at_stat(m->dir, m->name, &m->was);
 
 	if (err >= 0 && S_ISREG(m->was.st_mode) && m->was.st_ino == m->e->ino &&
-	    mtime_ns(&m->was) == m->e->mtime_ns)
-		return clock_wall_ns() - mtime_ns(&m->was) < SCAN_YOUNG_NS ? -EBUSY : 0;
+	    clock_timespec_ns(&m->was.st_mtim) == m->e->mtime_ns)
+		return clock_wall_ns() - clock_timespec_ns(&m->was.st_mtim) < SCAN_YOUNG_NS ? -EBUSY
+											    : 0;
 	if (err < 0 && err != -ENOENT)
 		return err;
 	m->s->rescan = true;

@@ -26,15 +26,6 @@ static int raw_mkdir(struct store *s, const char *path, mode_t mode)
 	return dir < 0 ? dir : io_mkdirat(dir, name, mode);
 }
 
-static int raw_rmdir(struct store *s, const char *path)
-{
-	MB_AUTO_CLOSE int dir = -1;
-	const char *name;
-
-	dir = at_open_parent(s->mail_fd, path, &name);
-	return dir < 0 ? dir : io_unlinkat(dir, name, AT_REMOVEDIR);
-}
-
 /* "DIR/cur": gives DIR (owned), or NULL when the last part is not `sub`. */
 static char *parent_of_sub(const char *path, const char *sub)
 {
@@ -70,7 +61,7 @@ static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t 
 	if (err >= 0 && index_mailbox_by_dir(tx, dir, &g) < 0) {
 		err = mailbox_ensure(s, tx, dir, origin, &g);
 		if (err < 0 && s->appended == appended)
-			raw_rmdir(s, path);
+			at_unlink(s->mail_fd, path, AT_REMOVEDIR);
 	}
 	return change_end(s, tx, err);
 }
@@ -120,7 +111,7 @@ static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
 	err = change_begin(s, &tx);
 	if (err < 0)
 		return err;
-	err = raw_rmdir(s, path);
+	err = at_unlink(s->mail_fd, path, AT_REMOVEDIR);
 	if (err >= 0) {
 		err = mailbox_log_delete(s, tx, g, origin);
 		if (err < 0 && s->appended == appended)
@@ -137,7 +128,7 @@ static int rmdir_local(struct store *s, const char *path, const struct origin *o
 	if (err < 0)
 		return err;
 	if (n.kind != NODE_CUR)
-		return raw_rmdir(s, path);
+		return at_unlink(s->mail_fd, path, AT_REMOVEDIR);
 	return guid_equal(&n.mailbox, &GUID_INBOX) ? -EPERM
 						   : rmdir_cur(s, path, &n.mailbox, origin);
 }
@@ -201,17 +192,13 @@ static int link_to_deleted(struct entry *e, void *arg)
 static int rename_away(struct posix_call *p, const char *from, const char *to, unsigned flags,
 		       const struct guid *boxes, size_t n)
 {
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
 	int err = 0;
 
 	for (size_t i = 0; i < n && err >= 0; i++)
 		err = index_each_in(p->tx, &boxes[i], 0, link_to_deleted, p);
 	if (err < 0)
 		return err;
-	a = at_open_parent(p->s->mail_fd, from, &from_name);
-	b = at_open_parent(p->s->mail_fd, to, &to_name);
-	err = a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, flags);
+	err = at_rename(p->s->mail_fd, from, to, flags);
 	for (size_t i = 0; i < n && err >= 0; i++)
 		err = mailbox_log_delete(p->s, p->tx, &boxes[i], p->origin);
 	return err;
@@ -223,18 +210,6 @@ static int has_cur(struct store *s, const char *dir)
 	struct stat st;
 
 	return at_stat(s->mail_fd, cur, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int raw_rename_dir(struct store *s, const char *from, const char *to, unsigned flags)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-
-	a = at_open_parent(s->mail_fd, from, &from_name);
-	if (a < 0)
-		return a;
-	b = at_open_parent(s->mail_fd, to, &to_name);
-	return b < 0 ? b : io_renameat2(a, from_name, b, to_name, flags);
 }
 
 /* The mailbox that a directory renamed to `to` is, or is cur/ or new/ of.  Owned, or NULL. */
@@ -297,7 +272,7 @@ static int rename_local_dir(struct posix_call *p, const char *from, const char *
 	uint64_t appended = p->s->appended;
 	MB_AUTO_FREE char *dir = NULL;
 	struct guid g;
-	int err = raw_rename_dir(p->s, from, to, flags);
+	int err = at_rename(p->s->mail_fd, from, to, flags);
 
 	if (err < 0)
 		return err;
@@ -309,7 +284,7 @@ static int rename_local_dir(struct posix_call *p, const char *from, const char *
 	if (dir && err >= 0)
 		err = publish_all(p, dir, &g);
 	if (err < 0 && p->s->appended == appended)
-		raw_rename_dir(p->s, to, from, RENAME_NOREPLACE);
+		at_rename(p->s->mail_fd, to, from, RENAME_NOREPLACE);
 	p->s->rescan |= err < 0; /* what of it is in no log */
 	return err;
 }
@@ -330,11 +305,11 @@ int posix_dir_rename(struct posix_call *p, const char *from, const char *to, uns
 		return rename_away(p, from, to, flags, boxes, n);
 	if (index_mailbox_by_dir(p->tx, to, &replaced) == 0)
 		return -ENOTEMPTY; /* a mailbox has cur/ in it */
-	err = raw_rename_dir(p->s, from, to, flags);
+	err = at_rename(p->s->mail_fd, from, to, flags);
 	if (err < 0)
 		return err;
 	err = mailbox_log_rename(p->s, p->tx, from, to, p->origin);
 	if (err < 0 && p->s->appended == appended)
-		raw_rename_dir(p->s, to, from, RENAME_NOREPLACE);
+		at_rename(p->s->mail_fd, to, from, RENAME_NOREPLACE);
 	return err;
 }

@@ -5,16 +5,12 @@
 #include "backends/store/posix-private.h"
 #include "backends/base/at.h"
 #include "backends/base/err.h"
+#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "backends/store/dovecot.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static int64_t timespec_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
 
 /* ---- finding the message at a name ---- */
 
@@ -58,8 +54,8 @@ int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *
 static void note_stat(struct entry *e, const struct stat *st)
 {
 	e->ino = st->st_ino;
-	e->mtime_ns = timespec_ns(&st->st_mtim);
-	e->ctime_ns = timespec_ns(&st->st_ctim);
+	e->mtime_ns = clock_timespec_ns(&st->st_mtim);
+	e->ctime_ns = clock_timespec_ns(&st->st_ctim);
 }
 
 int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
@@ -137,7 +133,7 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 	r.copy.place.at = r.at;
 	r.copy.place.base = mb_xstrndup(name, f.base_len);
 	r.copy.size = (uint64_t)st.st_size;
-	r.copy.received_ns = timespec_ns(&st.st_mtim);
+	r.copy.received_ns = clock_timespec_ns(&st.st_mtim);
 	r.copy.recent = n->in_new;
 	r.new_name = posix_sub_name(n->in_new, name);
 	struct entry twin = {0};

@@ -16,20 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int raw_rename(struct store *s, const char *from, const char *to, unsigned flags)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-
-	a = at_open_parent(s->mail_fd, from, &from_name);
-	if (a < 0)
-		return a;
-	b = at_open_parent(s->mail_fd, to, &to_name);
-	if (b < 0)
-		return b;
-	return io_renameat2(a, from_name, b, to_name, flags);
-}
-
 /* Message to another name: other letters, another base, or another mailbox. */
 static int log_message_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
 			      const char *name, const struct stat *st)
@@ -285,7 +271,7 @@ static int rename_locked(struct posix_call *p, const char *from, const char *to,
 	if (flags & RENAME_EXCHANGE) {
 		if (c.fn.kind != NODE_LOCAL || c.tn.kind != NODE_LOCAL)
 			return -EINVAL;
-		return raw_rename(p->s, from, to, flags);
+		return at_rename(p->s->mail_fd, from, to, flags);
 	}
 	if (S_ISDIR(st.st_mode))
 		return posix_dir_rename(p, from, to, flags);
@@ -312,7 +298,7 @@ static int rename_local(struct store *s, const char *from, const char *to, unsig
 		err = change_begin(s, &p.tx);
 		return err < 0 ? err : change_end(s, p.tx, rename_locked(&p, from, to, flags));
 	}
-	err = raw_rename(s, from, to, flags);
+	err = at_rename(s->mail_fd, from, to, flags);
 	if (err >= 0)
 		err = subscriptions_noticed(s, to, origin);
 	if (err >= 0)

@@ -18,29 +18,6 @@
 
 /* ---- the plain system calls ---- */
 
-static int raw_link(struct store *s, const char *from, const char *to)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-
-	a = at_open_parent(s->mail_fd, from, &from_name);
-	if (a < 0)
-		return a;
-	b = at_open_parent(s->mail_fd, to, &to_name);
-	if (b < 0)
-		return b;
-	return io_linkat(a, from_name, b, to_name);
-}
-
-static int raw_unlink(struct store *s, const char *path)
-{
-	MB_AUTO_CLOSE int dir = -1;
-	const char *name;
-
-	dir = at_open_parent(s->mail_fd, path, &name);
-	return dir < 0 ? dir : io_unlinkat(dir, name, 0);
-}
-
 /* ---- moves made by link and unlink ---- */
 
 /* The newest are first; too old and too many go. */
@@ -226,14 +203,15 @@ static int unlink_linked(struct posix_call *p, const char *path, struct entry *e
 
 	if (err < 0)
 		return err;
-	err = is_name_of(p, path, &st) && !is_told(p, l, &to) ? raw_unlink(p->s, path) : -ENOENT;
+	err = is_name_of(p, path, &st) && !is_told(p, l, &to) ? at_unlink(p->s->mail_fd, path, 0)
+							      : -ENOENT;
 	if (err >= 0) {
 		l->at_ns = 0; /* used */
 		err = log_link_move(p, e, &to, &st);
 		if (err < 0 && p->s->appended < appended + 2)
-			raw_link(p->s, to_path, path);
+			at_link(p->s->mail_fd, to_path, path);
 		if (err < 0 && p->s->appended == appended + 1) /* the copy is gone, in the log */
-			raw_unlink(p->s, to_path);
+			at_unlink(p->s->mail_fd, to_path, 0);
 	}
 	entry_release(&to);
 	return err;
@@ -270,7 +248,7 @@ static int unlink_locked(struct posix_call *p, const char *path)
 		entry_release(&e);
 		return err;
 	}
-	return raw_unlink(p->s, path);
+	return at_unlink(p->s->mail_fd, path, 0);
 }
 
 bool posix_is_plain(struct store *s, const char *path)
@@ -288,7 +266,7 @@ static int unlink_local(struct store *s, const char *path, const struct origin *
 
 	unsettled_forget(s, path);
 	if (posix_is_plain(s, path))
-		return raw_unlink(s, path);
+		return at_unlink(s->mail_fd, path, 0);
 	err = change_begin(s, &p.tx);
 	return err < 0 ? err : change_end(s, p.tx, unlink_locked(&p, path));
 }
@@ -342,11 +320,11 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 	if (err < 0)
 		return err;
 	is_message = posix_entry_at(p->tx, &fn, from_name, &source) == 0;
-	err = raw_link(p->s, from, to);
+	err = at_link(p->s->mail_fd, from, to);
 	if (err >= 0 && tn.kind == NODE_MESSAGE) {
 		err = publish_link(p, from, to, is_message ? &source : NULL, &tn, to_name);
 		if (err < 0 && p->s->appended == appended)
-			raw_unlink(p->s, to);
+			at_unlink(p->s->mail_fd, to, 0);
 	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
 		link_note_tmp(p, &source, to);
 	}
@@ -362,7 +340,7 @@ static int link_local(struct store *s, const char *from, const char *to,
 
 	unsettled_forget(s, from);
 	if (posix_is_plain(s, from) && posix_is_plain(s, to))
-		return raw_link(s, from, to);
+		return at_link(s->mail_fd, from, to);
 	err = change_begin(s, &p.tx);
 	return err < 0 ? err : change_end(s, p.tx, link_locked(&p, from, to));
 }

@@ -5,6 +5,7 @@
  * same GUID or digest, or keeps in deleted/.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -114,11 +115,6 @@ static int place_known_body(struct copy_put *c, int dir, const char *name)
 	return err < 0 ? err : l.result;
 }
 
-static int64_t stat_mtime_ns(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 static void set_received(int dir, const char *name, int64_t received_ns)
 {
 	struct timespec t[2] = {
@@ -147,7 +143,7 @@ int put_place_body(struct copy_put *c)
 		c->new.size = (uint64_t)st.st_size; /* a peer that did not know */
 	if ((uint64_t)st.st_size != c->new.size)
 		return MB_E_DAMAGED; /* cut off on its way */
-	if (stat_mtime_ns(&st) != c->new.received_ns)
+	if (clock_timespec_ns(&st.st_mtim) != c->new.received_ns)
 		set_received(c->s->staging_fd, c->staged, c->new.received_ns);
 	int err = file_give(c->s, c->s->staging_fd, c->staged);
 

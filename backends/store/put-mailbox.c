@@ -215,16 +215,6 @@ int put_rmdir(struct mailbox_put *p, const char *path)
 	return err < 0 ? err : mailbox_set_dir(p->s, p->tx, &p->guid, NULL);
 }
 
-static int rename_dir(struct store *s, const char *from, const char *to)
-{
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-
-	a = at_open_parent(s->mail_fd, from, &from_name);
-	b = at_open_parent(s->mail_fd, to, &to_name);
-	return a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, RENAME_NOREPLACE);
-}
-
 static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 {
 	const char *slash = strrchr(to, '/');
@@ -243,7 +233,7 @@ static int op_rename(struct mailbox_put *p, const char *from, const char *to)
 				      &(struct at_names){.junk = layout_is_dropping});
 	if (err < 0)
 		return err == -ENOTEMPTY || err == -EEXIST ? MB_E_STALE : err;
-	err = rename_dir(p->s, from, to);
+	err = at_rename(p->s->mail_fd, from, to, RENAME_NOREPLACE);
 	if (err < 0)
 		return err == -ENOENT || err == -EEXIST ? MB_E_STALE : err;
 	return mailbox_relocate(p->s, p->tx, from, to);
@@ -417,7 +407,7 @@ static void undo_ops(struct mailbox_put *p, struct done_ops *done)
 		const struct store_step *op = &done->v[i];
 
 		if (op->op == STEP_RENAME)
-			rename_dir(p->s, op->to, op->from);
+			at_rename(p->s->mail_fd, op->to, op->from, RENAME_NOREPLACE);
 		else if (op->op == STEP_MKDIR)
 			unmake(p->s, op->from);
 		else if (op->op == STEP_RMDIR)

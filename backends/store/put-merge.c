@@ -53,13 +53,8 @@ struct move_all {
 
 static int move_file_between(struct move_all *m, const char *from, const char *to)
 {
-	MB_AUTO_CLOSE int a = -1, b = -1;
-	const char *from_name, *to_name;
-	int err;
+	int err = at_rename(m->s->mail_fd, from, to, RENAME_NOREPLACE);
 
-	a = at_open_parent(m->s->mail_fd, from, &from_name);
-	b = at_open_parent(m->s->mail_fd, to, &to_name);
-	err = a < 0 ? a : b < 0 ? b : io_renameat2(a, from_name, b, to_name, RENAME_NOREPLACE);
 	if (err >= 0)
 		change_event(m->s, EVENT_RENAMED, to, from, true);
 	return err;

@@ -6,6 +6,7 @@
  * deleted/, a flag change or move one rename.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -269,8 +270,7 @@ static int expunge_written(struct copy_put *c)
 		return 0;
 	/* of a damaged file only the time is known */
 	bool same_size = c->old.state == ENTRY_DAMAGED || (uint64_t)st.st_size == c->old.copy.size;
-	if (same_size &&
-	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == c->old.mtime_ns)
+	if (same_size && clock_timespec_ns(&st.st_mtim) == c->old.mtime_ns)
 		return 0;
 	c->s->rescan = c->s->recheck = true;
 	return MB_E_STALE;
@@ -352,8 +352,8 @@ static int note_file(struct copy_put *c)
 	if (err < 0)
 		return err;
 	e.ino = st.st_ino;
-	e.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	e.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	e.mtime_ns = clock_timespec_ns(&st.st_mtim);
+	e.ctime_ns = clock_timespec_ns(&st.st_ctim);
 	err = index_put_entry(c->tx, &e);
 	entry_release(&e);
 	return err;

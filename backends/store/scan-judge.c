@@ -10,6 +10,7 @@
  *   other bytes after a clean stop           an edit: a new message under the old name
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -57,8 +58,8 @@ static bool all_zeros(int fd)
 static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
 {
 	e->ino = st->st_ino;
-	e->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	e->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	e->mtime_ns = clock_timespec_ns(&st->st_mtim);
+	e->ctime_ns = clock_timespec_ns(&st->st_ctim);
 	return index_put_entry(sc->tx, e);
 }
 
@@ -181,10 +182,9 @@ int scan_check_content(struct scan *sc, size_t box, struct entry *e)
 	}
 	if (st.st_ino == e->ino &&
 	    (e->state == ENTRY_DAMAGED || (uint64_t)st.st_size == e->copy.size) &&
-	    (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == e->mtime_ns)
+	    clock_timespec_ns(&st.st_mtim) == e->mtime_ns)
 		return 0;
-	if (at_being_written(sc->s->mail_fd, path,
-			     (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec))
+	if (at_being_written(sc->s->mail_fd, path, clock_timespec_ns(&st.st_mtim)))
 		return 0; /* no edit yet: the next look sees the whole */
 	fd = at_open_regular(sc->s->mail_fd, path, O_RDONLY);
 	if (fd < 0) {

@@ -6,6 +6,7 @@
  * by copying); what is left over is new.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -230,8 +231,8 @@ static int note_ino(struct scan *sc, const struct guid *guid, uint64_t id, const
 	if (err < 0)
 		return err;
 	e.ino = st->st_ino;
-	e.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	e.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	e.mtime_ns = clock_timespec_ns(&st->st_mtim);
+	e.ctime_ns = clock_timespec_ns(&st->st_ctim);
 	err = index_put_entry(sc->tx, &e);
 	entry_release(&e);
 	return err;
@@ -506,8 +507,7 @@ static bool is_same_body(struct scan *sc, const struct scan_box *b, const struct
 		return true;
 	if (!damaged && (uint64_t)st->st_size != e->copy.size)
 		return false;
-	if (st->st_ino == e->ino &&
-	    (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == e->mtime_ns)
+	if (st->st_ino == e->ino && clock_timespec_ns(&st->st_mtim) == e->mtime_ns)
 		return true;
 	if (damaged) /* its bytes tell nothing */
 		return compare_unique(e->file, f->name) == 0;
@@ -542,8 +542,7 @@ static int publish_file(struct scan *sc, struct scan_box *b, struct scan_file *f
 	int err;
 
 	if (unsettled_has(sc->s, path) || /* half written by a program in the mount, or beside it */
-	    at_being_written(sc->s->mail_fd, path,
-			     (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec)) {
+	    at_being_written(sc->s->mail_fd, path, clock_timespec_ns(&st->st_mtim))) {
 		b->held = sc->waits = true;
 		return 0;
 	}

@@ -254,8 +254,7 @@ static int compare_known(const void *a, const void *b)
 int scan_may_arrive(struct scan *sc, const struct stat *st)
 {
 	const struct scan_known key = {st->st_ino, (uint64_t)st->st_size,
-				       (int64_t)st->st_mtim.tv_sec * 1000000000 +
-					       st->st_mtim.tv_nsec};
+				       clock_timespec_ns(&st->st_mtim)};
 	const struct scan_known damaged = {key.ino, ANY_SIZE, key.mtime_ns};
 	int err = 0;
 

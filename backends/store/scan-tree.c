@@ -35,8 +35,8 @@ bool scan_stat_dir(int root, const char *path, struct dir_stamp *ret, int *ret_e
 	if (err < 0 || !S_ISDIR(st.st_mode))
 		return false;
 	ret->ino = st.st_ino;
-	ret->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	ret->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	ret->mtime_ns = clock_timespec_ns(&st.st_mtim);
+	ret->ctime_ns = clock_timespec_ns(&st.st_ctim);
 	return true;
 }
 

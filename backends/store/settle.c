@@ -198,11 +198,6 @@ uint64_t store_edits_cut(struct store *s)
 	return s->edits_cut;
 }
 
-static int64_t mtime_ns(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 int log_edit(struct posix_call *p, const struct entry *old, const struct stat *st)
 {
 	struct record r = {.type = REC_EDIT, .at = hlc_now(&p->s->clock), .origin = *p->origin};
@@ -230,7 +225,7 @@ int log_edit(struct posix_call *p, const struct entry *old, const struct stat *s
 		err = index_get_entry(p->tx, &r.copy.guid, 0, &e);
 	if (err >= 0) {
 		e.ino = st->st_ino;
-		e.mtime_ns = mtime_ns(st);
+		e.mtime_ns = clock_timespec_ns(&st->st_mtim);
 		err = index_put_entry(p->tx, &e);
 	}
 	entry_release(&e);
@@ -274,7 +269,7 @@ static bool same_content(struct store *s, int fd, const char *kept)
 static int note_stat(struct index_txn *tx, struct entry *e, const struct stat *st)
 {
 	e->ino = st->st_ino;
-	e->mtime_ns = mtime_ns(st);
+	e->mtime_ns = clock_timespec_ns(&st->st_mtim);
 	e->ctime_ns = 0;
 	return index_put_entry(tx, e);
 }
@@ -286,7 +281,8 @@ static int finish_rest(struct posix_call *p, int fd, struct entry *e, const stru
 	struct digest d;
 	int err;
 
-	if (e->state != ENTRY_PRESENT || !e->mtime_ns || (same_size && mtime_ns(st) == e->mtime_ns))
+	if (e->state != ENTRY_PRESENT || !e->mtime_ns ||
+	    (same_size && clock_timespec_ns(&st->st_mtim) == e->mtime_ns))
 		return 0;
 	if (!same_size || !digest_known(&e->copy.digest))
 		return log_edit(p, e, st);

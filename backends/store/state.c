@@ -7,6 +7,7 @@
  * written without flushes and must not be believed after a power cut.
  */
 #include "backends/base/buf.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -135,8 +136,7 @@ struct index_stamp index_stamp_now(int dir_fd)
 	if (fstatat(dir_fd, "index/data.mdb", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return (struct index_stamp){0};
 	return (struct index_stamp){.size = (uint64_t)st.st_size,
-				    .mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) +
-						st.st_mtim.tv_nsec};
+				    .mtime_ns = clock_timespec_ns(&st.st_mtim)};
 }
 
 bool index_is_as_left(int dir_fd, const struct store_state *st)

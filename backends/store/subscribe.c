@@ -4,6 +4,7 @@
  * A file that a program replaced is read: what differs from the registers is a change of now.  A
  * register that a peer changed is written into the file, which is made when there is none.
  */
+#include "backends/base/clock.h"
 #include "backends/mail/subscriptions.h"
 #include "backends/base/at.h"
 #include "backends/base/err.h"
@@ -36,8 +37,8 @@ static int file_stamp(struct store *s, struct dir_stamp *ret)
 		return err;
 	*ret = (struct dir_stamp){
 		.ino = st.st_ino,
-		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+		.mtime_ns = clock_timespec_ns(&st.st_mtim),
+		.ctime_ns = clock_timespec_ns(&st.st_ctim),
 	};
 	return 0;
 }

@@ -214,6 +214,32 @@ static void stat_is_lstat(void **state)
 	assert_true(S_ISREG(st.st_mode));
 }
 
+static void renames_links_and_unlinks_stay_beneath(void **state)
+{
+	struct fixture *f = *state;
+	struct stat a, b;
+
+	assert_int_equal(at_link(f->root, "a/b/file", "a/second"), 0);
+	assert_int_equal(at_stat(f->root, "a/b/file", &a), 0);
+	assert_int_equal(at_stat(f->root, "a/second", &b), 0);
+	assert_true(a.st_ino == b.st_ino);
+	assert_int_equal(at_rename(f->root, "a/second", "a/b/file", RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(at_rename(f->root, "a/second", "third", 0), 0);
+	assert_int_equal(at_stat(f->root, "a/second", &b), -ENOENT);
+	assert_int_equal(at_unlink(f->root, "third", 0), 0);
+	assert_int_equal(at_unlink(f->root, "third", 0), -ENOENT);
+	assert_int_equal(at_unlink(f->root, "a/b", AT_REMOVEDIR), -ENOTEMPTY);
+
+	assert_true(at_rename(f->root, "a/b/file", "away/file", 0) < 0);
+	assert_true(at_rename(f->root, "away/secret", "a/secret", 0) < 0);
+	assert_true(at_link(f->root, "../out/secret", "a/secret") < 0);
+	assert_true(at_link(f->root, "a/b/file", "/tmp/file") < 0);
+	assert_true(at_unlink(f->root, "away/secret", 0) < 0);
+	assert_int_equal(at_stat(f->root, "a/b/file", &a), 0);
+	assert_int_equal(a.st_nlink, 1);
+	assert_int_equal(fstatat(f->dir->fd, "out/secret", &b, 0), 0);
+}
+
 static void only_regular_files_are_bodies(void **state)
 {
 	const struct fixture *f = *state;
@@ -413,6 +439,7 @@ int main(int argc, char **argv)
 		TEST(lengths_are_bounded),
 		TEST(parent_and_name),
 		TEST(stat_is_lstat),
+		TEST(renames_links_and_unlinks_stay_beneath),
 		TEST(only_regular_files_are_bodies),
 		TEST(who_writes_is_seen),
 		TEST(mkdirs_makes_what_is_missing),

@@ -1,4 +1,5 @@
 /* Names that messages get in the Maildir. */
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "tests/support/foreign.h"
@@ -75,7 +76,7 @@ static void the_received_date_is_kept(void **state)
 	MB_AUTO_FREE char *path = mb_xasprintf("%s/%s", f->path, name);
 	assert_int_equal(stat(path, &st), 0);
 	const struct copy *c = message_find(memory_find(f->local, &g), 0);
-	assert_true(c->received_ns == (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+	assert_true(c->received_ns == clock_timespec_ns(&st.st_mtim));
 }
 
 int main(void)

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include "backends/base/clock.h"
 #include "tests/support/store-dir.h"
 #include "backends/base/mem.h"
 #include "backends/store/posix-private.h"
@@ -58,7 +59,7 @@ static void publishing_notes_what_stat_says(void **state)
 	store_find(d, "1.x,S=9", &e);
 	assert_int_equal(e.ino, st.st_ino);
 	assert_int_equal(e.copy.size, 6); /* a wrong ,S= means nothing */
-	assert_int_equal(e.mtime_ns, st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+	assert_int_equal(e.mtime_ns, clock_timespec_ns(&st.st_mtim));
 	entry_release(&e);
 	store_consistent(d);
 }
