@@ -91,6 +91,12 @@ static bool lives_on(const struct merging *m, int side, const struct mailbox *bo
 	return there && mailbox_alive(there);
 }
 
+/* Who has both beside each other made neither in place of the other. */
+static bool live_apart(const struct merging *m, const struct mailbox *a, const struct mailbox *b)
+{
+	return (lives_on(m, 0, a) && lives_on(m, 0, b)) || (lives_on(m, 1, a) && lives_on(m, 1, b));
+}
+
 /* Row 60.  A deleted mailbox that must live was made again under its name: they become one.  As
  * everywhere the higher GUID becomes the lower, so that merges never form a loop; old mail stays
  * expunged whichever it is. */
@@ -130,11 +136,12 @@ static struct stamp *latest_mail(const struct merging *m)
 
 /* `latest` is the birth of the mail that lives in the deleted `box`.  A mailbox that has its name by
  * now takes the mail only when one side has never heard of that mailbox: then all of its messages
- * are in this merge, and their UIDs are seen.  Else the deleted one gets another name. */
+ * are in this merge, and their UIDs are seen; and when no side has both: it was made in place of the
+ * deleted one, or apart.  Else the deleted one gets another name. */
 static void keep_for_mail(struct merging *m, struct mailbox *box, struct stamp latest)
 {
 	struct mailbox *twin = live_twin(m->tree, box);
-	if (twin && !both_know(m, twin)) {
+	if (twin && !both_know(m, twin) && !live_apart(m, box, twin)) {
 		rule_recreated(m, box, twin);
 		notice_add(m, NOTICE_MAILBOX_KEPT,
 			   guid_is_zero(&box->merged_into) ? &box->guid : &box->merged_into, NULL,

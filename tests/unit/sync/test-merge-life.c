@@ -180,6 +180,23 @@ static void row_60_renamed_onto(struct world *w)
 	assert_true(strncmp(find_box(w->a, w->x)->part, "F-", 2) == 0);
 }
 
+/* Who has the unseen mail had the other mailbox beside it: neither was made in place of the other. */
+static void row_60_beside(struct world *w)
+{
+	base(w);
+	rename_to(w->a, w->x, "H");
+	delete_box(w->a, w->x);
+	w->n = has(w->b, w->x, "unseen");
+	w->p = mkbox(w->b, "H");
+	w->o = has(w->b, w->p, "o");
+	in_step(w);
+	is_named(w, w->p, "H");
+	is_in(w, w->o, w->p);
+	is_in(w, w->n, w->x);
+	is_gone(w, w->m);
+	assert_true(strncmp(find_box(w->a, w->x)->part, "H-", 2) == 0);
+}
+
 static void deleted_with_unseen_mail(struct world *w)
 {
 	base(w);
@@ -317,6 +334,7 @@ static struct row rows[] = {
 	{"60: so, and a third replica that still has the old mail", row_60_third},
 	{"60: so, one level down", row_60_below},
 	{"60: another mailbox has the name by now: both, one with a suffix", row_60_renamed_onto},
+	{"60: that name is of one that was made beside it: both, one with a suffix", row_60_beside},
 	{"deleted here, new mail there: kept, with the new mail only", deleted_with_unseen_mail},
 	{"61: deleted with its mail: deleted", row_61},
 	{"62: deleted here, flags there: deleted", row_62},

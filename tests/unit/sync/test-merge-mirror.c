@@ -251,6 +251,25 @@ static void recorded_expunges_are_never_held(void **state)
 	assert_int_equal(living(p->b), 0);
 }
 
+/* Scope seed 19298.  The destination gave the one the name of the other and deleted it: two of the
+ * source's mailboxes were taken for one that was made again, and became one. */
+static void two_mailboxes_of_the_source_stay_two(void **state)
+{
+	struct pair *p = *state;
+	struct guid f = mkbox(p->a, "F");
+
+	backup_done(p);
+	struct guid m = has(p->a, f, "unseen"), h = mkbox(p->a, "H");
+	rename_to(p->b, f, "H");
+	delete_box(p->b, f);
+	backup_done(p);
+	same_uids(p, &m);
+	assert_true(guid_equal(&copy_of(p->b, &m)->place.mailbox, &f));
+	assert_string_equal(find_box(p->b, f)->part, "F");
+	assert_string_equal(find_box(p->b, h)->part, "H");
+	assert_true(mailbox_alive(find_box(p->b, f)) && mailbox_alive(find_box(p->b, h)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +284,7 @@ int main(void)
 		WITH_PAIR(the_guard_counts_all_mailboxes),
 		WITH_PAIR(an_empty_source_empties_nothing),
 		WITH_PAIR(recorded_expunges_are_never_held),
+		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
