@@ -23,12 +23,12 @@ int cli_getopt(const struct verb *v, int argc, char **argv, const char *letters,
 	       const struct option *names)
 {
 	opterr = 0;
-	int at = optind ? optind : 1;
 	int c = getopt_long(argc, argv, letters, names, NULL);
 
 	if (c != '?' && c != ':')
 		return c;
-	const char *word = optopt || at >= argc ? NULL : argv[at];
+	/* a long one: argv is permuted meanwhile, but it always is the word before the next */
+	const char *word = optopt || optind < 2 || optind > argc ? NULL : argv[optind - 1];
 	if (c == ':')
 		cli_usage(v, "option %s needs a value", argv[optind - 1]);
 	else if (word)

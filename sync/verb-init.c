@@ -7,6 +7,7 @@
 #include "backends/store/store.h"
 #include "sync/cli.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -55,8 +56,18 @@ static void tell(const struct options *o, const char *dir)
 static int adopt(const struct cli *cli, const struct options *o)
 {
 	char *dir MB_AUTO_FREE = NULL;
+	const char *advice = NULL;
 	int err = store_adopt(o->adopt, cli->store, o->layout, &dir);
 
+	if (err == -EEXIST)
+		advice = "Either it is adopted already (\"mailbraid --store MAILDIR status\" "
+			 "tells), or the "
+			 "directory for its state exists: name another with --store DIR.";
+	else if (err == -EINVAL)
+		advice = "Its state cannot lie inside the Maildir: name another directory with "
+			 "--store.";
+	if (advice)
+		return mb_err_exit(mb_fail_do(err, advice, "cannot adopt %s", o->adopt));
 	if (err < 0)
 		return mb_err_exit(mb_fail(err, "cannot adopt %s", o->adopt));
 	tell(o, dir);

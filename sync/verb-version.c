@@ -18,6 +18,8 @@ static int run(const struct cli *cli, const struct verb *v, int argc, char **arg
 			return CLI_USAGE;
 		json = true;
 	}
+	if (optind < argc)
+		return cli_usage(v, "%s: too many arguments", argv[optind]);
 	if (json)
 		cli_json(json_pack("{s:i, s:s}", "v", CLI_JSON_VERSION, "version",
 				   MAILBRAID_VERSION));

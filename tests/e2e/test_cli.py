@@ -61,6 +61,7 @@ def test_each_verb_has_help(verb):
         ["--store"],
         ["version", "--nonsense"],
         ["version", "-x"],
+        ["version", "more"],
         ["sync", "-s"],
         ["umount"],
         ["init"],
@@ -76,6 +77,7 @@ def test_usage_errors_are_64(args, monkeypatch):
 
 def test_an_unknown_option_is_named(a):
     says(a.command("sync", "--nonsense"), 64, "--nonsense", "mailbraid sync --help")
+    says(a.command("sync", "maildir:somewhere", "--nonsense"), 64, "no option --nonsense")
     says(a.command("log", "-x"), 64, "-x")
     says(a.command("log", "-n", "many"), 64, "many")
     says(a.command("checkpoint", "--keep", "soon"), 64, "soon")
@@ -138,6 +140,21 @@ def test_init_with_layout_fs(tmp_path):
     s.mkfolder("work")
     assert s.status()["layout"] == "fs"
     says(run("--store", tmp_path / "t", "init", "--layout", "odd"), 64, "odd")
+
+
+def test_each_failure_of_init_says_what_to_do(tmp_path, a):
+    (tmp_path / "file").write_text("mine")
+    maildir = tmp_path / "m"
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True)
+    says(run("--store", tmp_path / "none", "status"), 1, "why: No such file", "do:  Check the path")
+    says(run("--store", tmp_path / "file", "init"), 1, "why: Not a directory", "do:  Name a directory")
+    says(run("--store", a.path, "init"), 1, "why: Directory not empty", "do:  Choose an empty directory")
+    says(run("init", "--adopt", tmp_path / "none"), 1, "why: No such file", "do:  Check the path")
+    says(run("--store", maildir / "state", "init", "--adopt", maildir), 1, "do:  Its state cannot lie inside")
+    assert sorted(os.listdir(maildir)) == ["cur", "new", "tmp"]
+    assert run("init", "--adopt", maildir).code == 0
+    says(run("init", "--adopt", maildir), 1, "why: File exists", "do:  Either it is adopted already")
 
 
 def test_init_does_not_touch_what_is_there(tmp_path, a):
