@@ -44,11 +44,36 @@ static int worse(int a, int b)
 	return rank[1] > rank[0] ? b : a;
 }
 
-/* A peer that cannot be reached now may be there later: the disk is not in, the host is off. */
-static int unreachable_exit(int err)
+static bool is_registered(struct sync_run *run, const char *destination)
 {
-	int code = mb_err_exit(err);
+	struct peers peers;
 
+	if (peers_read(run->local, &peers) < 0)
+		return false;
+	int at = peers_find(&peers, destination);
+	bool is = at >= 0 && peer_is_ours(&peers.list[at]);
+	peers_release(&peers);
+	return is;
+}
+
+/* Nothing of a peer lies where it was. */
+static bool is_away(int err)
+{
+	return err == -ENOENT || err == MB_E_NOT_STORE || err == MB_E_NOT_MAILDIR;
+}
+
+/* A peer that cannot be reached now may be there later: the disk is not in, the host is off.  Of a
+ * place where none ever was nobody knows that. */
+static int unreachable(struct sync_run *run, const char *destination, int err)
+{
+	if (is_away(err) && is_registered(run, destination)) {
+		mb_fail_do(err,
+			   "Is its disk mounted?  Then run again; a peer that is gone for good is "
+			   "to be forgotten: mailbraid peer forget.",
+			   "cannot open the peer %s", destination);
+		return CLI_AGAIN;
+	}
+	int code = mb_err_exit(mb_fail(err, "cannot open the peer %s", destination));
 	return mb_err_retry(err) != MB_RETRY_NEVER && code == CLI_FAILED ? CLI_AGAIN : code;
 }
 
@@ -164,7 +189,7 @@ static int sync_once(struct sync_run *run, const char *destination)
 	int err = open_peer(run, destination, &peer);
 
 	if (err < 0)
-		return unreachable_exit(mb_fail(err, "cannot open the peer %s", destination));
+		return unreachable(run, destination, err);
 	if (opt.full && is_index_bad(run, peer))
 		return -1;
 	sync_report_open(&rep, &run->o, &opt);

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from support.replica import Replica, bound_by_modes, run
+from support.replica import Replica, World, bound_by_modes, run
 
 
 @pytest.fixture
@@ -339,6 +339,28 @@ def test_destinations_that_are_none(a, tmp_path):
     result = a.command("sync", f"store:{tmp_path}/missing")
     assert result.code in (1, 2) and "why:" in result.err
     assert a.status()["peers"] == []
+
+
+@pytest.mark.parametrize("plain, left", [("", False), ("", True), ("b", False)])
+def test_a_registered_peer_that_is_not_there_is_tried_again(tmp_path, plain, left):
+    """Its disk is not mounted: a later run does it.  A place where none was is somebody's mistake.
+    left: the mount point is there.  (An empty directory is a Maildir to be.)"""
+    w = World(str(tmp_path / "w"), plain=plain)
+    w.a.deliver("m1")
+    for registered in (False, True):
+        os.rename(w.b.path, w.b.path + ".aside")
+        if left:
+            os.mkdir(w.b.path)
+        says(w.a.command("sync", w.b.destination), 2 if registered else 1, "cannot open the peer", w.b.path)
+        if registered:
+            says(w.a.command("sync"), 2, "Is its disk mounted?")
+            says(w.a.command("sync", "-1", w.b.destination), 2, "Is its disk mounted?")
+        if left:
+            os.rmdir(w.b.path)
+        os.rename(w.b.path + ".aside", w.b.path)
+        w.a.sync(w.b)
+    assert w.b.names() == ["m1"]
+
 
 
 def test_a_store_is_not_its_own_peer(a):
