@@ -81,10 +81,46 @@ static bool box_confirmed(const struct md_box *box, const struct mailbox *there)
 	return reached(&seen, &box->named_at) || reached(&there->dead, &box->named_at);
 }
 
+/* Its directory and its mail are gone, and at the local side it lives on as a mere name above others. */
+static bool is_name_by_now(const struct md_box *box, const struct mailbox *there)
+{
+	return box->gone && !box->held && !box->files && there && mailbox_alive(there) &&
+	       !there->selectable;
+}
+
+/* So it is a mere name here as well, where the local side has it; or else its end would be told again, and
+ * those beneath it be in another one of its name. */
+static void become_names(struct maildir *m, const struct tree *local)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		const struct mailbox *there = tree_find(local, &box->guid);
+
+		if (is_name_by_now(box, there))
+			mailbox_clone(md_node(m, box), there);
+	}
+	HASH_ITER (hh, m->boxes, box, next) {
+		const struct mailbox *there = tree_find(local, &box->guid);
+		BUF_AUTO struct buf dir = BUF_INIT;
+
+		if (!is_name_by_now(box, there) || md_wanted_dir(m, box, &dir) < 0 ||
+		    md_box_at(m, buf_cstr(&dir)))
+			continue;
+		free(box->dir);
+		box->dir = mb_xstrdup(buf_cstr(&dir));
+		box->ino = 0;
+		box->gone = box->intent = box->misplaced = false;
+		box->structural = box->agreed = box->dirty = true;
+		box->named_at = mailbox_seen(there);
+	}
+}
+
 static void confirm_boxes(struct maildir *m, const struct tree *local)
 {
 	struct md_box *box, *next;
 
+	become_names(m, local);
 	HASH_ITER (hh, m->boxes, box, next) {
 		const struct mailbox *there = tree_find(local, &box->guid);
 
