@@ -110,7 +110,7 @@ static const struct row system_rows[] = {
 	{EPERM, EPERM, MB_RETRY_NEVER, EXIT_FAILED, NULL,
 	 "Check owner, mode and attributes of the path."},
 	{ENOENT, ENOENT, MB_RETRY_NEVER, EXIT_FAILED, NULL,
-	 "Check the path: it, or something in it, is not there; is its disk mounted?"},
+	 "Check the path, and that its disk is mounted: it, or something in it, is not there."},
 	{ENOTDIR, ENOTDIR, MB_RETRY_NEVER, EXIT_FAILED, NULL, "Name a directory."},
 	{ENOTEMPTY, ENOTEMPTY, MB_RETRY_NEVER, EXIT_FAILED, NULL, "Choose an empty directory."},
 	{EROFS, EROFS, MB_RETRY_NEVER, EXIT_FAILED, NULL, "Make the file system writable."},

@@ -28,6 +28,9 @@ static void advice_is_a_sentence(void **state)
 			assert_int_equal(advice[strlen(advice) - 1], '.');
 	}
 	assert_non_null(mb_err_advice(MB_E_GUARD));
+	assert_non_null(mb_err_advice(-ENOENT));
+	assert_non_null(mb_err_advice(-ENOTDIR));
+	assert_non_null(mb_err_advice(-ENOTEMPTY));
 	assert_null(mb_err_advice(0));
 }
 
