@@ -273,6 +273,19 @@ static bool index_is_useful(struct store *s)
 	return err == 0 && log_check(s->log, &at) == 0;
 }
 
+/* Without it the past is forgotten: what was expunged may come back from a peer that missed it. */
+void recover_tell(const struct store *s, const struct position *end)
+{
+	struct position at;
+
+	if (!position_is_none(end) && log_start(s->log, &at) == 0 && position_is_none(&at))
+		mb_msg(MB_WARNING,
+		       "the log files are gone or cannot be read: what they told beyond the newest "
+		       "checkpoint is taken from the files and, by a full comparison at the next "
+		       "sync, from each peer; mail that was expunged may come back store=%s",
+		       s->dir);
+}
+
 /* `trusted`: a clean stop, or a kill in this same boot. */
 int recover_index(struct store *s, bool trusted)
 {

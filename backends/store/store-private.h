@@ -420,6 +420,8 @@ int scan_locked(struct store *s, bool full, struct scan_report *ret);
 int scan_quietly(struct store *s, bool full,
 		 struct scan_report *ret); /* does not say what is held */
 int recover_index(struct store *s, bool trusted);
+/* Says so when the log ended at `end` and now has no file that can be read; before log_begin(). */
+void recover_tell(const struct store *s, const struct position *end);
 int recover_anew(struct store *s); /* sets the index aside and builds it from checkpoint and log */
 /* Brings each mailbox's directory to where it is on disk after a replay of records.  `anew`: the
  * directories that the index has are older than the names. */

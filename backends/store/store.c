@@ -393,8 +393,10 @@ static int open_writer(struct store *s)
 	s->was_clean = st.clean || same_boot;
 	s->in_order = writes_in_order(s);
 	err = log_open(s->log_fd, &s->id, &s->log);
-	if (err >= 0)
+	if (err >= 0) {
+		recover_tell(s, &st.end);
 		err = log_begin(s->log, st.clean && !moved, &st.end);
+	}
 	s->dirty = !st.clean;
 	renames_look(s);
 	s->rescan |= s->renames;

@@ -123,6 +123,24 @@ def test_a_file_of_the_log_that_is_gone(tmp_path):
     w.check_idle()
 
 
+@pytest.mark.parametrize("how", ["removed", "cut"])
+def test_a_whole_log_that_is_gone_is_told(tmp_path, how):
+    w = World(tmp_path)
+    assert "log files are gone" not in w.a.command("checkpoint").err  # of a store that is new
+    w.a.deliver("m1:2,", body("m1"))
+    w.sync()
+    for n in os.listdir(os.path.join(w.a.path, "log")):
+        path = os.path.join(w.a.path, "log", n)
+        if how == "cut" and n.endswith(".log"):
+            os.truncate(path, 10)
+        else:
+            os.unlink(path)
+    result = w.a.command("sync", w.b.destination)
+    assert "the log files are gone or cannot be read" in result.err, result
+    assert "log files are gone" not in w.a.command("sync", w.b.destination).err
+    w.check_equal()
+
+
 def test_a_peer_that_reads_across_a_hole_compares_in_full(tmp_path):
     """The index is there: only who asks what is new since before the hole meets it."""
     w = World(tmp_path)
