@@ -153,7 +153,8 @@ static void set_dir(struct md_box *box, const char *dir)
 	box->dirty = true;
 }
 
-/* The mailbox at `from` is at `to` now; in LAYOUT=fs those beneath go along. */
+/* The mailbox at `from` is at `to` now; in LAYOUT=fs those beneath go along, but not one that is still to
+ * be made: that is made where it belongs when all others are there. */
 static void carry(struct maildir *m, const char *from, const char *to)
 {
 	struct md_box *box, *next;
@@ -161,7 +162,7 @@ static void carry(struct maildir *m, const char *from, const char *to)
 	HASH_ITER (hh, m->boxes, box, next) {
 		const char *rest = box->dir && !box->gone ? beneath(box->dir, from) : NULL;
 
-		if (!rest || (*rest && m->layout != LAYOUT_FS))
+		if (!rest || (*rest && (m->layout != LAYOUT_FS || box->unmade)))
 			continue;
 		MB_AUTO_FREE char *dir = mb_xasprintf("%s%s", to, rest);
 		if (!*rest)
@@ -404,12 +405,16 @@ static bool place_one(struct settling *s)
 	p.v = mb_xcalloc(n + 1, sizeof(*p.v));
 	p.box = mb_xcalloc(n + 1, sizeof(*p.box));
 	HASH_ITER (hh, s->m->boxes, box, next)
-		if (box->dir && *box->dir && !box->gone && !box->structural)
+		if (box->dir && *box->dir && !box->gone && !box->structural && !box->unmade)
 			add_place(&p, box);
 	for (size_t i = 0; i < p.n; i++)
 		if (p.v[i].scope && gives_way(s->m, p.box[i], p.v[i].wanted))
 			p.v[i].scope = false;
 	any = places_next(p.v, p.n, s->m->layout == LAYOUT_FS, &move);
+	if (any && p.box[move.box]->stuck) { /* who cannot be moved is asked to once */
+		s->m->astray = true;
+		any = false;
+	}
 	if (any && move.aside)
 		move_aside(s, p.box[move.box]);
 	else if (any)

@@ -135,6 +135,38 @@ static void one_that_cannot_move(void **state)
 	assert_int_equal(local_live(f), 2);
 }
 
+/* F/G and G are swapped, and F/G/ab, which was removed here, is to stand above a new folder: that one is
+ * planned in a directory that goes elsewhere, and cannot be put aside, as it was not made yet.  The
+ * session never ended. */
+static void one_to_be_made_in_one_that_goes(void **state)
+{
+	struct foreign *f = *state;
+	struct guid top, g, ab, other, x;
+
+	f->allow = true;
+	memory_create(f->local, &GUID_ZERO, "F", &top);
+	memory_create(f->local, &top, "G", &g);
+	memory_create(f->local, &g, "ab", &ab);
+	memory_create(f->local, &GUID_ZERO, "G", &other);
+	local_deliver(f, g, "one");
+	local_deliver(f, ab, "two");
+	local_deliver(f, other, "three");
+	foreign_sync(f);
+	foreign_rmdir(f, "F/G/ab");
+	memory_rename(f->local, &g, &GUID_ZERO, "T");
+	memory_rename(f->local, &other, &top, "G");
+	memory_rename(f->local, &g, &GUID_ZERO, "G");
+	memory_create(f->local, &ab, "x", &x);
+	foreign_sync(f);
+	MB_AUTO_FREE char *one = foreign_find(f, "G", "one");
+	MB_AUTO_FREE char *three = foreign_find(f, "F/G", "three");
+	assert_non_null(one);
+	assert_non_null(three);
+	assert_true(foreign_exists(f, "G/ab/x/cur"));
+	assert_false(foreign_exists(f, "G/ab/cur"));
+	assert_int_equal(local_live(f), 2);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
@@ -143,6 +175,8 @@ int main(void)
 		T(any_step_may_fail_pp),
 		FS(any_step_may_fail_fs),
 		T(one_that_cannot_move),
+		cmocka_unit_test_setup_teardown(one_to_be_made_in_one_that_goes, foreign_setup_fs,
+						foreign_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
