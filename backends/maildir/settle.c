@@ -407,9 +407,12 @@ static bool place_one(struct settling *s)
 	HASH_ITER (hh, s->m->boxes, box, next)
 		if (box->dir && *box->dir && !box->gone && !box->structural && !box->unmade)
 			add_place(&p, box);
-	for (size_t i = 0; i < p.n; i++)
-		if (p.v[i].scope && gives_way(s->m, p.box[i], p.v[i].wanted))
-			p.v[i].scope = false;
+	for (size_t i = 0; i < p.n; i++) {
+		if (!p.v[i].scope || !gives_way(s->m, p.box[i], p.v[i].wanted))
+			continue;
+		p.v[i].scope = false;
+		s->waiting |= !s->force; /* who has its place goes perhaps, later in the plan */
+	}
 	any = places_next(p.v, p.n, s->m->layout == LAYOUT_FS, &move);
 	if (any && p.box[move.box]->stuck) { /* who cannot be moved is asked to once */
 		s->m->astray = true;

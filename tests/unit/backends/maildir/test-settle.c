@@ -167,6 +167,40 @@ static void one_to_be_made_in_one_that_goes(void **state)
 	assert_int_equal(local_live(f), 2);
 }
 
+/* Three names are rotated, and one of the folders is deleted then: it is told last, and until then it has
+ * the name that another one is to get.  That one was put aside and stayed there until the next sync. */
+static void a_name_that_is_free_at_the_end(void **state)
+{
+	struct foreign *f = *state;
+	bool fs = f->layout == LAYOUT_FS;
+
+	for (int gone = 0; gone < 3; gone++) {
+		struct guid g[3];
+
+		for (int i = 0; i < 3; i++) {
+			memory_create(f->local, &GUID_ZERO, NAMES[i], &g[i]);
+			if (i != gone)
+				local_deliver(f, g[i], NAMES[i]);
+		}
+		foreign_sync(f);
+		rotate(f, g);
+		memory_delete(f->local, &g[gone]);
+		assert_int_equal(foreign_try(f), 0);
+		for (int i = 0; i < 3; i++) {
+			MB_AUTO_FREE char *dir =
+				mb_xasprintf("%s%s", fs ? "" : ".", NAMES[(i + 1) % 3]);
+			MB_AUTO_FREE char *found =
+				i != gone ? foreign_find(f, dir, NAMES[i]) : NULL;
+
+			assert_true(i == gone ? !foreign_exists(f, dir) : found != NULL);
+		}
+		for (int i = 0; i < 3; i++)
+			memory_delete(f->local, &g[i]);
+		f->allow = true;
+		foreign_sync(f);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
@@ -175,6 +209,9 @@ int main(void)
 		T(any_step_may_fail_pp),
 		FS(any_step_may_fail_fs),
 		T(one_that_cannot_move),
+		T(a_name_that_is_free_at_the_end),
+		cmocka_unit_test_setup_teardown(a_name_that_is_free_at_the_end, foreign_setup_fs,
+						foreign_teardown),
 		cmocka_unit_test_setup_teardown(one_to_be_made_in_one_that_goes, foreign_setup_fs,
 						foreign_teardown),
 	};
