@@ -32,6 +32,42 @@ static int put_deleted(struct maildir *m, struct md_box *box)
 	return 1;
 }
 
+/* ---- Mere names ------------------------------------------------------------------------------- */
+
+static bool shares_dir(struct maildir *m, const struct md_box *box)
+{
+	struct md_box *other, *next;
+
+	HASH_ITER (hh, m->boxes, other, next)
+		if (other != box && other->dir && strcmp(other->dir, box->dir) == 0)
+			return true;
+	return false;
+}
+
+void md_drop_bare_names(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next)
+		box->bare = box->structural && box->dir;
+	HASH_ITER (hh, m->boxes, box, next) {
+		const struct md_box *up = box;
+		size_t steps = 0;
+
+		while (!box->structural && up && steps++ < MAILBOX_DEPTH_MAX) {
+			const struct mailbox *node = md_node(m, up);
+			struct md_box *above = node ? md_box_find(m, &node->parent) : NULL;
+
+			if (above)
+				above->bare = false;
+			up = above;
+		}
+	}
+	HASH_ITER (hh, m->boxes, box, next)
+		if (box->bare && !shares_dir(m, box))
+			md_box_drop(m, box);
+}
+
 /* ---- Merging ---------------------------------------------------------------------------------- */
 
 /* The directory of `from` becomes that of `to`. */

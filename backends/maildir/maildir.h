@@ -119,6 +119,7 @@ struct md_box {
 	bool anew;		 /* to be read again: it changed in the tick in which it was read */
 	bool tick_passed;	 /* it was, a tick later, and had not changed */
 	bool structural;
+	bool bare;	       /* structural, and no mailbox is beneath it; for a moment only */
 	bool agreed;	       /* the local side has it as it is named here */
 	bool intent;	       /* as loaded: an intent, in or out */
 	struct stamp named_at; /* of its name */
@@ -223,6 +224,9 @@ struct md_box *md_box_find(struct maildir *m, const struct guid *g);
 struct md_box *md_box_at(struct maildir *m, const char *dir); /* a live one */
 struct md_box *md_box_add(struct maildir *m, const struct guid *g);
 void md_box_drop(struct maildir *m, struct md_box *box); /* and its entry */
+/* A mere name that no mailbox is beneath any more is nothing here: or else those above it would be made
+ * anew, as other ones, when their directories go.  Nodes are named as the map says. */
+void md_drop_bare_names(struct maildir *m);
 struct mailbox *md_node(struct maildir *m, const struct md_box *box);
 struct md_file *md_find(struct maildir *m, const struct guid *g, uint64_t id);
 /* Makes the file one of its message and of its box. */

@@ -543,6 +543,8 @@ static int scan_dirs(struct maildir *m)
 	drop_absorbed(&names);
 	err = name_all(&names); /* as the map says */
 	if (!err)
+		md_drop_bare_names(m);
+	if (!err)
 		err = find_dirs_steadily(&d);
 	if (!err) {
 		match_same(&d);

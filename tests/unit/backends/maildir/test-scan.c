@@ -113,13 +113,49 @@ static void another_inode_is_no_change(void **state)
 	assert_int_equal(local_live(f), 2);
 }
 
+/* F was a mere name above c only, and c is elsewhere by now: when what F was in is removed, no other one is
+ * made in its place for F to have one. */
+static void a_name_above_nothing(void **state)
+{
+	struct foreign *f = *state;
+	bool fs = f->layout == LAYOUT_FS;
+	const char *dir = fs ? "G" : ".G";
+	struct guid c;
+
+	foreign_mkdir(f, dir);
+	foreign_mkdir(f, fs ? "G/F/c" : ".G.F.c");
+	foreign_write(f, fs ? "G/cur/1.a:2," : ".G/cur/1.a:2,", "in G");
+	foreign_write(f, fs ? "G/F/c/cur/2.a:2," : ".G.F.c/cur/2.a:2,", "in c");
+	foreign_sync(f);
+	c = local_box(f, "G/F/c");
+	memory_rename(f->local, &c, &GUID_ZERO, "c");
+	assert_int_equal(foreign_try(f), 0);
+	size_t known = memory_tree(f->local)->n;
+	foreign_rmdir(f, dir);
+	f->allow = true;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(foreign_try(f), 0);
+		assert_int_equal(memory_tree(f->local)->n, known);
+		assert_false(foreign_exists(f, dir));
+		assert_int_equal(f->last.changed, i == 0);
+	}
+	assert_int_equal(local_live(f), 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, foreign_setup, foreign_teardown)
 	const struct CMUnitTest tests[] = {
-		T(an_empty_root_stops_everything),	     T(links_and_dotfiles_are_no_mail),
-		T(a_folder_without_new_and_tmp_is_repaired), T(an_empty_directory_is_filled),
-		T(a_revived_mailbox_was_not_renamed),	     T(another_inode_is_no_change),
+		T(an_empty_root_stops_everything),
+		T(links_and_dotfiles_are_no_mail),
+		T(a_folder_without_new_and_tmp_is_repaired),
+		T(an_empty_directory_is_filled),
+		T(a_revived_mailbox_was_not_renamed),
+		T(another_inode_is_no_change),
+		cmocka_unit_test_setup_teardown(a_name_above_nothing, foreign_setup,
+						foreign_teardown),
+		cmocka_unit_test_setup_teardown(a_name_above_nothing, foreign_setup_fs,
+						foreign_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
