@@ -9,12 +9,12 @@
 #ifndef MB_STORE_DOVECOT_H
 #define MB_STORE_DOVECOT_H
 
+#include "backends/mail/subscriptions.h"
 #include "backends/mail/uidlist.h"
 #include "backends/store/store-private.h"
 
 #define UIDLIST_NAME "dovecot-uidlist"
 #define KEYWORDS_NAME "dovecot-keywords"
-#define SUBSCRIPTIONS_NAME "subscriptions"
 #define KEYWORDS_FILE_MAX 65536
 #define DOTLOCK_WAIT_MS                                                                            \
 	2000 /* then Dovecot is left alone, and what was to be written comes later */

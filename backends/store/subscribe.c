@@ -24,8 +24,7 @@ static int read_file(struct store *s, struct subscriptions *ret)
 
 	if (err < 0)
 		return err;
-	subscriptions_parse(s->layout, (char *)text, len, ret);
-	return 0;
+	return subscriptions_parse(s->layout, (char *)text, len, ret);
 }
 
 static int file_stamp(struct store *s, struct dir_stamp *ret)

@@ -100,20 +100,21 @@ static void try_subscriptions(enum layout l, const char *text, size_t len)
 	BUF_AUTO struct buf first = BUF_INIT, second = BUF_INIT;
 	struct subscriptions s = {0}, t = {0};
 
-	subscriptions_parse(l, text, len, &s);
-	for (size_t i = 0; i < s.n; i++) {
+	if (subscriptions_parse(l, text, len, &s) < 0)
+		return;
+	for (const struct subscription *line = s.lines; line; line = line->hh.next) {
 		char **parts;
 		size_t n;
-		if (layout_parts(l, s.dirs[i], &parts, &n) == 0) { /* else kept, and never opened */
-			check_inside(s.dirs[i]);
+		if (layout_parts(l, line->dir, &parts, &n) == 0) { /* else kept, and never opened */
+			check_inside(line->dir);
 			layout_parts_free(parts);
 		}
 	}
 	subscriptions_write(&s, l, &first);
-	subscriptions_parse(l, (const char *)first.data, first.len, &t);
+	FUZZ_CHECK(subscriptions_parse(l, (const char *)first.data, first.len, &t) == 0);
 	FUZZ_CHECK(t.n == s.n);
-	for (size_t i = 0; i < s.n; i++)
-		FUZZ_CHECK(subscriptions_has(&t, s.dirs[i]));
+	for (const struct subscription *line = s.lines; line; line = line->hh.next)
+		FUZZ_CHECK(subscriptions_has(&t, line->dir));
 	subscriptions_write(&t, l, &second); /* an empty file is of no version */
 	FUZZ_CHECK(!first.len ||
 		   (first.len == second.len && memcmp(first.data, second.data, first.len) == 0));
