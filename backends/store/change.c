@@ -192,6 +192,8 @@ int change_begin(struct store *s, struct index_txn **ret)
 	int err;
 
 	*ret = s->trial.tx;
+	s->begun = s->appended;
+	s->stays = false;
 	if (s->trial.scanning)
 		return 0;
 	if (s->mode != STORE_WRITE)
@@ -228,7 +230,7 @@ int change_record(struct store *s, struct index_txn *tx, struct record *r)
 		return trial_record(s, r);
 	if (log_file_size(s->log) > LOG_ROTATE_BYTES) {
 		err = log_rotate(s->log);
-		if (err < 0)
+		if (err < 0 && err != -ENOSPC) /* a full disk may have room in this file */
 			return err;
 	}
 	err = log_append(s->log, r, &end, &modseq);
@@ -271,17 +273,36 @@ int change_end(struct store *s, struct index_txn *tx, int err)
 	} else {
 		index_abort(tx);
 	}
-	if (s->behind) {
-		s->rescan = true; /* what only the index knew is looked at again */
-		if (index_catch_up(s) >= 0)
-			failed = 0; /* files and log have it */
-		else
-			mb_msg(MB_ERROR,
-			       "index: cannot follow the log; it is built anew at the next start");
-	}
 	if (err == MB_E_CHECKSUM || failed == MB_E_CHECKSUM)
 		s->index_bad = true;
+	if (s->behind) {
+		int late;
+
+		s->rescan = true; /* what only the index knew is looked at again */
+		late = index_catch_up(s);
+		if (late < 0)
+			mb_msg(MB_ERROR, "index: cannot follow the log, tried again before the "
+					 "next change: error=%s",
+			       mb_err_str(late));
+		if (late >= 0 || s->appended != s->begun)
+			failed = 0; /* files and log have it */
+	}
 	return failed < 0 ? failed : err;
+}
+
+void change_stays(struct store *s)
+{
+	s->stays = s->rescan = true;
+}
+
+int change_end_call(struct store *s, struct index_txn *tx, int err)
+{
+	int ended = change_end(s, tx, err);
+
+	if (ended >= 0 || (err < 0 && s->appended == s->begun && !s->stays))
+		return ended;
+	s->rescan = true;
+	return err > 0 ? err : 0;
 }
 
 int index_read_applied(struct index_txn *tx, struct position *ret)

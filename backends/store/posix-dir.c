@@ -60,10 +60,11 @@ static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t 
 	err = raw_mkdir(s, path, mode);
 	if (err >= 0 && index_mailbox_by_dir(tx, dir, &g) < 0) {
 		err = mailbox_ensure(s, tx, dir, origin, &g);
-		if (err < 0 && s->appended == appended)
-			at_unlink(s->mail_fd, path, AT_REMOVEDIR);
+		if (err < 0 && s->appended == appended &&
+		    at_unlink(s->mail_fd, path, AT_REMOVEDIR) < 0)
+			change_stays(s);
 	}
-	return change_end(s, tx, err);
+	return change_end_call(s, tx, err);
 }
 
 int store_mkdir(struct store *s, const char *path, mode_t mode, const struct origin *origin)
@@ -114,10 +115,10 @@ static int rmdir_cur(struct store *s, const char *path, const struct guid *g,
 	err = at_unlink(s->mail_fd, path, AT_REMOVEDIR);
 	if (err >= 0) {
 		err = mailbox_log_delete(s, tx, g, origin);
-		if (err < 0 && s->appended == appended)
-			raw_mkdir(s, path, 0700);
+		if (err < 0 && s->appended == appended && raw_mkdir(s, path, 0700) < 0)
+			change_stays(s);
 	}
-	return change_end(s, tx, err);
+	return change_end_call(s, tx, err);
 }
 
 static int rmdir_local(struct store *s, const char *path, const struct origin *origin)
@@ -188,10 +189,22 @@ static int link_to_deleted(struct entry *e, void *arg)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* The directory is at `to`; when its first record did not get into the log, it goes back, or it stays
+ * and a scan tells. */
+static int dir_renamed(struct posix_call *p, const char *from, const char *to, uint64_t appended,
+		       int err)
+{
+	if (err < 0 && (p->s->appended != appended ||
+			at_rename(p->s->mail_fd, to, from, RENAME_NOREPLACE) < 0))
+		change_stays(p->s); /* what of it is in no log */
+	return err;
+}
+
 /* The directory goes where no mailbox can be: all in it is deleted, bodies kept. */
 static int rename_away(struct posix_call *p, const char *from, const char *to, unsigned flags,
 		       const struct guid *boxes, size_t n)
 {
+	uint64_t appended = p->s->appended;
 	int err = 0;
 
 	for (size_t i = 0; i < n && err >= 0; i++)
@@ -199,9 +212,11 @@ static int rename_away(struct posix_call *p, const char *from, const char *to, u
 	if (err < 0)
 		return err;
 	err = at_rename(p->s->mail_fd, from, to, flags);
+	if (err < 0)
+		return err;
 	for (size_t i = 0; i < n && err >= 0; i++)
 		err = mailbox_log_delete(p->s, p->tx, &boxes[i], p->origin);
-	return err;
+	return dir_renamed(p, from, to, appended, err);
 }
 
 static int has_cur(struct store *s, const char *dir)
@@ -283,10 +298,7 @@ static int rename_local_dir(struct posix_call *p, const char *from, const char *
 		err = mailbox_ensure(p->s, p->tx, dir, p->origin, &g);
 	if (dir && err >= 0)
 		err = publish_all(p, dir, &g);
-	if (err < 0 && p->s->appended == appended)
-		at_rename(p->s->mail_fd, to, from, RENAME_NOREPLACE);
-	p->s->rescan |= err < 0; /* what of it is in no log */
-	return err;
+	return dir_renamed(p, from, to, appended, err);
 }
 
 int posix_dir_rename(struct posix_call *p, const char *from, const char *to, unsigned flags)
@@ -309,7 +321,5 @@ int posix_dir_rename(struct posix_call *p, const char *from, const char *to, uns
 	if (err < 0)
 		return err;
 	err = mailbox_log_rename(p->s, p->tx, from, to, p->origin);
-	if (err < 0 && p->s->appended == appended)
-		at_rename(p->s->mail_fd, to, from, RENAME_NOREPLACE);
-	return err;
+	return dir_renamed(p, from, to, appended, err);
 }

@@ -187,8 +187,8 @@ int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *
 /* The record did not get into the log: the body goes back, so that the caller's error is true. */
 void posix_undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path)
 {
-	if (kept && p->s->appended == appended)
-		file_undelete(p->s, kept, path);
+	if (kept && p->s->appended == appended && file_undelete(p->s, kept, path) < 0)
+		change_stays(p->s); /* in deleted/: a scan logs the expunge */
 }
 
 int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,

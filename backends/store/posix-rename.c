@@ -175,7 +175,7 @@ static void rename_undo(struct posix_call *p, struct rename_call *c, bool rename
 	}
 	if (renamed &&
 	    io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE) < 0) {
-		p->s->rescan = true; /* it stays done; what was kept tells what it replaced */
+		change_stays(p->s); /* what was kept tells what it replaced */
 		return;
 	}
 	unkeep(p->s, c->kept_source);
@@ -296,7 +296,7 @@ static int rename_local(struct store *s, const char *from, const char *to, unsig
 	unsettled_forget(s, from);
 	if (!rename_is_plain(s, from, to)) {
 		err = change_begin(s, &p.tx);
-		return err < 0 ? err : change_end(s, p.tx, rename_locked(&p, from, to, flags));
+		return err < 0 ? err : change_end_call(s, p.tx, rename_locked(&p, from, to, flags));
 	}
 	err = at_rename(s->mail_fd, from, to, flags);
 	if (err >= 0)

@@ -208,10 +208,10 @@ static int unlink_linked(struct posix_call *p, const char *path, struct entry *e
 	if (err >= 0) {
 		l->at_ns = 0; /* used */
 		err = log_link_move(p, e, &to, &st);
-		if (err < 0 && p->s->appended < appended + 2)
-			at_link(p->s->mail_fd, to_path, path);
-		if (err < 0 && p->s->appended == appended + 1) /* the copy is gone, in the log */
-			at_unlink(p->s->mail_fd, to_path, 0);
+		/* with the first of the two records it is done: a scan finds the move */
+		if (err < 0 && p->s->appended == appended &&
+		    at_link(p->s->mail_fd, to_path, path) < 0)
+			change_stays(p->s);
 	}
 	entry_release(&to);
 	return err;
@@ -268,7 +268,7 @@ static int unlink_local(struct store *s, const char *path, const struct origin *
 	if (posix_is_plain(s, path))
 		return at_unlink(s->mail_fd, path, 0);
 	err = change_begin(s, &p.tx);
-	return err < 0 ? err : change_end(s, p.tx, unlink_locked(&p, path));
+	return err < 0 ? err : change_end_call(s, p.tx, unlink_locked(&p, path));
 }
 
 int store_unlink(struct store *s, const char *path, const struct origin *origin)
@@ -323,8 +323,9 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 	err = at_link(p->s->mail_fd, from, to);
 	if (err >= 0 && tn.kind == NODE_MESSAGE) {
 		err = publish_link(p, from, to, is_message ? &source : NULL, &tn, to_name);
-		if (err < 0 && p->s->appended == appended)
-			at_unlink(p->s->mail_fd, to, 0);
+		if (err < 0 && p->s->appended == appended &&
+		    at_unlink(p->s->mail_fd, to, 0) < 0)
+			change_stays(p->s);
 	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
 		link_note_tmp(p, &source, to);
 	}
@@ -342,7 +343,7 @@ static int link_local(struct store *s, const char *from, const char *to,
 	if (posix_is_plain(s, from) && posix_is_plain(s, to))
 		return at_link(s->mail_fd, from, to);
 	err = change_begin(s, &p.tx);
-	return err < 0 ? err : change_end(s, p.tx, link_locked(&p, from, to));
+	return err < 0 ? err : change_end_call(s, p.tx, link_locked(&p, from, to));
 }
 
 int store_link(struct store *s, const char *from, const char *to, const struct origin *origin)

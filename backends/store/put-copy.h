@@ -25,6 +25,7 @@ struct copy_put {
 	char *new_path;	     /* of it in the tree */
 	char *kept;	     /* in deleted/, when this put expunged it */
 	struct stat placed;  /* of a staged body in its place; st_ino 0: not known */
+	bool logged;	     /* it is in the log, whatever came after */
 	bool mended;	     /* this put gave a damaged file its body back */
 	bool edited;	     /* a program is writing it: an expunge has to wait for that edit */
 };

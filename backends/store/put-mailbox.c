@@ -511,6 +511,7 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 {
 	struct mailbox_put p = {.s = s};
 	struct store_step op = {0};
+	bool done = false;
 	int err = change_begin(s, &p.tx);
 
 	if (err < 0)
@@ -523,13 +524,19 @@ int put_mailbox_op(struct store *s, const struct record *want, const struct stor
 		err = MB_E_STALE;
 	if (err >= 0)
 		err = do_op(&p, &op, true);
+	done = err >= 0;
 	step_release(&op);
 	if (err >= 0)
 		err = next_op(&p, &op);
 	if (err >= 0 && op.op == STEP_NONE)
 		err = log_mailbox(&p, want);
 	step_release(&op);
-	err = change_end(s, p.tx, err);
+	if (done && err < 0 && s->appended == s->begun)
+		err = 0; /* the call is done; the next plan comes to what failed after it */
+	if (done)
+		err = change_end_call(s, p.tx, err);
+	else
+		err = change_end(s, p.tx, err);
 	mailbox_put_release(&p);
 	if (err >= 0 && s->swapped && step->op == STEP_RMDIR) /* who waited for that name */
 		err = mailboxes_finish(s);

@@ -455,6 +455,7 @@ static int copy_put_run(struct copy_put *c)
 	err = log_copy(c, type);
 	if (err < 0 && c->s->appended == appended)
 		undo_files(c, type);
+	c->logged = c->s->appended != appended;
 	return err < 0 ? err : 1;
 }
 
@@ -467,6 +468,11 @@ static int put_copy(struct store *s, const struct record *want, const char *stag
 
 	if (err >= 0)
 		err = change_end(s, c.tx, copy_put_run(&c));
+	if (err < 0 && c.logged && (step || (err != MB_E_CHECKSUM && err != MB_E_FORMAT))) {
+		/* done: a scan mends what the index lacks */
+		s->rescan = true;
+		err = 1;
+	}
 	if (c.edited) { /* what a program wrote is a message of its own: it stays */
 		settle_locked(s, c.old_path, &edit);
 		s->edits_cut++;

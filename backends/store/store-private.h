@@ -111,6 +111,7 @@ struct store {
 	bool swapped;	   /* a mailbox waits in .mbswap-GUID for its name to be free */
 	bool renames;	   /* STORE/renames is there: names have yet to follow directories */
 	bool behind;	   /* the log has records that the index does not have */
+	bool stays;	   /* change_stays(), of the change that is open */
 	bool batching;	   /* changes share a transaction of the index: store_batch_begin() */
 	struct {
 		struct index_txn *tx; /* open, or NULL */
@@ -126,6 +127,7 @@ struct store {
 		bool scanning;	 /* the only ones who may change something */
 	} trial;
 	uint64_t appended; /* records so far: tells whether a change got into the log */
+	uint64_t begun;	   /* how many these were when the change began that is open */
 	bool log_lost;	   /* part of the log was damaged when it was last read */
 	bool index_bad;	   /* a value of the index did not check: it goes at the end */
 	bool dirty;	   /* state file says so; index and log may be written */
@@ -215,8 +217,15 @@ void store_unlock(struct store *s); /* and delivers queued events */
 int change_begin(struct store *s, struct index_txn **ret);
 /* Appends and applies.  r->at is set when it has no stamp, origin.replica when it is 0. */
 int change_record(struct store *s, struct index_txn *tx, struct record *r);
-/* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns err. */
+/* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns
+ * err.  When it is 0 or more, and the log has a record, but the index cannot take it (a full disk), the
+ * change has been made all the same, and is no error: change_begin() gives one until the index has it. */
 int change_end(struct store *s, struct index_txn *tx, int err);
+/* The same for a system call of a program, whose answer must be what happened: once a record is in the
+ * log, or err or change_stays() says that the files are changed, it is done, and a scan does the rest. */
+int change_end_call(struct store *s, struct index_txn *tx, int err);
+/* The change failed, but its files cannot go back. */
+void change_stays(struct store *s);
 /* Commits what a batch has so far, when one is open: between changes. */
 int change_settle(struct store *s);
 int index_catch_up(struct store *s); /* replays the log from where the index stands */
