@@ -210,6 +210,24 @@ int io_ftruncate(int fd, off_t size)
 	return err ? err : result(RETRY(ftruncate(fd, size)));
 }
 
+int io_reserve(int fd, off_t offset, off_t len)
+{
+	if (control.read_only)
+		return 0;
+	if (RETRY(fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, len)) == 0)
+		return 1;
+	return errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == EFBIG ? 0
+											   : -errno;
+}
+
+void io_unreserve(int fd)
+{
+	struct stat st;
+
+	if (!control.read_only && fstat(fd, &st) == 0)
+		(void)!ftruncate(fd, st.st_size);
+}
+
 int io_renameat(int olddir, const char *old, int newdir, const char *new)
 {
 	int err = step("rename");

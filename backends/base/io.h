@@ -46,6 +46,11 @@ int io_fsync(int fd);
 int io_fdatasync(int fd);
 int io_syncfs(int fd); /* the whole file system that fd is on */
 int io_ftruncate(int fd, off_t size);
+/* Room on the disk for `len` bytes from `offset` on, behind the end of the file, whose size stays: what is
+ * written there does not fail for want of room.  No durable step: nobody can see it.  1 = there is room,
+ * 0 = this file system has no such thing, -ENOSPC, -EDQUOT, …; io_ftruncate() and io_unreserve() end it. */
+int io_reserve(int fd, off_t offset, off_t len);
+void io_unreserve(int fd);
 int io_renameat(int olddir, const char *old, int newdir, const char *new);
 int io_renameat2(int olddir, const char *old, int newdir, const char *new, unsigned flags);
 int io_linkat(int olddir, const char *old, int newdir, const char *new);

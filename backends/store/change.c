@@ -100,6 +100,8 @@ int store_mark_dirty(struct store *s)
 		return 0;
 	clock_boot_id(st.boot);
 	err = state_write(s->dir_fd, &st);
+	if (err == -ENOSPC || err == -EDQUOT)
+		err = state_unclean(s->dir_fd);
 	if (err < 0)
 		return err;
 	s->dirty = true;
@@ -208,6 +210,26 @@ int change_begin(struct store *s, struct index_txn **ret)
 	return s->batching ? batch_open(s, ret) : index_begin(s->index, true, ret);
 }
 
+#define LOG_ROOM ((uint64_t)64 << 10)
+#define INDEX_ROOM ((uint64_t)256 << 10)
+
+int change_room(struct store *s, enum room room)
+{
+	int err = 0;
+
+	if (s->mode != STORE_WRITE)
+		return 0;
+	err = log_reserve(s->log, LOG_ROOM / ROOM_ALL * room);
+	return err < 0 ? err : index_reserve(s->index, INDEX_ROOM / ROOM_ALL * room);
+}
+
+int change_begin_with(struct store *s, enum room room, struct index_txn **ret)
+{
+	int err = change_room(s, room);
+
+	return err < 0 ? err : change_begin(s, ret);
+}
+
 /* May a dovecot-uidlist lack something after it? */
 static bool gives_uids(enum record_type type)
 {
@@ -281,8 +303,9 @@ int change_end(struct store *s, struct index_txn *tx, int err)
 		s->rescan = true; /* what only the index knew is looked at again */
 		late = index_catch_up(s);
 		if (late < 0)
-			mb_msg(MB_ERROR, "index: cannot follow the log, tried again before the "
-					 "next change: error=%s",
+			mb_msg(MB_ERROR,
+			       "index: cannot follow the log, tried again before the "
+			       "next change: error=%s",
 			       mb_err_str(late));
 		if (late >= 0 || s->appended != s->begun)
 			failed = 0; /* files and log have it */

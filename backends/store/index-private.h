@@ -43,9 +43,11 @@ struct index {
 	MDB_env *env;
 	MDB_dbi dbi[T_COUNT];
 	bool writable;
-	atomic_bool bad;	  /* something that was read cannot have been written so */
-	pthread_mutex_t lock;	  /* n_txns; held while the map changes its size */
-	unsigned n_txns;	  /* transactions that are open or about to be */
+	atomic_bool bad;      /* something that was read cannot have been written so */
+	pthread_mutex_t lock; /* n_txns; held while the map changes its size */
+	unsigned n_txns;      /* transactions that are open or about to be */
+	uint64_t
+		reserved; /* of the file, room on the disk up to here; UINT64_MAX: nobody can tell */
 	struct index_txn *shared; /* borrowed, or NULL: see index_share() */
 	/* The tree that the last transaction that wrote left, for the next one and for readers; under
 	 * `lock`.  Owned, or NULL. */

@@ -302,6 +302,34 @@ int index_sync(struct index *ix)
 	return index_error(mdb_env_sync(ix->env, 1));
 }
 
+int index_reserve(struct index *ix, uint64_t bytes)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+	uint64_t end;
+	int fd, r;
+
+	if (ix->reserved == UINT64_MAX)
+		return 0;
+	r = mdb_env_info(ix->env, &info);
+	if (!r)
+		r = mdb_env_stat(ix->env, &st);
+	if (!r)
+		r = mdb_env_get_fd(ix->env, &fd);
+	if (r)
+		return index_error(r);
+	end = ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
+	if (ix->reserved >= end + bytes)
+		return 0;
+	r = io_reserve(fd, (off_t)end, (off_t)(2 * bytes)); /* so that it is not each time */
+	if (r >= 0) {
+		ix->reserved = r ? end + 2 * bytes : UINT64_MAX;
+		return 0;
+	}
+	r = io_reserve(fd, (off_t)end, (off_t)bytes);
+	return r < 0 ? r : 0;
+}
+
 /* ---- transactions ---- */
 
 static void count_txn(struct index *ix, unsigned add)

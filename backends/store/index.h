@@ -79,6 +79,8 @@ static inline bool entry_has_file(const struct entry *e)
  * process and directory (LMDB's locks are the process's); a child opens its own after fork(). */
 int index_open(const char *path, bool writable, struct index **ret);
 void index_close(struct index *ix);
+/* Keeps room on the disk for the index to grow by so many bytes: see log_reserve(). */
+int index_reserve(struct index *ix, uint64_t bytes);
 int index_sync(struct index *ix); /* flush to disk: at a clean stop */
 
 /* One write transaction at a time in the process; the store's lock sees to that; it ends in the

@@ -118,6 +118,7 @@ struct log {
 	uint64_t flushed_end;
 	struct buf pending; /* frames appended and not yet durable, for log_rotate() */
 	struct buf frame;   /* the one being appended */
+	uint64_t reserved;  /* room on the disk up to this offset; UINT64_MAX: nobody can tell */
 	uint64_t file_max;  /* LOG_FILE_MAX; smaller in tests */
 };
 

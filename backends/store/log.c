@@ -127,7 +127,10 @@ static int begin_file(struct log *l, const struct log_header *prev, uint64_t pre
 	r = create_file(l, &h, &fd);
 	if (r)
 		return r;
+	if (l->reserved && l->fd >= 0)
+		io_unreserve(l->fd);
 	files_add(l, &h, fd);
+	l->reserved = 0;
 	l->flushed_end = LOG_HEADER_SIZE;
 	l->no_append = l->flush_failed = false;
 	return 0;
@@ -147,6 +150,7 @@ static int append_frame(struct log *l)
 	check = frame_seal(&l->frame, frame_seed(&h->id), l->end);
 	r = io_pwrite_all(l->fd, l->frame.data, l->frame.len, (off_t)l->end);
 	if (r) {
+		l->reserved = 0;
 		if (io_ftruncate(l->fd, (off_t)l->end))
 			l->no_append = true;
 		return r;
@@ -204,6 +208,33 @@ int log_append(struct log *l, const struct record *rec, struct position *ret_end
 	pthread_mutex_unlock(&l->lock);
 	if (!r && much)
 		log_flush(l); /* if it fails, the next call says so */
+	return r;
+}
+
+static int reserve_locked(struct log *l, uint64_t bytes)
+{
+	int r;
+
+	if (!l->writer || l->no_append || l->flush_failed || l->reserved >= l->end + bytes)
+		return 0;
+	r = io_reserve(l->fd, (off_t)l->end, (off_t)(2 * bytes)); /* so that it is not each time */
+	if (r > 0)
+		l->reserved = l->end + 2 * bytes;
+	else if (r == 0)
+		l->reserved = UINT64_MAX;
+	if (r >= 0)
+		return 0;
+	r = io_reserve(l->fd, (off_t)l->end, (off_t)bytes);
+	return r < 0 ? r : 0;
+}
+
+int log_reserve(struct log *l, uint64_t bytes)
+{
+	int r;
+
+	pthread_mutex_lock(&l->lock);
+	r = reserve_locked(l, bytes);
+	pthread_mutex_unlock(&l->lock);
 	return r;
 }
 

@@ -42,6 +42,11 @@ int log_begin(struct log *l, bool clean, const struct position *expect);
 int log_append(struct log *l, const struct record *r, struct position *ret_end,
 	       uint64_t *ret_modseq);
 
+/* Keeps room on the disk for so many bytes of records behind the end of the newest file, so that
+ * log_append() does not fail for want of it.  0 also where the file system cannot; -ENOSPC, -EDQUOT.
+ * Usually no system call. */
+int log_reserve(struct log *l, uint64_t bytes);
+
 /* Makes everything appended so far durable.  Never retries a failed fsync: the file is dead then. */
 int log_flush(struct log *l);
 bool log_needs_flush(const struct log *l);

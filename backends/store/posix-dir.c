@@ -53,7 +53,7 @@ static int mkdir_cur(struct store *s, const char *path, const char *dir, mode_t 
 	uint64_t appended = s->appended;
 	struct index_txn *tx;
 	struct guid g;
-	int err = change_begin(s, &tx);
+	int err = change_begin_with(s, ROOM_ALL, &tx);
 
 	if (err < 0)
 		return err;

@@ -295,7 +295,7 @@ static int rename_local(struct store *s, const char *from, const char *to, unsig
 
 	unsettled_forget(s, from);
 	if (!rename_is_plain(s, from, to)) {
-		err = change_begin(s, &p.tx);
+		err = change_begin_with(s, posix_is_plain(s, from) ? ROOM_ALL : ROOM_HALF, &p.tx);
 		return err < 0 ? err : change_end_call(s, p.tx, rename_locked(&p, from, to, flags));
 	}
 	err = at_rename(s->mail_fd, from, to, flags);

@@ -323,8 +323,7 @@ static int link_locked(struct posix_call *p, const char *from, const char *to)
 	err = at_link(p->s->mail_fd, from, to);
 	if (err >= 0 && tn.kind == NODE_MESSAGE) {
 		err = publish_link(p, from, to, is_message ? &source : NULL, &tn, to_name);
-		if (err < 0 && p->s->appended == appended &&
-		    at_unlink(p->s->mail_fd, to, 0) < 0)
+		if (err < 0 && p->s->appended == appended && at_unlink(p->s->mail_fd, to, 0) < 0)
 			change_stays(p->s);
 	} else if (err >= 0 && is_message && tn.kind == NODE_TMPFILE) {
 		link_note_tmp(p, &source, to);
@@ -342,7 +341,7 @@ static int link_local(struct store *s, const char *from, const char *to,
 	unsettled_forget(s, from);
 	if (posix_is_plain(s, from) && posix_is_plain(s, to))
 		return at_link(s->mail_fd, from, to);
-	err = change_begin(s, &p.tx);
+	err = change_begin_with(s, ROOM_ALL, &p.tx);
 	return err < 0 ? err : change_end_call(s, p.tx, link_locked(&p, from, to));
 }
 

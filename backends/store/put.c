@@ -464,8 +464,12 @@ static int put_copy(struct store *s, const struct record *want, const char *stag
 {
 	struct copy_put c = {.s = s, .want = want, .staged = staged, .step = step};
 	struct origin edit = {.comm = "edit"};
-	int err = change_begin(s, &c.tx);
+	int err;
 
+	if (copy_alive(&want->copy))
+		err = change_begin_with(s, staged ? ROOM_ALL : ROOM_HALF, &c.tx);
+	else
+		err = change_begin(s, &c.tx);
 	if (err >= 0)
 		err = change_end(s, c.tx, copy_put_run(&c));
 	if (err < 0 && c.logged && (step || (err != MB_E_CHECKSUM && err != MB_E_FORMAT))) {

@@ -290,8 +290,12 @@ int store_server_start(struct store *s, const char *mount, void (*counters)(stru
 		err = bind_socket(v);
 	if (!err)
 		err = start_thread(v);
-	if (!err)
+	if (!err) {
 		flusher_start(s); /* without it the log is flushed when somebody asks */
+		store_lock(s);
+		change_room(s, ROOM_ALL); /* or each change looks for it again */
+		store_unlock(s);
+	}
 	if (err) {
 		server_free(v);
 		return err;

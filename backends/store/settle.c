@@ -325,7 +325,7 @@ int settle_locked(struct store *s, const char *path, const struct origin *origin
 	struct node_info n;
 	struct entry e = {0};
 	const char *name;
-	int err = change_begin(s, &p.tx);
+	int err = change_begin_with(s, ROOM_ALL, &p.tx);
 
 	unsettled_forget(s, path);
 	if (err < 0)

@@ -129,6 +129,22 @@ int state_write(int dir_fd, const struct store_state *st)
 	return io_replace_file(dir_fd, "state", b.data, b.len, 0600);
 }
 
+int state_unclean(int dir_fd)
+{
+	static const char was[] = "clean=";
+	MB_AUTO_CLOSE int fd = openat(dir_fd, "state", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	char now[sizeof(was)];
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (io_pread_full(fd, now, sizeof(now), 0) != sizeof(now) ||
+	    memcmp(now, was, strlen(was)) != 0)
+		return MB_E_FORMAT;
+	err = io_pwrite_all(fd, "0", 1, (off_t)strlen(was));
+	return err < 0 ? err : io_fsync(fd);
+}
+
 struct index_stamp index_stamp_now(int dir_fd)
 {
 	struct stat st;

@@ -197,6 +197,9 @@ struct store_state {
 int config_write(int dir_fd, const struct store_config *c);
 int config_read(int dir_fd, struct store_config *ret);
 void config_release(struct store_config *c);
+/* On a full disk: the one letter that says "clean" is written over.  After a kill the index is built anew,
+ * as after a power cut. */
+int state_unclean(int dir_fd);
 int state_write(int dir_fd, const struct store_state *st);
 int state_read(int dir_fd, struct store_state *ret); /* -ENOENT: never written */
 struct index_stamp index_stamp_now(int dir_fd);
@@ -215,6 +218,12 @@ void trial_close(struct store *s);
 void store_lock(struct store *s);
 void store_unlock(struct store *s); /* and delivers queued events */
 int change_begin(struct store *s, struct index_txn **ret);
+/* What a full disk leaves of the room that is kept for records and index: a change that brings something
+ * is refused, before anything is done, while not all of it can be kept; renames and flags may use half;
+ * the rest is for what change_begin() begins: expunges above all. */
+enum room { ROOM_HALF = 1, ROOM_ALL = 2 };
+int change_room(struct store *s, enum room room); /* takes it when it is not there yet */
+int change_begin_with(struct store *s, enum room room, struct index_txn **ret);
 /* Appends and applies.  r->at is set when it has no stamp, origin.replica when it is 0. */
 int change_record(struct store *s, struct index_txn *tx, struct record *r);
 /* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns

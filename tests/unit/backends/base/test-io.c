@@ -252,6 +252,34 @@ static void count_to_appends_the_number(void **state)
 	assert_string_equal(text, expected);
 }
 
+/* Room behind the end: the size stays, and what was not used can be given back. */
+static void room_is_reserved_and_given_back(void **state)
+{
+	FILE *f = tmpfile();
+	struct stat st;
+	uint64_t steps = io_steps();
+
+	(void)state;
+	assert_non_null(f);
+	assert_int_equal(io_write_all(fileno(f), "12345", 5), 0);
+	steps = io_steps();
+	int got = io_reserve(fileno(f), 5, 100000);
+
+	assert_true(got == 0 || got == 1);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	assert_int_equal(st.st_size, 5);
+	if (got == 1) {
+		assert_true(st.st_blocks * 512 >= 100000);
+		io_unreserve(fileno(f));
+		assert_int_equal(fstat(fileno(f), &st), 0);
+		assert_int_equal(st.st_size, 5);
+		assert_true(st.st_blocks * 512 < 100000);
+	}
+	assert_int_equal(io_steps(), steps);
+	assert_true(io_reserve(-1, 0, 10) < 0);
+	fclose(f);
+}
+
 #define WITH_DIR(f) cmocka_unit_test_setup_teardown(f, tmp_dir_setup, tmp_dir_teardown)
 
 int main(void)
@@ -262,6 +290,7 @@ int main(void)
 		WITH_DIR(reading_ends_at_the_end),
 		WITH_DIR(a_replacement_that_fails_changes_nothing),
 		WITH_DIR(a_replacement_has_its_mode),
+		cmocka_unit_test(room_is_reserved_and_given_back),
 		WITH_DIR(reading_a_file_is_bounded),
 		WITH_DIR(a_copy_has_all_bytes),
 		WITH_DIR(stop_at_kills_just_before_the_step),

@@ -132,6 +132,74 @@ static void without_room_for_the_state_nothing_is_written(void **state)
 	assert_int_equal(log_records(d), n);
 }
 
+static int no_new_file(uint64_t step, const char *what, void *arg)
+{
+	int *n = arg;
+
+	if (strcmp(what, "create") != 0)
+		return 0;
+	++*n;
+	return -ENOSPC;
+}
+
+/* An expunge needs no new file: "clean" is written over in its place. */
+static void on_a_full_disk_the_state_is_marked_in_place(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_state st;
+	int n = 0, fd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	store_deliver(d, "", "1.x", "a");
+	time_passes(10);
+	store_dir_reopen(d);
+	store_dir_reopen(d);
+	assert_int_equal(state_read(fd, &st), 0);
+	assert_true(st.clean);
+	io_set_hook(no_new_file, &n);
+	assert_int_equal(store_unlink(d->s, "new/1.x", &d->me), 0);
+	io_set_hook(NULL, NULL);
+	assert_true(n > 0);
+	assert_int_equal(state_read(fd, &st), 0);
+	assert_false(st.clean);
+	close(fd);
+	store_dir_reopen(d);
+	assert_list(d, "");
+	assert_int_equal(deleted_count(d), 1);
+}
+
+/* What the next change needs is on the disk already; nobody sees it in sizes. */
+static void room_is_kept_for_log_and_index(void **state)
+{
+	struct store_dir *d = *state;
+	struct stat log, index;
+	uint64_t before = log_file_size(d->s->log);
+	int probe = io_create_at(d->fd, "probe", O_RDWR, 0600);
+
+	store_lock(d->s);
+	assert_int_equal(change_room(d->s, ROOM_ALL), 0);
+	store_unlock(d->s);
+	assert_int_equal(fstatat(d->fd, "store/log/00000001.log", &log, 0), 0);
+	assert_int_equal(fstatat(d->fd, "store/index/data.mdb", &index, 0), 0);
+	assert_int_equal(log.st_size, before);
+	if (io_reserve(probe, 0, 1) == 1) {
+		assert_true(log.st_blocks * 512 >= 64 << 10);
+		assert_true(index.st_blocks * 512 >= 256 << 10);
+	}
+	for (int i = 0; i < 50; i++) {
+		char name[20];
+
+		snprintf(name, sizeof(name), "%d.x", i);
+		store_deliver(d, "", name, "a");
+	}
+	store_consistent(d);
+	assert_int_equal(log_rotate(d->s->log), 0); /* the old file keeps no room */
+	assert_int_equal(fstatat(d->fd, "store/log/00000001.log", &log, 0), 0);
+	assert_true(log.st_blocks * 512 <= log.st_size + (16 << 10));
+	close(probe);
+	store_dir_reopen(d);
+	store_consistent(d);
+}
+
 /* ---- events ---- */
 
 struct heard {
@@ -319,6 +387,8 @@ int main(void)
 		TEST(a_change_that_was_not_logged_is_not_made),
 		TEST(the_store_says_that_it_is_being_written_before_it_is),
 		TEST(without_room_for_the_state_nothing_is_written),
+		TEST(on_a_full_disk_the_state_is_marked_in_place),
+		TEST(room_is_kept_for_log_and_index),
 		TEST(a_put_is_told_and_a_programs_call_is_not),
 		TEST(calls_may_come_from_any_thread),
 		TEST(the_index_remembers_how_far_it_is),
