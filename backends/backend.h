@@ -89,6 +89,13 @@ struct backend_ops {
 		      struct guid *ret);
 	/* Makes the digest of a live copy known (reads the body when it must). */
 	int (*digest)(struct backend *b, const struct guid *guid, uint64_t id, struct digest *ret);
+	/*
+	 * The bytes of a live copy that went to the peer: kept where its digest was not known, so that a
+	 * later change of the file shows, also one of the same size.  A message that is gone by now is
+	 * left alone.  NULL: the backend learns it otherwise.
+	 */
+	int (*learn)(struct backend *b, const struct guid *guid, uint64_t id,
+		     const struct digest *d);
 	/* Messages with this digest that it holds; for bodies that need not travel and for pairing. */
 	int (*by_digest)(struct backend *b, const struct digest *d,
 			 int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg);

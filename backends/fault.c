@@ -83,6 +83,15 @@ static int digest(struct backend *b, const struct guid *guid, uint64_t id, struc
 	PASS(digest, in, guid, id, ret);
 }
 
+static int learn(struct backend *b, const struct guid *guid, uint64_t id, const struct digest *d)
+{
+	struct backend *in = pass(b);
+
+	if (!in)
+		return fail(b);
+	return in->ops->learn ? in->ops->learn(in, guid, id, d) : 0;
+}
+
 static int by_digest(struct backend *b, const struct digest *d,
 		     int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg)
 {
@@ -173,6 +182,7 @@ static const struct backend_ops fault_ops = {
 	.each_message = each_message,
 	.by_uid = by_uid,
 	.digest = digest,
+	.learn = learn,
 	.by_digest = by_digest,
 	.body = body,
 	.begin = begin,

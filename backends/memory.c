@@ -300,6 +300,16 @@ static int digest(struct backend *b, const struct guid *guid, uint64_t id, struc
 	return 0;
 }
 
+static int learn(struct backend *b, const struct guid *guid, uint64_t id, const struct digest *d)
+{
+	struct memory_message *msg = memory_get(memory_of(b), guid);
+	struct copy *c = msg ? message_find(&msg->message, id) : NULL;
+
+	if (c && copy_alive(c) && !digest_known(&c->digest))
+		c->digest = *d;
+	return 0;
+}
+
 static int by_digest(struct backend *b, const struct digest *d,
 		     int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg)
 {
@@ -592,6 +602,7 @@ static const struct backend_ops memory_ops = {
 	.each_message = each_message,
 	.by_uid = by_uid,
 	.digest = digest,
+	.learn = learn,
 	.by_digest = by_digest,
 	.body = body,
 	.begin = begin,

@@ -180,8 +180,10 @@ int sb_changes(struct backend *backend, const struct position *since, uint64_t e
 	struct position good;
 	struct change_set set = {.end = *since};
 	struct collect c = {.set = &set, .except = except};
-	int err = log_check(store_log(b->store), since);
+	int err;
 
+	store_backend_tell_sent(b);
+	err = log_check(store_log(b->store), since);
 	if (!err)
 		err = news_end(b, &c.last);
 	if (!err)

@@ -117,8 +117,19 @@ static int take_role(struct store_backend *b)
 	}
 }
 
+/* What cannot be kept is no reason to end a sync. */
+void store_backend_tell_sent(struct store_backend *b)
+{
+	if (b->n_sent && b->writer)
+		store_learn(b->store, b->sent, b->n_sent);
+	else if (b->n_sent && b->client)
+		store_client_learn(b->client, b->sent, b->n_sent);
+	b->n_sent = 0;
+}
+
 static int give_up_role(struct store_backend *b)
 {
+	b->n_sent = 0;
 	if (!b->writer)
 		return 0;
 	return reopen(b, STORE_READ);
@@ -146,6 +157,7 @@ static void sb_close(struct backend *backend)
 	store_close(b->store);
 	free(b->dir);
 	free(b->destination);
+	free(b->sent);
 	free(b);
 }
 
@@ -287,14 +299,29 @@ static int sb_digest(struct backend *backend, const struct guid *guid, uint64_t 
 
 	if (b->writer)
 		return store_digest(b->store, guid, id, ret);
-	if (b->client)
-		return store_client_digest(b->client, guid, id, ret);
+	if (b->client) {
+		err = store_known_digest(b->store, guid, id, ret);
+		return err ? (err < 0 ? err : 0) : store_client_digest(b->client, guid, id, ret);
+	}
 	fd = store_open_body(b->store, guid, id);
 	if (fd < 0)
 		return fd;
 	err = digest_fd(fd, ret, NULL);
 	close(fd);
 	return err;
+}
+
+static int sb_learn(struct backend *backend, const struct guid *guid, uint64_t id,
+		    const struct digest *d)
+{
+	struct store_backend *b = store_backend_of(backend);
+
+	if (!b->sent)
+		b->sent = mb_xcalloc(STORE_LEARN_MAX, sizeof(*b->sent));
+	b->sent[b->n_sent++] = (struct sent_digest){*guid, id, *d};
+	if (b->n_sent == STORE_LEARN_MAX)
+		store_backend_tell_sent(b);
+	return 0;
 }
 
 /* The file is not what was noted: has a program written to it since? */
@@ -357,15 +384,18 @@ static int sb_begin(struct backend *backend, uint64_t from, bool many)
 #define BODIES_MAX 20000 /* of one batch that wait to be flushed, and their records with them */
 #define ALONE_MAX 8 /* bodies of one batch that are flushed by themselves; more go by one syncfs */
 
-static bool as_wanted(const struct copy *c, int fd, uint64_t size)
+/* It is what was promised; c gets its digest. */
+static int check_staged(struct copy *c, int fd, uint64_t size)
 {
 	struct digest d;
+	int err = c->size && c->size != size ? MB_E_DAMAGED : digest_fd(fd, &d, NULL);
 
-	if (c->size && c->size != size)
-		return false;
-	if (!digest_known(&c->digest))
-		return true;
-	return digest_fd(fd, &d, NULL) == 0 && digest_equal(&d, &c->digest);
+	if (err)
+		return err;
+	if (digest_known(&c->digest) && !digest_equal(&d, &c->digest))
+		return MB_E_DAMAGED;
+	c->digest = d;
+	return 0;
 }
 
 static int set_received(int fd, int64_t received_ns)
@@ -383,14 +413,14 @@ static int set_received(int fd, int64_t received_ns)
 }
 
 /* Copies a body into the staged file `fd`, whole and durable (or flushed by commit). */
-static int fill_staged(struct store_backend *b, const struct copy *c, int body, int fd)
+static int fill_staged(struct store_backend *b, struct copy *c, int body, int fd)
 {
 	bool alone = b->bodies++ < ALONE_MAX || b->client;
 	uint64_t size = 0;
 	int err = io_copy(body, fd, &size);
 
-	if (!err && !as_wanted(c, fd, size))
-		err = MB_E_DAMAGED;
+	if (!err)
+		err = check_staged(c, fd, size);
 	if (!err)
 		err = set_received(fd, c->received_ns);
 	if (!err && alone && !b->many)
@@ -400,8 +430,7 @@ static int fill_staged(struct store_backend *b, const struct copy *c, int body, 
 	return err;
 }
 
-static int stage(struct store_backend *b, const struct copy *c, int body,
-		 char name[STAGED_NAME_MAX])
+static int stage(struct store_backend *b, struct copy *c, int body, char name[STAGED_NAME_MAX])
 {
 	int dir = store_staging_fd(b->store);
 	MB_AUTO_CLOSE int fd = -1;
@@ -426,7 +455,8 @@ static int submit(struct store_backend *b, const struct record *want, const char
 			 : store_put(b->store, want, staged);
 }
 
-static int put_body(struct store_backend *b, const struct record *want, int body)
+/* `want` gets the digest of the body. */
+static int put_body(struct store_backend *b, struct record *want, int body)
 {
 	char name[STAGED_NAME_MAX];
 	int ret;
@@ -477,8 +507,9 @@ static int sb_put(struct backend *backend, const struct record *want, int body)
 static int sb_commit(struct backend *backend)
 {
 	struct store_backend *b = store_backend_of(backend);
-	int err = 0, err2;
+	int err, err2;
 
+	store_backend_tell_sent(b);
 	err = settle(b);
 	if (!err && b->writer)
 		err = store_batch_end(b->store);
@@ -528,6 +559,7 @@ static const struct backend_ops STORE_OPS = {
 	.each_message = sb_each_message,
 	.by_uid = sb_by_uid,
 	.digest = sb_digest,
+	.learn = sb_learn,
 	.by_digest = sb_by_digest,
 	.body = sb_body,
 	.begin = sb_begin,

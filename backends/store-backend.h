@@ -29,8 +29,10 @@ struct store_backend {
 	/* between begin and commit */
 	uint64_t from;
 	bool many;
-	bool ending;		      /* a sync state was put: the sync is at its end */
-	unsigned bodies;	      /* staged since begin() */
+	bool ending;		  /* a sync state was put: the sync is at its end */
+	unsigned bodies;	  /* staged since begin() */
+	struct sent_digest *sent; /* owned: not told to the store yet, at most STORE_LEARN_MAX */
+	size_t n_sent;
 	bool unsynced;		      /* bodies were staged that commit has to flush */
 	struct store_watch_fd *watch; /* owned, or NULL */
 	struct position known;	      /* end of the log when news was last asked for */
@@ -43,6 +45,10 @@ static inline struct store_backend *store_backend_of(struct backend *b)
 
 /* Makes all records so far durable, whoever the writer is. */
 int store_backend_flush(struct store_backend *b);
+
+/* Tells the writer what was sent: before a commit, and before the end of the log is asked for, so that
+ * these records are not after it. */
+void store_backend_tell_sent(struct store_backend *b);
 
 /* store-backend-read.c: verbs of the seam */
 int sb_position(struct backend *b, struct position *ret);

@@ -119,6 +119,14 @@ static int digest(struct backend *b, const struct guid *guid, uint64_t id, struc
 	return told_guid(b, "digest", guid, in->ops->digest(in, guid, id, ret));
 }
 
+static int learn(struct backend *b, const struct guid *guid, uint64_t id, const struct digest *d)
+{
+	struct backend *in = inner_of(b);
+	if (!in->ops->learn)
+		return 0;
+	return told_guid(b, "learn", guid, in->ops->learn(in, guid, id, d));
+}
+
 static int by_digest(struct backend *b, const struct digest *d,
 		     int (*fn)(const struct guid *g, uint64_t id, void *arg), void *arg)
 {
@@ -230,6 +238,7 @@ static const struct backend_ops trace_ops = {
 	.each_message = each_message,
 	.by_uid = by_uid,
 	.digest = digest,
+	.learn = learn,
 	.by_digest = by_digest,
 	.body = body,
 	.begin = begin,

@@ -196,6 +196,20 @@ static void ahead_release(struct ahead *w)
 			close(w->fd[i]);
 }
 
+/* The giver keeps what it gave, to see when the file changes. */
+static int tell_digest(const struct apply *a, int side, const struct copy *c)
+{
+	struct backend *to = a->b[side], *giver = a->b[1 - side];
+	struct digest d;
+
+	if (!giver->ops->learn || digest_known(&c->digest))
+		return 0;
+	int err = to->ops->digest(to, &c->guid, c->id, &d);
+	if (err >= 0)
+		err = giver->ops->learn(giver, &c->guid, c->id, &d);
+	return err < 0 && backend_is_gone(err) ? err : 0;
+}
+
 /* `opened`: see take_opened(). */
 static int put_with_body(const struct apply *a, int side, const struct record *item, int opened)
 {
@@ -205,7 +219,9 @@ static int put_with_body(const struct apply *a, int side, const struct record *i
 		return MB_E_STALE; /* expunged at the giver meanwhile */
 	if (fd < 0)
 		return fd;
-	return a->b[side]->ops->put(a->b[side], item, fd);
+	int ret = a->b[side]->ops->put(a->b[side], item, fd);
+	int err = ret > 0 ? tell_digest(a, side, &item->copy) : 0;
+	return err < 0 ? err : ret;
 }
 
 static int put(const struct apply *a, int side, const struct record *item, int opened)

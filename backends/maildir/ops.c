@@ -90,17 +90,15 @@ static int set_received(int fd, int64_t ns)
 
 static int check_staged(struct md_file *f, const struct copy *c, int fd, uint64_t size)
 {
-	struct digest d;
 	int err;
 
 	if (c->size && c->size != size)
 		return MB_E_DAMAGED;
 	f->size = size;
-	f->digest = c->digest;
-	if (!digest_known(&c->digest))
-		return 0;
-	err = digest_fd(fd, &d, NULL);
-	return err ? err : digest_equal(&d, &c->digest) ? 0 : MB_E_DAMAGED;
+	err = digest_fd(fd, &f->digest, NULL);
+	if (err || !digest_known(&c->digest))
+		return err;
+	return digest_equal(&f->digest, &c->digest) ? 0 : MB_E_DAMAGED;
 }
 
 /* Fills the file in tmp and learns what the map keeps of it. */

@@ -136,24 +136,35 @@ int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char 
 }
 
 /* The digest has become known: one record, no news for peers. */
-static int log_digest(struct store *s, const struct guid *guid, uint64_t id, const struct digest *d)
+static int log_digest(struct store *s, struct index_txn *tx, const struct sent_digest *d)
 {
 	struct record r = {.type = REC_DIGEST, .origin = {.comm = "digest"}};
-	struct index_txn *tx;
 	struct entry e = {0};
-	int err = change_begin(s, &tx);
+	int err = index_get_entry(tx, &d->guid, d->id, &e);
 
-	if (err < 0)
-		return err;
-	err = index_get_entry(tx, guid, id, &e);
-	if (err >= 0 && !digest_known(&e.copy.digest)) {
+	if (err >= 0 && !digest_known(&e.copy.digest) && copy_alive(&e.copy)) {
 		copy_clone(&r.copy, &e.copy);
-		r.copy.digest = *d;
+		r.copy.digest = d->digest;
 		err = change_record(s, tx, &r);
 	}
 	entry_release(&e);
 	record_release(&r);
-	return change_end(s, tx, err);
+	return err == -ENOENT ? 0 : err;
+}
+
+int store_learn(struct store *s, const struct sent_digest *list, size_t n)
+{
+	struct index_txn *tx;
+
+	store_lock(s);
+	int err = change_begin(s, &tx);
+	if (err >= 0) {
+		for (size_t i = 0; i < n && err >= 0; i++)
+			err = log_digest(s, tx, &list[i]);
+		err = change_end(s, tx, err);
+	}
+	store_unlock(s);
+	return err < 0 ? err : 0;
 }
 
 /* 1 and the digest when it is known already. */
@@ -181,6 +192,13 @@ static int known_digest(struct store *s, const struct guid *guid, uint64_t id, s
 	return err;
 }
 
+int store_known_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret)
+{
+	uint64_t size;
+
+	return known_digest(s, guid, id, ret, &size);
+}
+
 int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret)
 {
 	MB_AUTO_CLOSE int fd = -1;
@@ -194,11 +212,8 @@ int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct d
 	err = fd < 0 ? fd : digest_fd(fd, &d, &size);
 	if (err >= 0 && size != known)
 		err = MB_E_DAMAGED;
-	if (err >= 0 && s->mode == STORE_WRITE) {
-		store_lock(s);
-		err = log_digest(s, guid, id, &d);
-		store_unlock(s);
-	}
+	if (err >= 0 && s->mode == STORE_WRITE)
+		err = store_learn(s, &(struct sent_digest){*guid, id, d}, 1);
 	if (err >= 0)
 		*ret = d;
 	return err < 0 ? err : 0;

@@ -427,6 +427,18 @@ int store_client_digest(struct store_client *c, const struct guid *guid, uint64_
 	return result;
 }
 
+int store_client_learn(struct store_client *c, const struct sent_digest *list, size_t n)
+{
+	struct buf *b = request(c, VERB_LEARN);
+
+	for (size_t i = 0; i < n; i++) {
+		buf_put(b, list[i].guid.b, sizeof(list[i].guid.b));
+		buf_put_u64(b, list[i].id);
+		buf_put(b, list[i].digest.b, sizeof(list[i].digest.b));
+	}
+	return ask_plain(c);
+}
+
 int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret)
 {
 	struct buf *b = request(c, VERB_NOW);

@@ -5,7 +5,7 @@
  *   missing, the last stop was clean or the
  *     machine has not been restarted         expunged by another program: under the guard
  *   missing otherwise                        lost: wanted from a peer, never an expunge
- *   shorter, or zeros, or changed without a clean stop   damaged: stays where it is, is told to
+ *   shorter, or zeros at its end, or changed without a clean stop   damaged: stays where it is, is told to
  *     nobody, and gets the right body when a peer gives it (mend.c)
  *   other bytes after a clean stop           an edit: a new message under the old name
  */
@@ -20,6 +20,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+
+#define ZEROS_MIN 64 /* bytes */
 
 int scan_mark_lost(struct scan *sc, struct entry *e)
 {
@@ -53,6 +55,19 @@ static bool all_zeros(int fd)
 		want = sizeof(data);
 	}
 	return n == 0 && at > 0;
+}
+
+/* What a power cut makes of blocks that were not written yet; no mail program ends a mail like this. */
+static bool ends_in_zeros(int fd, off_t size)
+{
+	uint8_t tail[ZEROS_MIN];
+
+	if (size < ZEROS_MIN || io_pread_full(fd, tail, ZEROS_MIN, size - ZEROS_MIN) != ZEROS_MIN)
+		return false;
+	for (size_t i = 0; i < ZEROS_MIN; i++)
+		if (tail[i])
+			return false;
+	return true;
 }
 
 static int note_times(struct scan *sc, struct entry *e, const struct stat *st)
@@ -159,6 +174,8 @@ static int judge_content(struct scan *sc, const char *path, int fd, struct entry
 		return err;
 	if (same_size && digest_equal(&d, &e->copy.digest))
 		return judge_right(sc, path, e, st);
+	if (ends_in_zeros(fd, st->st_size))
+		return judge_damaged(sc, path, e, st);
 	/* without an inode: the index was built anew, and nobody knows whether it has changed since */
 	if (!sc->s->was_clean || (e->state == ENTRY_DAMAGED && !e->ino))
 		return judge_damaged(sc, path, e, st);

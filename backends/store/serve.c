@@ -134,6 +134,24 @@ static int serve_digest(struct serve *v, struct reader *r, struct buf *out)
 	return ret;
 }
 
+static int serve_learn(struct serve *v, struct reader *r)
+{
+	struct sent_digest list[STORE_LEARN_MAX];
+	size_t n = 0;
+
+	while (reader_left(r) && !r->failed) {
+		if (n == STORE_LEARN_MAX)
+			return MB_E_PROTOCOL;
+		reader_get(r, list[n].guid.b, sizeof(list[n].guid.b));
+		list[n].id = reader_get_u64(r);
+		reader_get(r, list[n].digest.b, sizeof(list[n].digest.b));
+		if (!r->failed && !digest_known(&list[n].digest))
+			return MB_E_PROTOCOL;
+		n++;
+	}
+	return r->failed || !n ? MB_E_PROTOCOL : store_learn(v->store, list, n);
+}
+
 static int serve_now(struct serve *v, struct reader *r, struct buf *out)
 {
 	struct stamp seen, now;
@@ -214,6 +232,8 @@ int store_serve(struct serve *v, uint32_t pid, const void *request, size_t len, 
 		return serve_checkpoint(v, &r);
 	case VERB_DIGEST:
 		return serve_digest(v, &r, out);
+	case VERB_LEARN:
+		return serve_learn(v, &r);
 	case VERB_NOW:
 		return serve_now(v, &r, out);
 	case VERB_ALLOW:

@@ -42,6 +42,8 @@ int store_client_expunge_lost(struct store_client *c, const struct guid *guid, u
 			      uint64_t modseq);
 /* As store_recheck(), in the writer. */
 int store_client_recheck(struct store_client *c, const struct guid *guid, uint64_t id);
+/* As store_learn(), in the writer; n is at most STORE_LEARN_MAX. */
+int store_client_learn(struct store_client *c, const struct sent_digest *list, size_t n);
 int store_client_digest(struct store_client *c, const struct guid *guid, uint64_t id,
 			struct digest *ret);
 int store_client_now(struct store_client *c, const struct stamp *seen, struct stamp *ret);

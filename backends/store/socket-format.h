@@ -18,6 +18,8 @@
  *                                                         last is a positive errno
  *   VERB_CHECKPOINT   u64 keep_ns
  *   VERB_DIGEST       16 GUID, u64 copy id                32 digest
+ *   VERB_LEARN        STORE_LEARN_MAX times at most:
+ *                     16 GUID, u64 copy id, 32 digest
  *   VERB_NOW          u64 time, u64 replica (seen)        u64 time, u64 replica
  *   VERB_ALLOW        u8 allow
  *   VERB_COUNTERS                                         str name, u64 number, …: requests by kind
@@ -45,6 +47,7 @@ enum socket_verb {
 	VERB_COUNTERS,
 	VERB_EXPUNGE_LOST,
 	VERB_RECHECK,
+	VERB_LEARN,
 };
 
 #endif

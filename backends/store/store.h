@@ -266,6 +266,18 @@ int store_open_body(struct store *s, const struct guid *guid, uint64_t id);
 int store_recheck(struct store *s, const struct guid *guid, uint64_t id);
 /* SHA-256 of the body; logs it when it was not known (writer). */
 int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);
+/* 1 and the digest when the index knows it, 0 when not; no body is read.  MB_E_LOST, MB_E_DAMAGED. */
+int store_known_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);
+#define STORE_LEARN_MAX 512 /* in one request to the writer */
+/* Bytes that were sent to a peer. */
+struct sent_digest {
+	struct guid guid;
+	uint64_t id;
+	struct digest digest;
+};
+/* Logs the digests that are not known yet, in one transaction of the index; copies that are gone are
+ * passed over.  Writer. */
+int store_learn(struct store *s, const struct sent_digest *list, size_t n);
 
 /*
  * Expunges a copy that is ENTRY_LOST and whose modseq is still `modseq`: what was seen by whoever decided

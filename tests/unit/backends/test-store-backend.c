@@ -97,13 +97,54 @@ static void bodies_are_staged_and_checked(struct store_dir *d, struct backend *b
 	assert_int_equal(staged(d), 0);
 }
 
+static struct digest digest_of(struct backend *b, const struct guid *g)
+{
+	struct message m = {0};
+
+	assert_int_equal(b->ops->message(b, g, &m), 0);
+	assert_int_equal(m.n, 1);
+	struct digest d = m.copies[0].digest;
+	message_release(&m);
+	return d;
+}
+
+/* Of what comes the digest is noted; of what was here when it is told that it was sent. */
+static void digests_are_noted(struct backend *b, const struct guid *here)
+{
+	struct record r = arrival("one\n");
+	const struct digest want = r.copy.digest;
+	struct digest have, other;
+
+	r.copy.digest = (struct digest){0};
+	assert_int_equal(b->ops->begin(b, 99, false), 0);
+	assert_int_equal(put(b, &r, "one\n"), 1);
+	assert_int_equal(b->ops->commit(b), 0);
+	have = digest_of(b, &r.copy.guid);
+	assert_true(digest_equal(&have, &want));
+
+	digest_mem("other", 5, &other);
+	assert_int_equal(b->ops->begin(b, 99, false), 0);
+	assert_int_equal(b->ops->learn(b, &r.copy.guid, 0, &other), 0); /* known already */
+	assert_int_equal(b->ops->learn(b, here, 0, &other), 0);
+	const struct guid nobody = guid_new();
+	assert_int_equal(b->ops->learn(b, &nobody, 0, &other), 0);
+	assert_int_equal(b->ops->commit(b), 0);
+	have = digest_of(b, &r.copy.guid);
+	assert_true(digest_equal(&have, &want));
+	have = digest_of(b, here);
+	assert_true(digest_equal(&have, &other));
+}
+
 static void as_the_writer(void **state)
 {
 	struct store_dir *d = *state;
 
+	store_deliver(d, "", "here.x", "other");
+	const struct guid here = store_guid(d, "here.x");
 	store_dir_close(d);
 	struct backend *b = open_backend(d);
 	bodies_are_staged_and_checked(d, b, false);
+	digests_are_noted(b, &here);
 	backend_close(b);
 }
 
@@ -171,6 +212,8 @@ static void through_the_writer(void **state)
 	struct change_set news = {0};
 	struct writer w;
 
+	store_deliver(d, "", "here.x", "other");
+	const struct guid here = store_guid(d, "here.x");
 	store_dir_close(d);
 	start_writer(d, &w);
 	struct backend *b = open_backend(d);
@@ -184,6 +227,7 @@ static void through_the_writer(void **state)
 	assert_int_equal(news.n_messages, 0);
 	assert_true(news.only_echo);
 	change_set_release(&news);
+	digests_are_noted(b, &here);
 	/* it goes away: the next call finds that out, and does without */
 	stop_writer(&w);
 	outside_write(d, "new/5.a.host", "five\n");

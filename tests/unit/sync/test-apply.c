@@ -128,6 +128,27 @@ static void a_body_that_cannot_be_read_is_left_for_the_next_run(void **state)
 	assert_false(sync_changed(&with));
 }
 
+/* The digest of what is sent is known to both sides, unless the giver has no use for it. */
+static void a_body_that_was_sent_is_known_by_its_digest(void **state)
+{
+	struct pair *p = *state;
+	const struct guid g = deliver(p->a, "one");
+	const char *const body = "one";
+	struct message m[2] = {0};
+	struct digest d;
+
+	digest_mem(body, strlen(body), &d);
+	assert_true(sync_changed(p));
+	assert_int_equal(p->a->ops->message(p->a, &g, &m[0]), 0);
+	assert_int_equal(p->b->ops->message(p->b, &g, &m[1]), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(m[i].n, 1);
+		assert_true(digest_equal(&m[i].copies[0].digest, &d));
+		message_release(&m[i]);
+	}
+	assert_false(sync_changed(p));
+}
+
 static void an_error_that_stays_is_exit_1(void **state)
 {
 	struct pair *p = *state;
@@ -474,6 +495,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
 	const struct CMUnitTest tests[] = {
 		T(a_body_that_cannot_be_read_is_left_for_the_next_run),
+		T(a_body_that_was_sent_is_known_by_its_digest),
 		T(an_error_that_stays_is_exit_1),
 		T(a_person_is_needed_for_what_is_held),
 		T(a_mailbox_that_cannot_be_had_holds_nothing_up),

@@ -356,6 +356,59 @@ static void zeros_are_damage(void **state)
 	assert_list(d, "INBOX/new/1.x damaged");
 }
 
+static struct digest learned(struct store_dir *d, const char *name)
+{
+	const struct guid g = store_guid(d, name);
+	struct digest ret = {0};
+
+	assert_int_equal(store_digest(d->s, &g, 0, &ret), 0);
+	return ret;
+}
+
+static void bytes_of_one_size_differ_by_their_digest(void **state)
+{
+	struct store_dir *d = *state;
+	const struct timespec later[2] = {{8000, 0}, {8000, 0}};
+	struct digest before;
+	struct guid old;
+	struct scan_report r;
+
+	store_deliver(d, "", "1.x", "the whole body");
+	before = learned(d, "1.x");
+	old = store_guid(d, "1.x");
+	change(d, "new/1.x", "the whole body"); /* other times: as a backup that is put back */
+	assert_int_equal(scan(d, true).edited, 0);
+	change(d, "new/1.x", "the other body");
+	assert_int_equal(utimensat(d->mail_fd, "new/1.x", later, 0), 0);
+	r = scan(d, true);
+	assert_int_equal(r.edited, 1);
+	assert_int_equal(r.damaged, 0);
+	struct digest now = learned(d, "1.x");
+	struct guid new = store_guid(d, "1.x");
+	assert_false(digest_equal(&before, &now));
+	assert_false(guid_equal(&old, &new));
+}
+
+static void a_tail_of_zeros_is_damage(void **state)
+{
+	struct store_dir *d = *state;
+	struct timespec t[2] = {{7000, 0}, {7000, 0}};
+	char text[4096];
+	int fd;
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	store_deliver(d, "", "1.x", text);
+	learned(d, "1.x");
+	fd = openat(d->mail_fd, "new/1.x", O_WRONLY | O_CLOEXEC);
+	memset(text + 1000, 0, sizeof(text) - 1000);
+	assert_int_equal(pwrite(fd, text, sizeof(text) - 1, 0), sizeof(text) - 1);
+	assert_int_equal(futimens(fd, t), 0);
+	close(fd);
+	assert_int_equal(scan(d, true).damaged, 1);
+	assert_list(d, "INBOX/new/1.x damaged");
+}
+
 static void an_empty_message_is_no_damage(void **state)
 {
 	struct store_dir *d = *state;
@@ -428,6 +481,8 @@ int main(void)
 		TEST(a_damaged_file_that_is_right_again_is_found),
 		TEST(a_shorter_file_in_its_place_is_an_edit),
 		TEST(zeros_are_damage),
+		TEST(bytes_of_one_size_differ_by_their_digest),
+		TEST(a_tail_of_zeros_is_damage),
 		TEST(an_empty_message_is_no_damage),
 		TEST(changed_bytes_after_a_power_cut_are_damage),
 		TEST(damage_of_a_link_is_found_on_both),

@@ -59,7 +59,7 @@ static void short_requests_are_refused(void **state)
 {
 	struct serve v = serve_of(*state);
 
-	for (uint8_t verb = VERB_HELLO; verb <= VERB_RECHECK + 1; verb++) {
+	for (uint8_t verb = VERB_HELLO; verb <= VERB_LEARN + 1; verb++) {
 		BUF_AUTO struct buf in = BUF_INIT, out = BUF_INIT;
 
 		buf_put_u8(&in, verb);
