@@ -10,6 +10,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/store-backend.h"
+#include "backends/store/dovecot.h"
 #include "backends/store/index.h"
 #include "backends/store/log.h"
 #include <errno.h>
@@ -216,6 +217,8 @@ int sb_tree(struct backend *backend, struct tree *ret)
 	if (err)
 		return err;
 	err = index_tree(tx, ret);
+	if (!err)
+		uidlists_tell(tx, ret);
 	index_abort(tx);
 	return err;
 }

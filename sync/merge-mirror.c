@@ -27,6 +27,7 @@ struct mirror {
 		*missing; /* owned; by index of the joined tree: copies of the destination */
 	size_t all_living, all_missing;
 	bool source_empty; /* of all mailboxes, none left out: it has no living message */
+	bool *taken;	   /* owned; likewise: a UID there was shown as that of another message */
 };
 
 /* The source's stamp, or one that beats the destination's. */
@@ -314,6 +315,26 @@ static void settle_uids(struct mirror *mi)
 	free(list);
 }
 
+/* The mailboxes where a message is to have a UID that mail clients of the destination know as that of
+ * another one, or as one that was passed over. */
+static void find_taken(struct mirror *mi)
+{
+	struct merging *m = mi->m;
+	for (size_t i = 0; i < m->n_pairs; i++) {
+		const struct copy *c = target_copy(m, mi->side, i);
+		const struct seen *was = m->pairs[i].was[mi->side];
+		if (!c || !copy_alive(c))
+			continue;
+		const struct mailbox *here =
+			tree_find(&m->in->side[mi->side].tree, &c->place.mailbox);
+		const struct mailbox *box = tree_find(m->tree, &c->place.mailbox);
+		bool has_it = seen_alive(was) && was->copy->place.uid == c->place.uid &&
+			      guid_equal(&was->mailbox, &c->place.mailbox);
+		if (here && box && !has_it && c->place.uid < here->uid_shown)
+			mi->taken[box - m->tree->nodes] = true;
+	}
+}
+
 /* ---- mailboxes ---- */
 
 static bool same_name(const struct mailbox *a, const struct mailbox *b)
@@ -327,8 +348,74 @@ static void mirror_bit(bool *here, struct stamp *at, bool want, struct stamp the
 	*here = want;
 }
 
+static void given_anew(struct target *t, const struct mailbox *source)
+{
+	MB_GROW(t->anew, t->cap_anew, t->n_anew + 1);
+	t->anew[t->n_anew++] = (struct given_anew){source->guid, source->uid_next};
+}
+
+/* An earlier backup gave it, rule_own_uid_validity(): its stamp has a replica, which one that was taken
+ * from the source has only when the source has it as well. */
+static bool has_own_uid_validity(const struct mailbox *here, const struct mailbox *source)
+{
+	return here->uid_validity > source->uid_validity && here->uid_validity_at.replica &&
+	       stamp_compare(&here->uid_validity_at, &source->uid_validity_at) > 0;
+}
+
+/* One that was not there before: as Dovecot, by the time. */
+static uint32_t new_uid_validity(const struct mirror *mi, uint32_t above)
+{
+	int64_t now = mi->m->in->now_ns / 1000000000;
+
+	return now > above && now < UINT32_MAX ? (uint32_t)now : above + 1;
+}
+
+/*
+ * The source's UIDs cannot all be given under the UIDVALIDITY of the destination, where Dovecot gave
+ * some of them to other messages; nor can the source's be changed.  So the destination gets a
+ * UIDVALIDITY of its own, and keeps that as long as it does.  false: there is none above.
+ */
+static bool rule_own_uid_validity(struct mirror *mi, const struct mailbox *source,
+				  struct mailbox *now)
+{
+	uint32_t above =
+		now->uid_validity > source->uid_validity ? now->uid_validity : source->uid_validity;
+	struct stamp at = stamp_max(now->uid_validity_at, source->uid_validity_at);
+
+	if (above == UINT32_MAX)
+		return false;
+	now->uid_validity = new_uid_validity(mi, above);
+	now->uid_validity_at = (struct stamp){at.time + 1, mi->m->in->side[mi->side].replica};
+	given_anew(mi->t, source);
+	notice_add(mi->m, NOTICE_RENUMBERED, &now->guid, NULL,
+		   mb_xstrdup("mail clients of the destination knew UIDs of the source as those of "
+			      "other messages: its UIDVALIDITY is a new one"));
+	return true;
+}
+
+static void mirror_uid_validity(struct mirror *mi, const struct mailbox *source,
+				struct mailbox *now)
+{
+	const struct mailbox *joined = tree_find(mi->m->tree, &source->guid);
+	bool taken = joined && mi->taken[joined - mi->m->tree->nodes];
+	bool own = has_own_uid_validity(now, source);
+
+	if (taken && (own || now->uid_validity == source->uid_validity) &&
+	    rule_own_uid_validity(mi, source, now))
+		return;
+	if (own)
+		return;
+	if (now->uid_validity != source->uid_validity) {
+		now->uid_validity_at = beat(source->uid_validity_at, now->uid_validity_at);
+		given_anew(mi->t, source);
+	} else {
+		now->uid_validity_at = stamp_max(now->uid_validity_at, source->uid_validity_at);
+	}
+	now->uid_validity = source->uid_validity;
+}
+
 /* Everything of `now` is the destination's; strings are borrowed until it is put. */
-static void mirror_mailbox(struct tree *own, const struct mailbox *source,
+static void mirror_mailbox(struct mirror *mi, const struct mailbox *source,
 			   const struct mailbox *here)
 {
 	struct mailbox now = *here;
@@ -350,16 +437,12 @@ static void mirror_mailbox(struct tree *own, const struct mailbox *source,
 		now.revived = stamp_after(now.dead);
 	mirror_bit(&now.selectable, &now.selectable_at, source->selectable, source->selectable_at);
 	mirror_bit(&now.subscribed, &now.subscribed_at, source->subscribed, source->subscribed_at);
-	if (now.uid_validity != source->uid_validity)
-		now.uid_validity_at = beat(source->uid_validity_at, now.uid_validity_at);
-	else
-		now.uid_validity_at = stamp_max(now.uid_validity_at, source->uid_validity_at);
-	now.uid_validity = source->uid_validity;
+	mirror_uid_validity(mi, source, &now);
 	if (source->uid_next > now.uid_next)
 		now.uid_next = source->uid_next;
 	struct mailbox whole = {0};
 	mailbox_clone(&whole, &now);
-	tree_put(own, &whole);
+	tree_put(&mi->t->own, &whole);
 	mailbox_release(&whole);
 }
 
@@ -400,7 +483,7 @@ static bool mirror_node(struct mirror *mi, const struct mailbox *now)
 	}
 	if (source && mailbox_alive(source)) {
 		struct mailbox all = all_that_is_there(mi, source);
-		mirror_mailbox(own, source, &all);
+		mirror_mailbox(mi, source, &all);
 		mailbox_release(&all);
 		return false;
 	}
@@ -446,8 +529,11 @@ void target_mirror(struct merging *m, int side, const bool *selected)
 		if (pair_is_selected(m, selected, p))
 			mirror_copy(&mi, p, &t->copies[i]);
 	}
+	mi.taken = mb_xcalloc(m->tree->n, sizeof(*mi.taken));
 	settle_uids(&mi);
+	find_taken(&mi);
 	mirror_tree(&mi);
+	free(mi.taken);
 	free(mi.living);
 	free(mi.missing);
 }

@@ -43,6 +43,12 @@ struct alias {
 	int side; /* the one that calls it `from` */
 };
 
+/* A mailbox that gets another UIDVALIDITY: what its next UID is under that, which may be a lower one. */
+struct given_anew {
+	struct guid mailbox;
+	uint32_t uid_next;
+};
+
 /* What a side is to become. */
 struct target {
 	bool nothing;	   /* just what it is: its plan is empty */
@@ -52,6 +58,8 @@ struct target {
 		*copies; /* owned, by index of the pairs, and NULL for the joined ones; without a
 				GUID: the side does not get to know of it */
 	bool *lift;	 /* owned or NULL, likewise: it leaves its UID before another gets that */
+	struct given_anew *anew; /* owned */
+	size_t n_anew, cap_anew;
 };
 
 struct merging {

@@ -30,6 +30,7 @@ void targets_release(struct merging *m)
 			copy_release(&t->copies[i]);
 		free(t->copies);
 		free(t->lift);
+		free(t->anew);
 		tree_release(&t->own);
 	}
 }

@@ -7,6 +7,7 @@
  */
 #include "backends/base/mem.h"
 #include "sync/merge-private.h"
+#include "sync/scope.h"
 
 uint32_t *side_uid_next(const struct merging *m, int side, const struct tree *t)
 {
@@ -142,7 +143,8 @@ static void settle_box(struct merging *m, struct box_run *r)
 		}
 	}
 	give_uids(m, new, n, r);
-	if (clashes)
+	/* a backup gives the source's UIDs */
+	if (clashes && !(m->in->scope && m->in->scope->mirror))
 		notice_add(m, NOTICE_RENUMBERED, &r->box->guid, NULL,
 			   mb_xasprintf("%zu messages got new UIDs: both sides had given theirs",
 					clashes));

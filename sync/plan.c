@@ -419,6 +419,18 @@ static bool becomes_name(const struct planner *p, const struct mailbox *box)
 	       is_shown(tree_find(&p->have->tree, &box->guid));
 }
 
+/* Under another UIDVALIDITY it may be lower than what the mailbox gave before: a join keeps the greater
+ * one, and who shows UIDs to others learns of it. */
+static uint32_t first_uid_next(const struct planner *p, const struct mailbox *box,
+			       uint32_t otherwise)
+{
+	const struct target *t = &p->m->target[p->side];
+	for (size_t i = 0; i < t->n_anew; i++)
+		if (guid_equal(&t->anew[i].mailbox, &box->guid))
+			return t->anew[i].uid_next;
+	return otherwise;
+}
+
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
@@ -426,7 +438,9 @@ static void plan_live_mailboxes(struct planner *p, const struct node_order *orde
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		if (mailbox_alive(box) && !becomes_name(p, box))
-			plan_mailbox(p, box, grows[index] ? before[index] : box->uid_next);
+			plan_mailbox(p, box,
+				     first_uid_next(p, box,
+						    grows[index] ? before[index] : box->uid_next));
 	}
 }
 

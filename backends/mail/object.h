@@ -81,7 +81,9 @@ struct mailbox {
 	uint32_t uid_validity;	      /* the greater wins, unless somebody gave one: */
 	struct stamp uid_validity_at; /* when a backup gave it; STAMP_NONE: nobody did */
 	uint32_t uid_next;	      /* the UID that the next arrival gets at least */
-	struct guid merged_into;      /* zero, or the mailbox that this one became (made apart) */
+	uint32_t uid_shown; /* of a side's tree: mail clients of its Dovecot may have seen the UIDs
+				below, under this UIDVALIDITY.  No register: neither kept nor merged */
+	struct guid merged_into; /* zero, or the mailbox that this one became (made apart) */
 };
 
 void copy_release(struct copy *c);

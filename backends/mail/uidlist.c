@@ -179,6 +179,20 @@ void uidlist_set(struct uidlist *l, const char *file, uint32_t uid)
 	put_in(l, line);
 }
 
+void uidlist_set_fields(struct uidlist *l, const char *file, const struct uidlist_line *like)
+{
+	struct uidlist_line *line = find(l, file, name_length(file));
+	char *fields = like && like->fields ? mb_xstrdup(like->fields) : NULL;
+
+	if (!line) {
+		free(fields);
+		return;
+	}
+	free(line->fields);
+	line->fields = fields;
+	l->whole = false;
+}
+
 /* ---- reading ---- */
 
 /* Digits up to `end`, or to what follows them; at least one. */

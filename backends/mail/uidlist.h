@@ -54,6 +54,8 @@ bool uidlist_same_name(const char *a, const char *b);
 /* Gives `file` this UID: its line, with its fields, goes there; a line of another name that has it
  * goes.  Raises uid_next. */
 void uidlist_set(struct uidlist *l, const char *file, uint32_t uid);
+/* The line of `file` gets the fields of `like`, which may be of another list, or NULL: none then. */
+void uidlist_set_fields(struct uidlist *l, const char *file, const struct uidlist_line *like);
 void uidlist_remove(struct uidlist *l, const char *file);
 
 /* The whole file, version 3; a line as it is appended.  Both append to out. */

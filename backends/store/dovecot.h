@@ -65,6 +65,8 @@ void uidlist_birth(struct store *s, struct index_txn *tx, const char *dir, struc
 /* A new message in a file that the list has gets the UID and, if no message has it, the GUID there. */
 void uidlist_given(struct store *s, struct index_txn *tx, const char *dir, const char *file,
 		   struct copy *c);
+/* Fills uid_shown of the mailboxes. */
+void uidlists_tell(struct index_txn *tx, struct tree *t);
 void uidlist_cache_free(struct uidlist_cache *c);
 
 /* ---- uidlist-settle.c ---- */
@@ -83,10 +85,11 @@ int uidlist_enter(struct store *s, const struct uidlist_hold *h);
 void uidlist_leave(struct store *s, struct uidlist_hold *h);
 /*
  * The message file `file` is about to be in the mailbox `dir` under *uid: its line is written, when the
- * lock on that list is held.  *uid becomes a higher one when it was used there before.  `writable`: tx is.
+ * lock on that list is held.  *uid becomes a higher one when it was used there before.  `was`: its file
+ * when it is there already, else NULL.  `writable`: tx is.
  */
 int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const struct guid *mailbox,
-		   const char *dir, const char *file, uint32_t *uid);
+		   const char *dir, const char *was, const char *file, uint32_t *uid);
 int uidlist_flush(struct store *s); /* lines that were appended are durable; without the lock */
 
 /* ---- subscribe.c ---- */

@@ -15,6 +15,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/put-private.h"
+#include "backends/store/uidlist.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -305,6 +306,13 @@ static enum record_type what_happened(const struct mailbox_put *p, const struct 
 	return REC_MAILBOX_STATE;
 }
 
+/* A backup gave it a UIDVALIDITY: a merge takes the greater one of those that there are. */
+static bool is_given_anew(const struct mailbox *was, const struct mailbox *now)
+{
+	return was->uid_validity != now->uid_validity &&
+	       stamp_compare(&now->uid_validity_at, &was->uid_validity_at) > 0;
+}
+
 static int log_mailbox(struct mailbox_put *p, const struct record *want)
 {
 	const struct mailbox *m = tree_find(&p->tree, &p->guid);
@@ -324,6 +332,8 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	err = subscriptions_put(p->s, p->tx, &p->tree, m, old_dir); /* a file: before the record */
 	if (err >= 0)
 		err = change_record(p->s, p->tx, &r);
+	if (err >= 0 && p->known && is_given_anew(&p->before, m))
+		err = uidlist_begin_anew(p->tx, &p->guid, want->mailbox.uid_next);
 	tree_release(&now);
 	record_release(&r);
 	return err < 0 ? err : 1;

@@ -186,10 +186,12 @@ static int line_first(struct copy_put *c, bool writable)
 
 	if (!c->s->uidlist_held)
 		return 0;
+	bool there = c->present && guid_equal(&c->old.copy.place.mailbox, &c->new.place.mailbox);
 	err = mailbox_dir(c->tx, &c->new.place.mailbox, &dir);
 	return err < 0 ? err
 		       : uidlist_before(c->s, c->tx, writable, &c->new.place.mailbox, dir,
-					c->target + 4, &c->new.place.uid);
+					there ? c->old.file : NULL, c->target + 4,
+					&c->new.place.uid);
 }
 
 int copy_put_aim(struct copy_put *c, bool writable)

@@ -50,16 +50,14 @@ static int sync_list(struct store *s, const char *path)
 	return fd == -ENOENT ? 0 : fd < 0 ? fd : io_fdatasync(fd);
 }
 
-/* What is in memory may not be what is in the file. */
-static int forget_list(struct store *s, int err)
+int uidlist_forget(struct store *s, int err)
 {
 	uidlist_cache_free(s->uidlist);
 	s->uidlist = NULL;
 	return err;
 }
 
-/* The file gets what c->list says; `from`: the lines from there on are new, and nothing else is. */
-static int write_list(struct store *s, struct uidlist_cache *c, size_t from)
+int uidlist_save(struct store *s, struct uidlist_cache *c, size_t from)
 {
 	MB_AUTO_FREE char *path = list_path(c->dir), *before = NULL;
 	BUF_AUTO struct buf text = BUF_INIT;
@@ -82,7 +80,7 @@ static int write_list(struct store *s, struct uidlist_cache *c, size_t from)
 	}
 	if (err >= 0)
 		err = file_mark_of(s, path, &c->mark);
-	return err < 0 ? forget_list(s, err) : err;
+	return err < 0 ? uidlist_forget(s, err) : err;
 }
 
 int uidlist_flush(struct store *s)
@@ -97,29 +95,33 @@ int uidlist_flush(struct store *s)
 
 /* ---- one arrival ---- */
 
-static int note_written(struct index_txn *tx, const struct guid *mailbox,
-			const struct uidlist_cache *c)
+int uidlist_note_written(struct index_txn *tx, const struct guid *mailbox,
+			 const struct uidlist_cache *c)
 {
 	struct uidlist_note note;
 	int err = uidlist_get_note(tx, mailbox, &note);
 
 	note.mark = c->mark;
 	note.uid_validity = c->list.uid_validity;
+	note.given = c->list.uid_next;
 	return err < 0 ? err : uidlist_put_note(tx, mailbox, &note);
 }
 
 /* Was this UID another message's?  What we wrote since Dovecot wrote comes in no order. */
-static bool is_used(const struct uidlist_cache *c, const char *file, uint32_t uid)
+static bool is_used(const struct uidlist_cache *c, const char *was, const char *file, uint32_t uid)
 {
 	const struct uidlist_line *line = uidlist_by_uid(&c->list, uid);
+	const char *name = line ? uidlist_name(line) : NULL;
 
+	if (c->fresh)
+		return false;
 	if (line)
-		return !uidlist_same_name(uidlist_name(line), file);
+		return !uidlist_same_name(name, file) && !(was && uidlist_same_name(name, was));
 	return uid < c->given;
 }
 
 int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const struct guid *mailbox,
-		   const char *dir, const char *file, uint32_t *uid)
+		   const char *dir, const char *was, const char *file, uint32_t *uid)
 {
 	const struct uidlist_line *line;
 	struct uidlist_cache *c;
@@ -134,7 +136,7 @@ int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const s
 	line = uidlist_find(&c->list, file);
 	if (line && uidlist_uid(line) == *uid)
 		return 0;
-	if (is_used(c, file, *uid)) {
+	if (is_used(c, was, file, *uid)) {
 		err = mailbox_next_uid(tx, mailbox, &next);
 		if (err < 0)
 			return err;
@@ -143,58 +145,12 @@ int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const s
 	size_t from = c->list.n;
 
 	uidlist_set(&c->list, file, *uid);
-	err = write_list(s, c, from);
-	if (err >= 0)
+	err = uidlist_save(s, c, from);
+	if (err >= 0) {
 		c->followed = true;
-	return err >= 0 && writable ? note_written(tx, mailbox, c) : err;
-}
-
-/* ---- a list that says nothing ---- */
-
-struct all_lines {
-	struct uidlist *list;
-};
-
-static int add_line_of(struct entry *e, void *arg)
-{
-	struct all_lines *a = arg;
-	uint32_t uid = e->copy.place.uid;
-
-	if (e->state != ENTRY_LOST && e->file && uid && uid < UINT32_MAX &&
-	    !uidlist_find(a->list, e->file) && !uidlist_by_uid(a->list, uid))
-		uidlist_set(a->list, e->file, uid);
-	return 0;
-}
-
-/* A newcomer becomes what the index says, but for its GUID and what else its header has. */
-static int take_over(struct store *s, struct index_txn *tx, const struct guid *mailbox,
-		     struct uidlist_cache *c)
-{
-	struct uidlist list = {.uid_next = 1, .guid = c->list.guid};
-	struct all_lines all = {&list};
-	struct mailbox m = {0};
-	int err = index_get_mailbox(tx, mailbox, &m, NULL);
-
-	if (err >= 0)
-		err = index_each_in(tx, mailbox, 0, add_line_of, &all);
-	if (err < 0) {
-		mailbox_release(&m);
-		uidlist_release(&list);
-		return err;
+		c->unnoted = !writable;
 	}
-	list.uid_validity = m.uid_validity ? m.uid_validity : c->list.uid_validity;
-	if (list.uid_next < m.uid_next)
-		list.uid_next = m.uid_next;
-	list.fields = MB_TAKE(c->list.fields);
-	mailbox_release(&m);
-	uidlist_release(&c->list);
-	c->list = list;
-	c->newcomer = false;
-	err = write_list(s, c, SIZE_MAX);
-	if (err < 0)
-		return err;
-	c->followed = true;
-	return note_written(tx, mailbox, c);
+	return err >= 0 && writable ? uidlist_note_written(tx, mailbox, c) : err;
 }
 
 /* What Dovecot wrote is taken, or replaced.  The lock on the list is held. */
@@ -205,7 +161,9 @@ static int follow_or_take_over(struct store *s, struct index_txn *tx, const stru
 	int err = uidlist_follow(s, tx, mailbox, dir, &origin);
 
 	if (err >= 0 && s->uidlist && s->uidlist->newcomer && strcmp(s->uidlist->dir, dir) == 0)
-		err = take_over(s, tx, mailbox, s->uidlist);
+		err = uidlist_take_over(s, tx, mailbox, s->uidlist);
+	if (err >= 0 && s->uidlist && strcmp(s->uidlist->dir, dir) == 0)
+		err = uidlist_enter_anew(s, tx, mailbox, s->uidlist);
 	return err;
 }
 
@@ -313,8 +271,27 @@ int uidlist_enter(struct store *s, const struct uidlist_hold *h)
 	return change_end(s, tx, err == -ENOENT ? 0 : err);
 }
 
+/* What a step wrote that the mount has yet to do: else it would look as if Dovecot had. */
+static void note_unnoted(struct store *s, const char *dir)
+{
+	struct uidlist_cache *c = s->uidlist;
+	struct index_txn *tx;
+	struct guid mailbox;
+	int err;
+
+	if (!c || !c->unnoted || strcmp(c->dir, dir) != 0 || change_begin(s, &tx) < 0)
+		return;
+	c->unnoted = false;
+	err = index_mailbox_by_dir(tx, dir, &mailbox);
+	if (err >= 0)
+		err = uidlist_note_written(tx, &mailbox, c);
+	change_end(s, tx, err == -ENOENT ? 0 : err);
+}
+
 void uidlist_leave(struct store *s, struct uidlist_hold *h)
 {
+	if (h->dir)
+		note_unnoted(s, h->dir);
 	s->uidlist_held = NULL;
 	store_unlock(s);
 	dotlock_drop(s, &h->lock);
@@ -432,28 +409,41 @@ static int complete(struct store *s, struct index_txn *tx, const struct guid *ma
 		return 0;
 	size_t from = st.c->list.n;
 
-	err = index_each_in(tx, mailbox, 0, add_lacking, &st);
+	err = uidlist_get_note(tx, mailbox, &note);
+	if (err >= 0 && st.c->fresh) {
+		err = uidlist_end_anew(s, tx, mailbox, st.c, note.anew);
+		if (err >= 0)
+			make_it_look(s, dir);
+		return err;
+	}
+	if (err >= 0)
+		err = index_each_in(tx, mailbox, 0, add_lacking, &st);
 	for (size_t i = 0; i < st.n && err >= 0; i++)
 		err = correct(s, tx, mailbox, &st, &st.other[i]);
 	free(st.other);
 	if (err >= 0)
 		err = index_get_mailbox(tx, mailbox, &m, NULL);
 	if (err < 0)
-		return forget_list(s, err);
-	header = st.c->list.uid_validity != m.uid_validity || st.c->list.uid_next < m.uid_next;
+		return uidlist_forget(s, err);
+	if (note.uid_validity != m.uid_validity)
+		note.floor = 0;
+	uint32_t next = m.uid_next > note.floor ? m.uid_next : 1;
+	header = st.c->list.uid_validity != m.uid_validity || st.c->list.uid_next < next;
 	if (header) {
 		st.c->list.uid_validity = m.uid_validity;
-		if (st.c->list.uid_next < m.uid_next)
-			st.c->list.uid_next = m.uid_next;
+		if (st.c->list.uid_next < next)
+			st.c->list.uid_next = next;
 	}
 	if (st.added || st.moved || header) {
-		err = write_list(s, st.c, header || st.moved ? SIZE_MAX : from);
+		err = uidlist_save(s, st.c, header || st.moved ? SIZE_MAX : from);
 		if (err >= 0)
 			st.c->followed = true;
 		if (err >= 0 && (header || st.moved))
 			make_it_look(s, dir);
 	}
-	note = (struct uidlist_note){.uid_next = m.uid_next, .uid_validity = m.uid_validity};
+	note.uid_next = m.uid_next;
+	note.uid_validity = m.uid_validity;
+	note.given = st.c->list.uid_next;
 	mailbox_release(&m);
 	if (err < 0)
 		return err;
@@ -492,7 +482,8 @@ static bool is_due(struct store *s, struct index_txn *tx, const struct mailbox *
 
 	return file_mark_of(s, path, &mark) == 0 && uidlist_get_note(tx, &m->guid, &note) >= 0 &&
 	       (!file_mark_equal(&mark, &note.mark) || note.uid_next != m->uid_next ||
-		note.uid_validity != m->uid_validity || keywords_due(s, tx, &m->guid, dir));
+		note.uid_validity != m->uid_validity || note.anew ||
+		keywords_due(s, tx, &m->guid, dir));
 }
 
 static int due_boxes(struct store *s, struct due_box **ret, size_t *ret_n)

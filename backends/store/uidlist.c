@@ -113,6 +113,30 @@ bool uidlist_changed(struct index_txn *tx, const struct guid *mailbox, const str
 	       !file_mark_equal(&note.mark, now);
 }
 
+int uidlist_begin_anew(struct index_txn *tx, const struct guid *mailbox, uint32_t uid_next)
+{
+	struct uidlist_note note;
+	int err = uidlist_get_note(tx, mailbox, &note);
+
+	if (err < 0 || !note.mark.ino) /* no list is known: it begins with what there is */
+		return err < 0 ? err : 0;
+	note.anew = uid_next ? uid_next : 1;
+	note.floor = 0;
+	return uidlist_put_note(tx, mailbox, &note);
+}
+
+void uidlists_tell(struct index_txn *tx, struct tree *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct mailbox *m = &t->nodes[i];
+		struct uidlist_note note;
+
+		if (uidlist_get_note(tx, &m->guid, &note) >= 0 && !note.anew &&
+		    note.uid_validity == m->uid_validity)
+			m->uid_shown = note.given;
+	}
+}
+
 /* ---- taking what it says ---- */
 
 /* A message that has another UID than the list gives it; uid 0: one above all. */
@@ -241,6 +265,18 @@ static int follow(struct follow *f, uint32_t known_validity)
 	return err == -EOVERFLOW ? 0 : err; /* no UIDs left: the merge says so */
 }
 
+/* Dovecot wrote since: what it shows it shows under the list's UIDVALIDITY. */
+static int end_anew(struct index_txn *tx, const struct guid *mailbox, struct uidlist_note *note)
+{
+	struct mailbox m = {0};
+	int err = note->anew ? index_get_mailbox(tx, mailbox, &m, NULL) : 0;
+
+	if (err >= 0 && note->anew && m.uid_validity == note->uid_validity)
+		note->anew = 0;
+	mailbox_release(&m);
+	return err;
+}
+
 int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		   const char *dir, const struct origin *origin)
 {
@@ -267,6 +303,9 @@ int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mai
 		err = follow(&f, note.uid_validity);
 		note.mark = c->mark;
 		note.uid_validity = c->list.uid_validity;
+		note.given = c->list.uid_next;
+		if (err >= 0)
+			err = end_anew(tx, mailbox, &note);
 		s->uidlists_due = true;
 		if (err >= 0)
 			err = keywords_forget(tx, mailbox);

@@ -270,6 +270,100 @@ static void two_mailboxes_of_the_source_stay_two(void **state)
 	assert_true(mailbox_alive(find_box(p->b, f)) && mailbox_alive(find_box(p->b, h)));
 }
 
+/* ---- where Dovecot shows UIDs of the destination ---- */
+
+static uint32_t validity(struct backend *b)
+{
+	return find_box(b, GUID_INBOX)->uid_validity;
+}
+
+static void was_shown(struct pair *p, uint32_t below)
+{
+	find_box(p->b, GUID_INBOX)->uid_shown = below;
+}
+
+/* The destination's clients know the source's UID as another message's: it must not mean two, so they
+ * have to begin anew. */
+static void a_uid_that_was_shown_makes_a_uidvalidity(void **state)
+{
+	struct pair *p = *state;
+	struct guid one = deliver(p->a, "one");
+
+	backup_done(p);
+	uint32_t source = validity(p->a);
+	deliver(p->b, "stray");
+	was_shown(p, 3);
+	struct guid two = deliver(p->a, "two");
+	backup_done(p);
+	same_uids(p, &one);
+	same_uids(p, &two);
+	uint32_t own = validity(p->b);
+	assert_true(own > source);
+	assert_int_equal(validity(p->a), source);
+
+	was_shown(p, 3); /* as Dovecot has it by now: the next one is a new UID */
+	struct guid three = deliver(p->a, "three");
+	backup_done(p);
+	same_uids(p, &three);
+	assert_int_equal(validity(p->b), own);
+
+	expunge(p->b, two); /* a client saw it go */
+	was_shown(p, 4);
+	backup_done(p);
+	same_uids(p, &two);
+	assert_true(validity(p->b) > own);
+
+	sync_changed(p);
+	assert_equal_sides(p);
+	assert_true(validity(p->a) > own);
+}
+
+static void uids_that_were_not_shown_are_given(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "one");
+	backup_done(p);
+	deliver(p->b, "stray");
+	was_shown(p, 2);
+	struct guid two = deliver(p->a, "two");
+	backup_done(p);
+	same_uids(p, &two);
+	assert_int_equal(validity(p->b), validity(p->a));
+}
+
+/* Dovecot at the source began a new list: its UIDVALIDITY is the time. */
+static void a_later_one_of_the_source_is_taken(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "one");
+	backup_done(p);
+	deliver(p->b, "stray");
+	was_shown(p, 3);
+	deliver(p->a, "two");
+	backup_done(p);
+	find_box(p->a, GUID_INBOX)->uid_validity = validity(p->b) + 100;
+	deliver(p->a, "three");
+	backup_done(p);
+	assert_int_equal(validity(p->b), validity(p->a));
+}
+
+static void without_a_uidvalidity_above_it_stays(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "one");
+	find_box(p->a, GUID_INBOX)->uid_validity = UINT32_MAX;
+	backup_done(p);
+	deliver(p->b, "stray");
+	was_shown(p, 3);
+	struct guid two = deliver(p->a, "two");
+	backup_done(p);
+	same_uids(p, &two);
+	assert_int_equal(validity(p->b), UINT32_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +379,10 @@ int main(void)
 		WITH_PAIR(an_empty_source_empties_nothing),
 		WITH_PAIR(recorded_expunges_are_never_held),
 		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
+		WITH_PAIR(a_uid_that_was_shown_makes_a_uidvalidity),
+		WITH_PAIR(uids_that_were_not_shown_are_given),
+		WITH_PAIR(a_later_one_of_the_source_is_taken),
+		WITH_PAIR(without_a_uidvalidity_above_it_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
