@@ -9,6 +9,7 @@
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include "backends/base/msg.h"
 #include "backends/store/dovecot.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -355,6 +356,46 @@ int file_to_deleted(struct store *s, const char *path, const struct entry *e, bo
 	if (err >= 0 && ret_kept)
 		*ret_kept = mb_xasprintf("%s/%s", guid_text(&e->copy.place.mailbox, text), kept);
 	return err;
+}
+
+int file_own_inode(struct store *s, int root, const char *path, int from, bool durable)
+{
+	MB_AUTO_FREE char *temp = mb_xasprintf("own-%016llx", (unsigned long long)random_u64());
+	MB_AUTO_CLOSE int to = io_create_at(s->staging_fd, temp, O_WRONLY, 0600), dir = -1;
+	const char *name;
+	struct stat st;
+	int err = to < 0 ? to : fstat(from, &st) < 0 ? -errno : 0;
+
+	if (err >= 0)
+		err = io_copy(from, to, NULL);
+	if (err >= 0) {
+		struct timespec t[2] = {st.st_atim, st.st_mtim};
+
+		err = io_utimens(to, t);
+	}
+	if (err >= 0 &&
+	    (fchmod(to, st.st_mode & 07777) < 0 || fchown(to, st.st_uid, st.st_gid) < 0))
+		err = -errno;
+	if (err >= 0 && durable)
+		err = io_fdatasync(to);
+	dir = at_open_parent(root, path, &name);
+	if (err >= 0)
+		err = dir < 0 ? dir : io_renameat(s->staging_fd, temp, dir, name);
+	if (err < 0 && to >= 0)
+		io_unlinkat(s->staging_fd, temp, 0);
+	return err;
+}
+
+void file_part_deleted(struct store *s, const char *kept)
+{
+	MB_AUTO_CLOSE int from = at_open_regular(s->deleted_fd, kept, O_RDONLY);
+	int err = from < 0 ? from : file_own_inode(s, s->deleted_fd, kept, from, true);
+
+	if (err < 0)
+		mb_msg(MB_WARNING,
+		       "a kept body stays one file with a name outside of the mailboxes: whoever "
+		       "writes there changes it; file=deleted/%s error=%s",
+		       kept, mb_err_str(err));
 }
 
 int file_undelete(struct store *s, const char *kept, const char *path)

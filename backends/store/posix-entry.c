@@ -9,6 +9,7 @@
 #include "backends/base/mem.h"
 #include "backends/store/dovecot.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -184,6 +185,35 @@ int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *
 	return err;
 }
 
+/* Copies of this message that are hard links: whoever writes to one gets an inode of his own first. */
+static nlink_t n_linked_copies(struct index_txn *tx, const struct guid *guid, uint64_t ino)
+{
+	struct message m = {0};
+	nlink_t names = 0;
+
+	if (index_get_message(tx, guid, &m) < 0)
+		return 0;
+	for (size_t i = 0; i < m.n; i++) {
+		struct entry e = {0};
+
+		if (index_get_entry(tx, guid, m.copies[i].id, &e) == 0 && e.ino == ino &&
+		    copy_alive(&e.copy))
+			names++;
+		entry_release(&e);
+	}
+	message_release(&m);
+	return names;
+}
+
+void posix_part(struct posix_call *p, const struct entry *e, const char *kept)
+{
+	struct stat st;
+
+	if (kept && fstatat(p->s->deleted_fd, kept, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_nlink > 1 && st.st_nlink > 1 + n_linked_copies(p->tx, &e->copy.guid, st.st_ino))
+		file_part_deleted(p->s, kept);
+}
+
 /* The record did not get into the log: the body goes back, so that the caller's error is true. */
 void posix_undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path)
 {
@@ -203,5 +233,7 @@ int entry_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
 	err = posix_log_expunge(p, e, via, via_seen);
 	if (err < 0)
 		posix_undelete(p, appended, kept, path);
+	else
+		posix_part(p, e, kept);
 	return err;
 }

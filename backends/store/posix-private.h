@@ -21,6 +21,8 @@ uint32_t posix_next_uid(struct index_txn *tx, const struct guid *mailbox);
 char *posix_sub_name(bool in_new, const char *name);
 int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,
 		      struct stamp via_seen);
+/* The expunge of e is logged: its body in deleted/ shares no inode with a file that a program may write. */
+void posix_part(struct posix_call *p, const struct entry *e, const char *kept);
 void posix_undelete(struct posix_call *p, uint64_t appended, char *kept, const char *path);
 
 #endif

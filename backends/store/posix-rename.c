@@ -217,6 +217,10 @@ static int rename_held(struct posix_call *p, struct rename_call *c, unsigned fla
 		err = rename_log(p, c);
 	if (err < 0)
 		rename_undo(p, c, renamed, p->s->appended > appended);
+	if (err >= 0 && c->replaces)
+		posix_part(p, &c->target, c->kept);
+	if (err >= 0)
+		posix_part(p, &c->source, c->kept_source);
 	entry_release(&c->source);
 	entry_release(&c->target);
 	free(c->kept);

@@ -231,6 +231,8 @@ static int unlink_message(struct posix_call *p, const char *path, struct entry *
 	err = posix_log_expunge(p, e, NULL, STAMP_NONE);
 	if (err < 0)
 		posix_undelete(p, appended, kept, path);
+	else
+		posix_part(p, e, kept);
 	return err;
 }
 

@@ -12,6 +12,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/dovecot.h"
+#include "backends/store/posix-private.h"
 #include "backends/store/put-copy.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -423,6 +424,13 @@ static int mend_first(struct copy_put *c)
 	return copy_put_load(c);
 }
 
+static void put_part(struct copy_put *c)
+{
+	struct posix_call p = {.s = c->s, .tx = c->tx};
+
+	posix_part(&p, &c->old, c->kept);
+}
+
 static int copy_put_run(struct copy_put *c)
 {
 	uint64_t appended;
@@ -457,6 +465,8 @@ static int copy_put_run(struct copy_put *c)
 	err = log_copy(c, type);
 	if (err < 0 && c->s->appended == appended)
 		undo_files(c, type);
+	else if (type == REC_EXPUNGE)
+		put_part(c);
 	c->logged = c->s->appended != appended;
 	return err < 0 ? err : 1;
 }

@@ -49,33 +49,6 @@ static char *kept_name(const struct copy *c)
 	return mb_xasprintf("edit-%s.%llx", guid_text(&c->guid, text), (unsigned long long)c->id);
 }
 
-/* The file gets an inode of its own: a copy, renamed over it.  Links elsewhere keep the content. */
-static int own_inode(struct store *s, const char *path, int from)
-{
-	MB_AUTO_FREE char *temp = mb_xasprintf("own-%016llx", (unsigned long long)random_u64());
-	MB_AUTO_CLOSE int to = io_create_at(s->staging_fd, temp, O_WRONLY, 0600), dir = -1;
-	const char *name;
-	struct stat st;
-	int err = to < 0 ? to : fstat(from, &st) < 0 ? -errno : 0;
-
-	if (err >= 0)
-		err = io_copy(from, to, NULL);
-	if (err >= 0) {
-		struct timespec t[2] = {st.st_atim, st.st_mtim};
-
-		err = io_utimens(to, t);
-	}
-	if (err >= 0 &&
-	    (fchmod(to, st.st_mode & 07777) < 0 || fchown(to, st.st_uid, st.st_gid) < 0))
-		err = -errno;
-	dir = at_open_parent(s->mail_fd, path, &name);
-	if (err >= 0)
-		err = dir < 0 ? dir : io_renameat(s->staging_fd, temp, dir, name);
-	if (err < 0 && to >= 0)
-		io_unlinkat(s->staging_fd, temp, 0);
-	return err;
-}
-
 static int keep_content(struct store *s, int from, const char *kept)
 {
 	MB_AUTO_FREE char *temp = mb_xasprintf("%s.part", kept);
@@ -110,7 +83,7 @@ static int begin_edit(struct store *s, const char *path, const struct entry *e)
 	if (err >= 0 && fstat(from, &st) < 0)
 		err = -errno;
 	if (err >= 0 && st.st_nlink > 1)
-		err = own_inode(s, path, from);
+		err = file_own_inode(s, s->mail_fd, path, from, false);
 	if (err < 0)
 		return err;
 	edit = mb_xcalloc(1, sizeof(*edit));

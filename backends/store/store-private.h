@@ -298,6 +298,12 @@ bool file_is_about(struct store *s, const char *dir, const char *name);
 int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
 		    char **ret_kept);
 int file_undelete(struct store *s, const char *kept, const char *path);
+/* The file at `path` below root, which is open as `from`, gets an inode of its own: a copy with its owner,
+ * mode and times, renamed over it.  Links elsewhere keep the content. */
+int file_own_inode(struct store *s, int root, const char *path, int from, bool durable);
+/* The same for a body in deleted/ whose file has a name that is no message's: what is written there must
+ * not change it.  What cannot be done is said, no more: a full disk. */
+void file_part_deleted(struct store *s, const char *kept);
 /* Is there a kept body of this copy whose expunge may not be logged?  Gives its name in deleted/.
  * `body`: it is wanted for what it holds, which a damaged one's name says it has not ("!"). */
 int file_find_deleted(struct store *s, const struct guid *mailbox, const struct guid *guid,

@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/mail/fname.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -207,6 +208,78 @@ static void long_names_are_kept_too(void **state)
 	snprintf(path, sizeof(path), "new/%s", name);
 	assert_int_equal(do_unlink(d, path), 0);
 	assert_int_equal(deleted_count(d), 1);
+}
+
+static nlink_t n_names(struct store_dir *d, const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(d->mail_fd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st.st_nlink;
+}
+
+/* The one body in deleted/, as text; owned. */
+static char *deleted_text(struct store_dir *d)
+{
+	char command[256];
+	char *text = calloc(1, 100);
+	FILE *f;
+
+	snprintf(command, sizeof(command), "cat %s/deleted/*/*", d->dir);
+	f = popen(command, "r");
+	assert_non_null(f);
+	assert_true(fread(text, 1, 99, f) > 0);
+	pclose(f);
+	return text;
+}
+
+/* What leaves the mailboxes, or has a name outside of them, is another file than the body that is kept. */
+static void a_kept_body_is_nobody_elses_file(void **state)
+{
+	struct store_dir *d = *state;
+	struct stat before, after;
+	char *text;
+
+	store_deliver(d, "", "1.x", "one");
+	assert_int_equal(fstatat(d->mail_fd, "new/1.x", &before, 0), 0);
+	assert_int_equal(store_move(d, "new/1.x", "gone"), 0);
+	assert_int_equal(fstatat(d->mail_fd, "gone", &after, 0), 0);
+	assert_true(before.st_ino == after.st_ino && after.st_nlink == 1);
+	outside_write(d, "gone", "changed");
+	text = deleted_text(d);
+	assert_string_equal(text, "one");
+	free(text);
+	assert_int_equal(staging_count(d), 0);
+
+	store_deliver(d, "", "2.x", "two");
+	assert_int_equal(do_link(d, "new/2.x", "beside"), 0);
+	assert_int_equal(do_unlink(d, "new/2.x"), 0);
+	assert_int_equal(n_names(d, "beside"), 1);
+
+	store_deliver(d, "", "3.x", "three");
+	assert_int_equal(do_link(d, "new/3.x", "third"), 0);
+	outside_write(d, "tmp/4.x", "four");
+	assert_int_equal(store_move(d, "tmp/4.x", "new/3.x"), 0);
+	assert_int_equal(n_names(d, "third"), 1);
+	assert_int_equal(deleted_count(d), 3);
+	store_consistent(d);
+	store_dir_reopen(d);
+	store_consistent(d);
+	assert_list(d, "INBOX/new/3.x");
+}
+
+/* Hard links that are copies of the message share their file with a kept body: nothing is copied. */
+static void a_kept_body_of_a_copy_is_shared(void **state)
+{
+	struct store_dir *d = *state;
+
+	store_deliver(d, "", "1.x", "one");
+	assert_int_equal(do_link(d, "new/1.x", "cur/2.x:2,"), 0);
+	assert_int_equal(do_link(d, "new/1.x", "cur/3.x:2,"), 0);
+	assert_int_equal(do_unlink(d, "new/1.x"), 0);
+	assert_int_equal(do_unlink(d, "cur/2.x:2,"), 0);
+	assert_true(n_names(d, "cur/3.x:2,") >= 2);
+	store_consistent(d);
 }
 
 static void local_files_are_not_logged(void **state)
@@ -479,6 +552,8 @@ int main(void)
 		TEST(an_unlink_is_one_rename_to_deleted),
 		TEST(kept_bodies_do_not_replace_each_other),
 		TEST(long_names_are_kept_too),
+		TEST(a_kept_body_is_nobody_elses_file),
+		TEST(a_kept_body_of_a_copy_is_shared),
 		TEST(local_files_are_not_logged),
 		TEST(only_files_become_messages),
 		TEST(hostile_paths_are_refused),
