@@ -61,6 +61,22 @@ static bool is_where_it_was(const struct scan *sc, const struct scan_box *b, int
 	       (at_identity(dir, "", &now) >= 0 && now == expected);
 }
 
+/* A mailbox that lacks new/ or tmp/ gets it at a start; not from under the hands of a program that is
+ * making it, or that took one away: a mount and a watch see the work of programs all the time. */
+static int make_missing_subs(struct scan *sc, int dir)
+{
+	struct stat st;
+	struct dir_stamp now;
+
+	if (sc->s->watch_wake)
+		return 0;
+	if (fstat(dir, &st) < 0)
+		return -errno;
+	now = (struct dir_stamp){.mtime_ns = clock_timespec_ns(&st.st_mtim),
+				 .ctime_ns = clock_timespec_ns(&st.st_ctim)};
+	return scan_is_young(sc, &now) ? 0 : mailbox_make_subs(sc->s, dir);
+}
+
 int scan_read_box(struct scan *sc, struct scan_box *b)
 {
 	MB_AUTO_CLOSE int dir = at_open(sc->s->mail_fd, b->dir, O_PATH | O_DIRECTORY, 0);
@@ -85,8 +101,8 @@ int scan_read_box(struct scan *sc, struct scan_box *b)
 		bool was_there = (in_new ? b->new_.ino : b->cur.ino) != 0;
 
 		/* renamed since it was looked at: its mail is somewhere, not gone */
-		if (err == -ENOENT && !was_there && mailbox_make_subs(sc->s, dir) >= 0)
-			err = 0;
+		if (err == -ENOENT && !was_there)
+			err = in_new ? make_missing_subs(sc, dir) : mailbox_make_subs(sc->s, dir);
 		if (err < 0) {
 			scan_error(sc, path, err);
 			return 0;

@@ -101,6 +101,7 @@ struct scan {
 /* `path` could not be looked at: no absence is judged.  A place that cannot be read is told, once until a
  * scan could read everything; one that is not there (-ENOENT) was renamed meanwhile. */
 void scan_error(struct scan *sc, const char *path, int err);
+bool scan_is_young(const struct scan *sc, const struct dir_stamp *d); /* it may change unseen */
 int scan_tree(struct scan *sc); /* boxes and dirs; renames, creations, deletions of mailboxes */
 void scan_add_dir(struct scan *sc, const char *dir); /* one that no mailbox has */
 int scan_moved_dirs(struct scan *sc);		     /* renames, swaps, rotations; names follow */

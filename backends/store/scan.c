@@ -63,7 +63,7 @@ void scan_error(struct scan *sc, const char *path, int err)
 	sc->s->unread_told = true;
 }
 
-static bool young(const struct scan *sc, const struct dir_stamp *d)
+bool scan_is_young(const struct scan *sc, const struct dir_stamp *d)
 {
 	int64_t newest = d->mtime_ns > d->ctime_ns ? d->mtime_ns : d->ctime_ns;
 
@@ -73,7 +73,7 @@ static bool young(const struct scan *sc, const struct dir_stamp *d)
 static void note_stamp(const struct scan *sc, struct dir_stamp *dst, const struct dir_stamp *src,
 		       bool held)
 {
-	if (held || young(sc, src))
+	if (held || scan_is_young(sc, src))
 		memset(dst, 0, sizeof(*dst));
 	else
 		*dst = *src;

@@ -68,16 +68,6 @@ def python(code, *args):
     return run(sys.executable, "-c", code, *args).strip()
 
 
-def in_deleted(d):
-    """The bodies that are kept."""
-    found = []
-    for place, _, files in os.walk(os.path.join(d.store, "deleted")):
-        for name in files:
-            with open(os.path.join(place, name), "rb") as f:
-                found.append(f.read())
-    return found
-
-
 # ---- names -------------------------------------------------------------------------------------
 
 
@@ -651,18 +641,3 @@ def test_dotlock_of_dovecot(d):
     write(lock, b"3 V1 N1\n", os.O_WRONLY)
     os.rename(lock, d.path("dovecot-uidlist"))
     assert read(d.path("dovecot-uidlist")) == b"3 V1 N1\n"
-
-
-def test_what_leaves_the_mailboxes_is_a_file_of_its_own(d, local):
-    """Neither its bytes nor its count of links have to do with the body that is kept."""
-    d.deliver("leaves.a", b"as it was\n")
-    d.deliver("stays.a", b"linked\n")
-    os.rename(d.path("new", "leaves.a"), f"{local}/left")
-    os.link(d.path("new", "stays.a"), f"{local}/linked")
-    os.unlink(d.path("new", "stays.a"))
-    for name, was in (("left", b"as it was\n"), ("linked", b"linked\n")):
-        with open(f"{local}/{name}", "ab") as f:
-            f.write(b"edited\n")
-        assert os.stat(f"{local}/{name}").st_nlink == 1
-        assert read(f"{local}/{name}") == was + b"edited\n"
-        assert was in in_deleted(d)

@@ -135,6 +135,11 @@ static void an_error_judges_no_absence(void **state)
 	store_consistent(d);
 }
 
+static void no_matter(void *arg)
+{
+	(void)arg;
+}
+
 static void a_folder_without_new_or_tmp_is_repaired(void **state)
 {
 	struct store_dir *d = *state;
@@ -143,6 +148,14 @@ static void a_folder_without_new_or_tmp_is_repaired(void **state)
 	outside_mkdir(d, ".A");
 	outside_mkdir(d, ".A/cur");
 	outside_write(d, ".A/cur/1.x:2,S", "a");
+	store_dir_rescan(d, &r); /* a program may be making it */
+	assert_list(d, "A/cur/1.x:2,S");
+	assert_false(tree_has(d, ".A/new") || tree_has(d, ".A/tmp"));
+	store_set_watch_wake(d->s, no_matter, NULL);
+	time_passes(3);
+	store_dir_rescan(d, &r); /* whoever watches sees it make them */
+	assert_false(tree_has(d, ".A/new") || tree_has(d, ".A/tmp"));
+	store_set_watch_wake(d->s, NULL, NULL);
 	store_dir_rescan(d, &r);
 	assert_list(d, "A/cur/1.x:2,S");
 	assert_true(tree_has(d, ".A/new") && tree_has(d, ".A/tmp"));
