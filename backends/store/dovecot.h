@@ -90,6 +90,9 @@ void uidlist_leave(struct store *s, struct uidlist_hold *h);
  */
 int uidlist_before(struct store *s, struct index_txn *tx, bool writable, const struct guid *mailbox,
 		   const char *dir, const char *was, const char *file, uint32_t *uid);
+/* A mailbox's directory, that nobody sees yet, gets the list of a mailbox without mail, when Dovecot
+ * serves the store. */
+int uidlist_for_new(struct store *s, struct index_txn *tx, const struct mailbox *m, int dir);
 int uidlist_flush(struct store *s); /* lines that were appended are durable; without the lock */
 
 /* ---- subscribe.c ---- */

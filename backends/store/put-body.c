@@ -28,7 +28,7 @@ int put_open_target_dir(struct copy_put *c, const char **ret_name)
 		if (fd >= 0 && at_stat(c->s->mail_fd, dir, &st) < 0)
 			return MB_E_STALE; /* renamed or removed behind our back: look first */
 		if (fd >= 0)
-			fd = mailbox_make_dirs(c->s, dir);
+			fd = mailbox_make_dirs(c->s, NULL, NULL, dir);
 		if (fd >= 0)
 			fd = at_open_parent(c->s->mail_fd, c->new_path, ret_name);
 	}

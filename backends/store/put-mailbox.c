@@ -258,7 +258,8 @@ static int do_op(struct mailbox_put *p, const struct store_step *op, bool quiet)
 	case STEP_MKDIR:
 		err = mailbox_dir_is_anothers(p->s, p->tx, &p->tree, &p->guid, op->from)
 			      ? MB_E_NAME
-			      : mailbox_make_dirs(p->s, op->from);
+			      : mailbox_make_dirs(p->s, p->tx, tree_find(&p->tree, &p->guid),
+						  op->from);
 		if (err >= 0)
 			err = ensure_indexed(p);
 		if (err >= 0)
@@ -399,6 +400,7 @@ static void unmake(struct store *s, const char *path)
 	static const char *const sub[] = {"cur", "new", "tmp", NULL};
 	MB_AUTO_CLOSE int parent = -1, dir = -1;
 	const char *name;
+	struct stat st;
 
 	parent = at_open_parent(s->mail_fd, path, &name);
 	dir = at_open(s->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
@@ -406,6 +408,8 @@ static void unmake(struct store *s, const char *path)
 		return;
 	for (int i = 0; i < 3; i++)
 		io_unlinkat(dir, sub[i], AT_REMOVEDIR);
+	if (at_stat(dir, UIDLIST_NAME, &st) == 0)
+		io_unlinkat(dir, UIDLIST_NAME, 0);
 	io_unlinkat(parent, name, AT_REMOVEDIR);
 }
 
@@ -421,7 +425,7 @@ static void undo_ops(struct mailbox_put *p, struct done_ops *done)
 		else if (op->op == STEP_MKDIR)
 			unmake(p->s, op->from);
 		else if (op->op == STEP_RMDIR)
-			mailbox_make_dirs(p->s, op->from);
+			mailbox_make_dirs(p->s, NULL, NULL, op->from);
 	}
 }
 

@@ -379,7 +379,7 @@ static int judge_gone(struct scan *sc, struct scan_box *b)
 
 	if (!b->replaced &&
 	    (!*b->dir || !sc->s->was_clean)) { /* INBOX, or a stop that may have lost it */
-		err = mailbox_make_dirs(sc->s, b->dir);
+		err = mailbox_make_dirs(sc->s, NULL, NULL, b->dir);
 		b->gone = false;
 		b->changed = true;
 		return err;

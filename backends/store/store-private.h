@@ -160,6 +160,11 @@ struct store {
 	struct uidlist_cache *uidlist; /* the list that was read last, or NULL */
 	char *uidlist_unsynced;	       /* owned: path of one with lines that may not be durable */
 	bool uidlists_due;	       /* arrivals that a dovecot-uidlist may not have yet */
+	enum {
+		SERVED_UNKNOWN,
+		SERVED_NO,
+		SERVED_YES
+	} served; /* by Dovecot: a mailbox has such a list */
 
 	pthread_mutex_t event_lock, queue_lock;
 	struct queued_event *events, **events_tail;
@@ -255,8 +260,9 @@ int mailbox_ensure(struct store *s, struct index_txn *tx, const char *dir,
 /* Directory that the tree's names give to g. */
 int mailbox_wanted_dir(struct store *s, const struct tree *t, const struct guid *g, char **ret_dir);
 int mailbox_make_parents(struct store *s, const char *dir); /* each directory of the path */
-int mailbox_make_dirs(struct store *s,
-		      const char *dir); /* cur, new, tmp; atomically when dir is missing */
+/* cur, new, tmp; atomically when dir is missing.  `begins`: the mailbox that is new in it, else NULL. */
+int mailbox_make_dirs(struct store *s, struct index_txn *tx, const struct mailbox *begins,
+		      const char *dir);
 /* The same in a directory that is there, open at `dir`, under whatever name. */
 int mailbox_make_subs(struct store *s, int dir);
 int mailbox_log_delete(struct store *s, struct index_txn *tx, const struct guid *g,

@@ -341,7 +341,8 @@ static int make_subs(struct store *s, int dir)
 
 /* A whole new mailbox directory, made in staging/ and renamed into place: a reader sees all or
  * nothing. */
-static int make_new_mailbox(struct store *s, const char *dir)
+static int make_new_mailbox(struct store *s, struct index_txn *tx, const struct mailbox *begins,
+			    const char *dir)
 {
 	MB_AUTO_FREE char *temp = mb_xasprintf("dir-%016llx", (unsigned long long)random_u64());
 	MB_AUTO_CLOSE int fd = -1, parent = -1;
@@ -351,7 +352,9 @@ static int make_new_mailbox(struct store *s, const char *dir)
 	if (err < 0)
 		return err;
 	fd = at_open(s->staging_fd, temp, O_RDONLY | O_DIRECTORY, 0);
-	err = fd < 0 ? fd : make_subs(s, fd);
+	err = fd < 0 ? fd : begins ? uidlist_for_new(s, tx, begins, fd) : 0;
+	if (err >= 0)
+		err = make_subs(s, fd);
 	if (err >= 0)
 		err = file_give(s, s->staging_fd, temp);
 	parent = at_open_parent(s->mail_fd, dir, &name);
@@ -392,7 +395,8 @@ int mailbox_make_parents(struct store *s, const char *dir)
 	return err;
 }
 
-int mailbox_make_dirs(struct store *s, const char *dir)
+int mailbox_make_dirs(struct store *s, struct index_txn *tx, const struct mailbox *begins,
+		      const char *dir)
 {
 	MB_AUTO_CLOSE int fd = -1;
 	MB_AUTO_FREE char *parent = NULL;
@@ -407,7 +411,7 @@ int mailbox_make_dirs(struct store *s, const char *dir)
 		return fd;
 	split_last(dir, &parent);
 	err = mailbox_make_parents(s, parent);
-	return err < 0 ? err : make_new_mailbox(s, dir);
+	return err < 0 ? err : make_new_mailbox(s, tx, begins, dir);
 }
 
 int mailbox_make_subs(struct store *s, int dir)

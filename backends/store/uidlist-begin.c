@@ -1,6 +1,10 @@
 /*
- * uidlist-begin.c - a dovecot-uidlist whose lines are all ours: it says nothing that counts, or a
- * backup gave the mailbox another UIDVALIDITY.
+ * uidlist-begin.c - a dovecot-uidlist whose lines are all ours: it says nothing that counts, it was not
+ * there, or a backup gave the mailbox another UIDVALIDITY.
+ *
+ * Where Dovecot serves a mailbox of the store, it will serve the others: each has a list before a peer
+ * hears of its UIDs and before a peer's mail is in it, a new one before anybody sees its directory.  In a
+ * tree that Dovecot never touched there is no such file.
  *
  * Under another UIDVALIDITY every UID may be given anew, below those that the mailbox gave before as
  * well.  That goes on from the first put of a message, which finds the list with the UIDVALIDITY of the
@@ -9,7 +13,10 @@
  * between, the rest is renumbered by a backup that comes later, under one more UIDVALIDITY.
  */
 #include "backends/store/uidlist.h"
+#include "backends/base/at.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
+#include <fcntl.h>
 
 struct all_lines {
 	struct uidlist *list;
@@ -108,4 +115,86 @@ int uidlist_end_anew(struct store *s, struct index_txn *tx, const struct guid *m
 	note.uid_next = note.floor = m.uid_next;
 	mailbox_release(&m);
 	return uidlist_put_note(tx, mailbox, &note);
+}
+
+/* ---- one that is not there ---- */
+
+static bool has_list(struct store *s, const char *dir)
+{
+	MB_AUTO_FREE char *path = path_join(dir, NULL, UIDLIST_NAME);
+	struct file_mark mark;
+
+	return file_mark_of(s, path, &mark) == 0;
+}
+
+/* Known from when lists were settled last, or since. */
+static bool is_served(struct store *s, struct index_txn *tx)
+{
+	struct tree t = {0};
+
+	if (s->served == SERVED_UNKNOWN && index_tree(tx, &t) >= 0) {
+		s->served = SERVED_NO;
+		for (size_t i = 0; i < t.n && s->served == SERVED_NO; i++) {
+			MB_AUTO_FREE char *dir = NULL;
+
+			if (mailbox_alive(&t.nodes[i]) &&
+			    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && has_list(s, dir))
+				s->served = SERVED_YES;
+		}
+		tree_release(&t);
+	}
+	return s->served == SERVED_YES;
+}
+
+/* The header fields beside V and N.  INBOX is the same mailbox everywhere; to Dovecot each has its own. */
+static char *begin_fields(const struct guid *mailbox, struct guid *ret)
+{
+	char text[GUID_TEXT];
+
+	*ret = guid_equal(mailbox, &GUID_INBOX) ? guid_new() : *mailbox;
+	return mb_xasprintf(" G%s", guid_text(ret, text));
+}
+
+int uidlist_begin(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		  const char *dir)
+{
+	struct uidlist_cache *c;
+	struct mailbox m = {0};
+	int err;
+
+	if (has_list(s, dir) || !is_served(s, tx))
+		return 0;
+	err = index_get_mailbox(tx, mailbox, &m, NULL);
+	if (err < 0 || !m.uid_validity) {
+		mailbox_release(&m);
+		return err;
+	}
+	mailbox_release(&m);
+	uidlist_cache_free(s->uidlist);
+	s->uidlist = c = mb_xcalloc(1, sizeof(*c));
+	c->dir = mb_xstrdup(dir);
+	c->list.uid_next = 1;
+	c->list.fields = begin_fields(mailbox, &c->list.guid);
+	err = uidlist_take_over(s, tx, mailbox, c);
+	return err < 0 ? uidlist_forget(s, err) : 0;
+}
+
+int uidlist_for_new(struct store *s, struct index_txn *tx, const struct mailbox *m, int dir)
+{
+	struct uidlist list = {.uid_validity = m->uid_validity,
+			       .uid_next = m->uid_next ? m->uid_next : 1};
+	BUF_AUTO struct buf text = BUF_INIT;
+	MB_AUTO_CLOSE int fd = -1;
+	int err;
+
+	if (!m->uid_validity || !is_served(s, tx))
+		return 0;
+	list.fields = begin_fields(&m->guid, &list.guid);
+	uidlist_write(&list, &text);
+	uidlist_release(&list);
+	fd = io_create_at(dir, UIDLIST_NAME, O_WRONLY, 0600);
+	err = fd < 0 ? fd : io_write_all(fd, text.data, text.len);
+	if (err >= 0)
+		err = io_fsync(fd);
+	return err < 0 ? err : file_give(s, dir, UIDLIST_NAME);
 }

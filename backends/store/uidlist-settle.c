@@ -4,8 +4,8 @@
  *
  * All of it under Dovecot's own lock, after what Dovecot wrote meanwhile has been taken (uidlist.c).
  * Killed after the line and before the message, the list has a line without a file: Dovecot drops it,
- * its next UID stays above, and the message comes under a higher one.  No such file is ever begun
- * here: a mailbox that Dovecot never opened is none of its business.
+ * its next UID stays above, and the message comes under a higher one.  Lists that are not there:
+ * uidlist-begin.c.
  */
 #include "backends/store/uidlist.h"
 #include "backends/base/at.h"
@@ -212,7 +212,10 @@ static char *list_of_put(struct store *s, struct index_txn *tx, const struct rec
 	if (now_mailbox(tx, &mailbox) < 0 || mailbox_dir(tx, &mailbox, &dir) < 0)
 		return NULL;
 	path = list_path(dir);
-	if (at_stat(s->mail_fd, path, &st) < 0 || !S_ISREG(st.st_mode))
+	int err = at_stat(s->mail_fd, path, &st);
+
+	/* where the store is served, the mailbox gets a list: uidlist_enter() */
+	if (err < 0 ? err != -ENOENT || s->served != SERVED_YES : !S_ISREG(st.st_mode))
 		return NULL;
 	there = index_get_entry(tx, &g, want->copy.id, &e) == 0 && copy_alive(&e.copy) &&
 		e.state == ENTRY_PRESENT && guid_equal(&e.copy.place.mailbox, &mailbox);
@@ -268,6 +271,8 @@ int uidlist_enter(struct store *s, const struct uidlist_hold *h)
 	err = index_mailbox_by_dir(tx, h->dir, &mailbox);
 	if (err == 0)
 		err = follow_or_take_over(s, tx, &mailbox, h->dir);
+	if (err >= 0)
+		uidlist_begin(s, tx, &mailbox, h->dir); /* if not now, when lists are settled */
 	return change_end(s, tx, err == -ENOENT ? 0 : err);
 }
 
@@ -463,6 +468,8 @@ static int settle_in(struct store *s, const struct guid *mailbox, const char *di
 	if (err >= 0 && guid_equal(&now, mailbox)) { /* else it was renamed meanwhile */
 		err = follow_or_take_over(s, tx, mailbox, dir);
 		if (err >= 0)
+			err = uidlist_begin(s, tx, mailbox, dir);
+		if (err >= 0)
 			err = complete(s, tx, mailbox, dir);
 	}
 	err = change_end(s, tx, err == -ENOENT ? 0 : err);
@@ -471,8 +478,33 @@ static int settle_in(struct store *s, const struct guid *mailbox, const char *di
 
 struct due_box {
 	struct guid guid;
-	char *dir; /* owned */
+	char *dir;    /* owned */
+	bool without; /* it has no list */
 };
+
+/* No list, and Dovecot could open it. */
+static bool is_without(struct store *s, const struct mailbox *m, const char *dir)
+{
+	MB_AUTO_FREE char *path = list_path(dir), *cur = path_join(dir, "cur", NULL);
+	struct stat st;
+
+	return m->selectable && at_stat(s->mail_fd, path, &st) == -ENOENT &&
+	       at_stat(s->mail_fd, cur, &st) == 0;
+}
+
+/* Mailboxes without a list are due where another has one. */
+static size_t keep_due(struct store *s, struct due_box *v, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].without && s->served != SERVED_YES)
+			free(v[i].dir);
+		else
+			v[kept++] = v[i];
+	}
+	return kept;
+}
 
 static bool is_due(struct store *s, struct index_txn *tx, const struct mailbox *m, const char *dir)
 {
@@ -480,7 +512,10 @@ static bool is_due(struct store *s, struct index_txn *tx, const struct mailbox *
 	struct uidlist_note note;
 	struct file_mark mark;
 
-	return file_mark_of(s, path, &mark) == 0 && uidlist_get_note(tx, &m->guid, &note) >= 0 &&
+	if (file_mark_of(s, path, &mark) < 0)
+		return false;
+	s->served = SERVED_YES;
+	return uidlist_get_note(tx, &m->guid, &note) >= 0 &&
 	       (!file_mark_equal(&mark, &note.mark) || note.uid_next != m->uid_next ||
 		note.uid_validity != m->uid_validity || note.anew ||
 		keywords_due(s, tx, &m->guid, dir));
@@ -497,18 +532,22 @@ static int due_boxes(struct store *s, struct due_box **ret, size_t *ret_n)
 	if (err < 0)
 		return err;
 	err = index_tree(tx, &t);
+	s->served = err < 0 ? SERVED_UNKNOWN : SERVED_NO;
 	for (size_t i = 0; i < t.n && err >= 0; i++) {
 		MB_AUTO_FREE char *dir = NULL;
+		bool without;
 
-		if (!mailbox_alive(&t.nodes[i]) || mailbox_dir(tx, &t.nodes[i].guid, &dir) < 0 ||
-		    !is_due(s, tx, &t.nodes[i], dir))
+		if (!mailbox_alive(&t.nodes[i]) || mailbox_dir(tx, &t.nodes[i].guid, &dir) < 0)
+			continue;
+		without = is_without(s, &t.nodes[i], dir);
+		if (!without && !is_due(s, tx, &t.nodes[i], dir))
 			continue;
 		MB_GROW(*ret, cap, n + 1);
-		(*ret)[n++] = (struct due_box){t.nodes[i].guid, MB_TAKE(dir)};
+		(*ret)[n++] = (struct due_box){t.nodes[i].guid, MB_TAKE(dir), without};
 	}
 	index_abort(tx);
 	tree_release(&t);
-	*ret_n = n;
+	*ret_n = keep_due(s, *ret, n);
 	return err;
 }
 

@@ -63,6 +63,7 @@ int uidlist_load(struct store *s, const char *dir, struct uidlist_cache **ret)
 		c->mark = mark;
 		c->list = list;
 		c->given = list.uid_next;
+		s->served = SERVED_YES;
 	}
 	*ret = c;
 	return 0;
@@ -337,6 +338,7 @@ void uidlist_noticed(struct store *s, const char *path, const struct origin *ori
 
 	if (strcmp(slash ? slash + 1 : path, UIDLIST_NAME) != 0)
 		return;
+	s->served = SERVED_UNKNOWN;
 	err = change_begin(s, &tx);
 	if (err >= 0)
 		err = change_end(s, tx, follow_in(s, tx, dir, origin));

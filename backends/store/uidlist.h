@@ -60,6 +60,11 @@ int uidlist_enter_anew(struct store *s, struct index_txn *tx, const struct guid 
 int uidlist_end_anew(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		     struct uidlist_cache *c, uint32_t uid_next);
 
+/* When Dovecot serves the store and the mailbox has no list, it gets one with the UIDs of the index:
+ * Dovecot would begin one with a UIDVALIDITY of its own. */
+int uidlist_begin(struct store *s, struct index_txn *tx, const struct guid *mailbox,
+		  const char *dir);
+
 /* ---- uidlist.c ---- */
 
 /* The mailbox has another UIDVALIDITY, given by a backup, and as yet `uid_next`. */

@@ -5,11 +5,11 @@ UIDVALIDITY.
 """
 
 import os
+import time
 
 import pytest
 
 from support import imap_pipe
-from support.fixtures import users_linked  # noqa: F401
 from support.replica import body
 from test_uids_dovecot import Pair, differences
 
@@ -121,11 +121,71 @@ def test_files_that_have_another_name_in_the_destination(pair):
     for side, names in ((a, ("m1", "m2")), (b, ("n2", "n1"))):
         for name in names:
             path = side.replica.deliver(name + ":2,", content=body(name[1:]), sub="cur")
+            os.utime(path, (1700000000, 1700000000))
             os.chown(path, imap_pipe.user().pw_uid, imap_pipe.user().pw_gid)
             side.replica.notice()
     views(pair)
     source, mirrored = check_mirrored(pair)
     assert source["INBOX"][2] == mirrored["INBOX"][2] and len(mirrored["INBOX"][2]) == 2
+
+
+def test_a_mailbox_that_comes_has_its_uidvalidity_before_dovecot_opens_it(pair):
+    """Whichever side opened it first, and whatever made it: no client sees it change."""
+    a, b = pair.sides
+    deliver(a, "m1:2,")
+    for side in pair.sides:
+        side.view()
+    pair.sync()
+    a.imap.ok(a.imap.create("Made"))
+    a.imap.ok(a.imap.append("Made", "(work)", None, body("one")))
+    for side, name in ((a, "By"), (b, "There")):  # a program's, that no Dovecot opened
+        side.replica.mkfolder(name)
+        deliver(side, "f1:2,", name)
+        for folder, _, _ in os.walk(side.replica.folder(name)):
+            os.chown(folder, imap_pipe.user().pw_uid, imap_pipe.user().pw_gid)
+    b.replica.mkfolder("Empty")
+    for folder, _, _ in os.walk(b.replica.folder("Empty")):
+        os.chown(folder, imap_pipe.user().pw_uid, imap_pipe.user().pw_gid)
+    time.sleep(1.1)  # a UIDVALIDITY of Dovecot's is the time
+    pair.sync()
+    for name in ("Made", "By", "There", "Empty"):
+        heads = []
+        for side in pair.sides:
+            with open(os.path.join(side.replica.folder(name), "dovecot-uidlist"), encoding="utf-8") as f:
+                heads.append(f.readline().split())
+        assert [w[0] for w in heads[0]] == [w[0] for w in heads[1]] == ["3", "V", "N", "G"], heads
+        assert (heads[0][1], heads[0][3]) == (heads[1][1], heads[1][3])  # N is below that of lines behind it
+    first = views(pair)
+    assert first[0] == first[1], differences(*first)
+    assert sorted(first[0][0]) == ["By", "Empty", "INBOX", "Made", "There"]
+    pair.sync()
+    assert views(pair) == first
+    for side in pair.sides:
+        assert side.server.complaints() == []
+
+
+def test_a_mailbox_that_a_backup_makes(pair):
+    a, b = pair.sides
+    deliver(a, "m1:2,")
+    views(pair)
+    check_mirrored(pair)
+    a.imap.ok(a.imap.create("F"))
+    a.imap.ok(a.imap.append("F", "(work)", None, body("one")))
+    source, mirrored = check_mirrored(pair)
+    assert source == mirrored
+    assert b.server.complaints() == []
+
+
+def test_in_a_tree_without_dovecot_no_list_is_made(pair):
+    for side in pair.sides:
+        side.replica.mkfolder("F" + side.replica.path[-1])
+        deliver(side, "f1:2,", "F" + side.replica.path[-1])
+        deliver(side, side.replica.path[-1] + "1:2,")
+    pair.sync()
+    assert run(pair).code == 0
+    for side in pair.sides:
+        for _, folders, files in os.walk(side.replica.mail):
+            assert not any("dovecot" in name for name in files), files
 
 
 def test_one_way_gives_a_free_uid(pair):
@@ -141,7 +201,8 @@ def test_one_way_gives_a_free_uid(pair):
         answer = a.replica.command("sync", "-1", b.replica.destination)
         assert answer.code == 0 and (n == 0 or "sent" not in answer.out), (n, answer)
         _, there = views(pair)
-        assert sorted(there[0]["INBOX"][2]) == [1, 2, 3]
-    assert b"m2" in there[0]["INBOX"][2][3][2]
+        uids = sorted(there[0]["INBOX"][2])
+        assert uids[:2] == [1, 2] and len(uids) == 3
+    assert b"m2" in there[0]["INBOX"][2][uids[2]][2]
     view, _ = pair.check_equal()
     assert len(view["INBOX"][2]) == 3

@@ -100,17 +100,17 @@ static void a_new_mailbox_appears_whole(void **state)
 {
 	struct store_dir *d = *state;
 
-	assert_int_equal(mailbox_make_dirs(d->s, ".A.B"), 0);
+	assert_int_equal(mailbox_make_dirs(d->s, NULL, NULL, ".A.B"), 0);
 	assert_true(tree_has(d, ".A.B/cur") && tree_has(d, ".A.B/new") && tree_has(d, ".A.B/tmp"));
 	outside_remove(d, ".A.B/new");
-	assert_int_equal(mailbox_make_dirs(d->s, ".A.B"), 0);
+	assert_int_equal(mailbox_make_dirs(d->s, NULL, NULL, ".A.B"), 0);
 	assert_true(tree_has(d, ".A.B/new"));
 	assert_int_equal(staging_count(d), 0);
 }
 
 static int make_dirs(struct store_dir *d)
 {
-	return mailbox_make_dirs(d->s, ".A");
+	return mailbox_make_dirs(d->s, NULL, NULL, ".A");
 }
 
 static void a_new_mailbox_without_room_is_not_there(void **state)

@@ -239,6 +239,132 @@ static void killed_at_each_step(void **state)
 	assert_true(turn > 10);
 }
 
+/* ---- a mailbox that has none ---- */
+
+static char *list_of(const struct guid *g, const char *rest)
+{
+	char text[GUID_TEXT];
+
+	return mb_xasprintf("3 V1100000000 N%s G%s\n%s", *rest ? "4" : "1", guid_text(g, text),
+			    rest);
+}
+
+static int put_box(struct store_dir *d, const struct guid *g, const char *name)
+{
+	struct record r = {.type = REC_NONE};
+	int err;
+
+	peer_mailbox(&r, g, name);
+	r.mailbox.uid_validity = 1100000000;
+	err = store_put(d->s, &r, NULL);
+	record_release(&r);
+	return err;
+}
+
+static int put_in(struct store_dir *d, const struct guid *box, const char *base, uint32_t uid)
+{
+	struct record r = {.type = REC_NONE};
+	struct guid g = guid_new();
+	int err;
+
+	peer_copy(&r, &g, box, "text");
+	free(r.copy.place.base);
+	r.copy.place.base = mb_xstrdup(base);
+	r.copy.place.uid = uid;
+	r.copy.recent = false;
+	peer_stage(d, "body", "text");
+	err = store_put(d->s, &r, "body");
+	record_release(&r);
+	return err;
+}
+
+static void a_mailbox_from_a_peer_has_one_at_once(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid box = guid_new();
+	MB_AUTO_FREE char *empty = list_of(&box, ""), *with = NULL;
+
+	served(d);
+	assert_int_equal(put_box(d, &box, "Box"), 1);
+	assert_text(d, ".Box/dovecot-uidlist", empty);
+	assert_int_equal(put_in(d, &box, "3.x", 3), 1);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	with = mb_xasprintf("%s3 :3.x\n", empty);
+	assert_text(d, ".Box/dovecot-uidlist", with);
+}
+
+static void none_is_made_where_dovecot_never_was(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid box = guid_new();
+
+	store_make_box(d, ".Own");
+	assert_int_equal(put_box(d, &box, "Box"), 1);
+	assert_int_equal(put_in(d, &box, "3.x", 3), 1);
+	assert_int_equal(put_one(d, "4.x", 4), 1);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_false(tree_has(d, ".Box/dovecot-uidlist"));
+	assert_false(tree_has(d, ".Own/dovecot-uidlist"));
+	assert_false(tree_has(d, "dovecot-uidlist"));
+}
+
+/* It was there before Dovecot came, or its list was lost. */
+static void mail_for_one_without_begins_it(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid box = guid_new();
+	MB_AUTO_FREE char *lines = list_of(&box, "3 :3.x\n");
+
+	assert_int_equal(put_box(d, &box, "Box"), 1);
+	assert_int_equal(put_in(d, &box, "3.x", 3), 1);
+	store_make_box(d, ".Own");
+	served(d); /* all others have one from then on */
+	assert_text(d, ".Box/dovecot-uidlist", lines);
+	assert_true(tree_has(d, ".Own/dovecot-uidlist"));
+	outside_unlink(d, ".Box/dovecot-uidlist");
+	assert_int_equal(put_in(d, &box, "7.x", 7), 1);
+	MB_AUTO_FREE char *now = mb_xasprintf("%s7 :7.x\n", lines);
+	assert_text(d, ".Box/dovecot-uidlist", now);
+	assert_false(tree_has(d, ".Box/dovecot-uidlist.lock"));
+}
+
+static struct guid killed_box;
+static char killed_name[16];
+
+static int make_and_put(struct store_dir *d)
+{
+	if (put_box(d, &killed_box, killed_name) < 0)
+		return -1;
+	return put_in(d, &killed_box, "3.x", 3) < 0 ? -1 : store_settle_uids(d->s);
+}
+
+/* A directory that can be seen has its list, and it is the peer's mailbox whatever was cut. */
+static void a_new_one_is_killed_at_each_step(void **state)
+{
+	struct store_dir *d = *state;
+	bool more = true;
+
+	served(d);
+	for (int n = 1; more; n++) {
+		struct mailbox m = {0};
+
+		killed_box = guid_new();
+		snprintf(killed_name, sizeof(killed_name), "Box%d", n);
+		MB_AUTO_FREE char *dir = mb_xasprintf(".%s", killed_name);
+		MB_AUTO_FREE char *list = mb_xasprintf(".%s/dovecot-uidlist", killed_name);
+		more = store_dir_kill_at(d, n, make_and_put);
+		assert_int_equal(tree_has(d, dir), tree_has(d, list));
+		store_dir_open(d);
+		assert_int_equal(make_and_put(d), 0);
+		store_consistent(d);
+		store_get_box(d, killed_name, &m);
+		assert_true(guid_equal(&m.guid, &killed_box));
+		assert_int_equal(m.uid_validity, 1100000000);
+		mailbox_release(&m);
+		assert_true(n < 90);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 
 int main(void)
@@ -250,6 +376,10 @@ int main(void)
 		TEST(dovecot_writes_meanwhile),
 		TEST(a_line_follows_the_name_of_its_file),
 		TEST(killed_at_each_step),
+		TEST(a_mailbox_from_a_peer_has_one_at_once),
+		TEST(none_is_made_where_dovecot_never_was),
+		TEST(mail_for_one_without_begins_it),
+		TEST(a_new_one_is_killed_at_each_step),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
