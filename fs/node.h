@@ -61,10 +61,11 @@ struct node {
 	struct fdcache_slot *slot; /* fd cache's; its own lock */
 	struct writing *writing;   /* message whose content is being changed; stripe lock */
 	uint32_t refs;
-	mode_t type; /* S_IFMT bits */
-	int kept_fd; /* of a file without names, else -1 */
-	bool hashed; /* can be found by (dev, ino) */
-	bool token;  /* the hidden name of a change to come */
+	mode_t type;	  /* S_IFMT bits */
+	int kept_fd;	  /* of a file without names, else -1 */
+	bool was_message; /* … whose bytes are in deleted/ */
+	bool hashed;	  /* can be found by (dev, ino) */
+	bool token;	  /* the hidden name of a change to come */
 };
 
 #define NODE_GONE_BUCKETS 256

@@ -1,6 +1,6 @@
 /*
- * ops-xattr.c - extended attributes: user.* of local files are the backing file's; a message shows
- * user.mailbraid.{guid,modseq,keywords,origin}, which cannot be set.
+ * ops-xattr.c - extended attributes: user.* are the backing file's, on this host only; a message shows
+ * user.mailbraid.{guid,modseq,keywords,origin} too, which cannot be set.
  *
  * With -o noxattr every request is answered once with ENOSYS, and the kernel asks no more: it asks for
  * security.capability before each write otherwise.
@@ -99,20 +99,21 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	}
 }
 
+static int may_change(const char *name)
+{
+	return strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0 ? -EPERM : check_name(name);
+}
+
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		 int flags)
 {
 	struct mailfs *fs = fs_of(req);
 	struct node *n = fs_node(fs, ino);
-	char path[PATH_MAX], proc[64];
-	int err = fs->opt.noxattr ? -ENOSYS : check_name(name);
+	char proc[64];
+	int err = fs->opt.noxattr ? -ENOSYS : may_change(name);
 	MB_AUTO_CLOSE int fd = -1;
 
 	count(COUNT_SETXATTR);
-	if (!err && strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX)) == 0)
-		err = -EPERM;
-	if (!err && message_path(fs, n, path))
-		err = -EOPNOTSUPP;
 	if (!err)
 		err = fd = open_proc(fs, n, proc);
 	if (err >= 0 && setxattr(proc, name, value, size, flags))
@@ -123,14 +124,14 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }
 
-/* Only names that getxattr answers.  Gives the new length. */
+/* Only names that getxattr answers from the file.  Gives the new length. */
 static size_t keep_user_names(char *list, size_t len)
 {
 	size_t to = 0;
 
 	for (size_t i = 0, one; i < len; i += one) {
 		one = strlen(list + i) + 1;
-		if (check_name(list + i) < 0)
+		if (may_change(list + i) < 0)
 			continue;
 		memmove(list + to, list + i, one);
 		to += one;
@@ -152,15 +153,17 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
-	if (message_path(fs, n, path)) {
-		reply_value(req, own_names, sizeof(own_names), size);
-		return;
-	}
 	fd = open_proc(fs, n, proc);
-	list = mb_xmalloc(XATTR_LIST_MAX);
+	list = mb_xmalloc(XATTR_LIST_MAX + sizeof(own_names));
 	len = fd < 0 ? fd : listxattr(proc, list, XATTR_LIST_MAX);
 	if (fd >= 0)
 		len = len < 0 ? -errno : (ssize_t)keep_user_names(list, (size_t)len);
+	if (message_path(fs, n, path) && (len >= 0 || len == -EOPNOTSUPP)) {
+		size_t to = len < 0 ? 0 : (size_t)len;
+
+		memcpy(list + to, own_names, sizeof(own_names));
+		len = (ssize_t)(to + sizeof(own_names));
+	}
 	reply_value(req, list, len, size);
 }
 
@@ -169,7 +172,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct mailfs *fs = fs_of(req);
 	struct node *n = fs_node(fs, ino);
 	char proc[64];
-	int err = fs->opt.noxattr ? -ENOSYS : check_name(name);
+	int err = fs->opt.noxattr ? -ENOSYS : may_change(name);
 	MB_AUTO_CLOSE int fd = -1;
 
 	count(COUNT_REMOVEXATTR);

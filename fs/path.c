@@ -8,6 +8,7 @@
  * Locks: none may be held by the caller of the functions that retry.
  */
 #include "backends/base/at.h"
+#include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "fs/fs.h"
 #include <errno.h>
@@ -152,14 +153,45 @@ static int open_one(struct mailfs *fs, struct node *n, const char *path, void *a
 	return 0;
 }
 
+/* An unlinked message's bytes stay in deleted/: whoever goes on writing gets a file without a name,
+ * under the kept descriptor's number, so that nobody ever sees that closed. */
+static int part_kept(struct mailfs *fs, struct node *n)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	MB_AUTO_CLOSE int own = -1;
+	struct stat st;
+	int err = 0;
+
+	pthread_mutex_lock(&lock);
+	if (fstat(n->kept_fd, &st))
+		err = -errno;
+	else if (st.st_nlink == 0) /* done before, or gone from deleted/ */
+		goto out;
+	if (!err) {
+		own = openat(fs->root_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		err = own < 0 ? -EROFS : io_copy(n->kept_fd, own, NULL);
+	}
+	if (err >= 0 && (fchmod(own, st.st_mode & 07777) || fchown(own, st.st_uid, st.st_gid) ||
+			 dup3(own, n->kept_fd, O_CLOEXEC) < 0))
+		err = -errno;
+	if (err >= 0)
+		fdcache_drop(fs->fds, &n->slot);
+out:
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
 /* The kept descriptor again, as a new one. */
-static int open_kept(struct node *n, int flags)
+static int open_kept(struct mailfs *fs, struct node *n, int flags)
 {
 	char proc[64];
 	int fd;
 
-	if (n->ordinal && (flags & O_ACCMODE) != O_RDONLY)
-		return -EROFS; /* its bytes stay in deleted/: nobody may write to them there */
+	if (n->was_message && (flags & O_ACCMODE) != O_RDONLY) {
+		fd = part_kept(fs, n);
+		if (fd < 0)
+			return fd;
+	}
 	if (flags & O_PATH || n->type != S_IFREG) {
 		fd = fcntl(n->kept_fd, F_DUPFD_CLOEXEC, 0);
 	} else {
@@ -175,7 +207,7 @@ int fs_open_node(struct mailfs *fs, struct node *n, int flags)
 	int err = n->kept_fd < 0 ? try_paths(fs, n, open_one, &a) : 0;
 
 	if (a.fd < 0 && n->kept_fd >= 0)
-		return open_kept(n, flags);
+		return open_kept(fs, n, flags);
 	return err < 0 ? err : a.fd;
 }
 
@@ -209,8 +241,10 @@ int fs_content(struct mailfs *fs, struct node *n, bool write, struct fdcache_slo
 	*ret = fdcache_find(fs->fds, &n->slot, write);
 	if (*ret)
 		return 0;
-	fd = fs_open_node(fs, n, O_RDWR);
-	if (!write && (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY || fd == -EPERM)) {
+	writable = write || n->kept_fd < 0;
+	fd = fs_open_node(fs, n, writable ? O_RDWR : O_RDONLY);
+	if (!write && writable &&
+	    (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY || fd == -EPERM)) {
 		writable = false;
 		fd = fs_open_node(fs, n, O_RDONLY);
 	}
@@ -222,12 +256,15 @@ int fs_content(struct mailfs *fs, struct node *n, bool write, struct fdcache_slo
 
 int fs_keep_open(struct mailfs *fs, struct node *n, const char *path)
 {
-	int flags = n->type == S_IFREG && !n->ordinal ? O_RDWR : O_RDONLY;
 	struct stat st;
-	int fd;
+	int flags, fd;
 
 	if (n->nlookup == 0 || n->kept_fd >= 0)
 		return -1;
+	table_lock(fs);
+	n->was_message = n->ordinal || node_message_name(n);
+	table_unlock(fs);
+	flags = n->type == S_IFREG && !n->was_message ? O_RDWR : O_RDONLY;
 	if (n->type != S_IFREG)
 		flags = O_PATH;
 	fd = at_open(fs->root_fd, path, flags | O_NOFOLLOW, 0);

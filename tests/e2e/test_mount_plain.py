@@ -91,3 +91,45 @@ def test_a_directory_that_a_program_removed_stays_away(d):
     os.mkdir(d.path(".Less", "tmp"))
     os.mkdir(d.path(".Less", "new"))
     d.deliver("2.a", folder=".Less")
+
+
+def test_a_message_that_was_unlinked_while_open_is_written_on(d):
+    """As in any directory; what is kept in deleted/ is the message as it was."""
+    d.deliver("open.a", b"as it was when it went\n")
+    fd = os.open(d.path("new", "open.a"), os.O_RDWR)
+    other = os.open(d.path("new", "open.a"), os.O_RDONLY)
+    os.unlink(d.path("new", "open.a"))
+    assert os.pread(other, 100, 0) == b"as it was when it went\n"
+    assert os.pwrite(fd, b"written later", 3) == 13
+    os.fsync(fd)
+    for one in (fd, other):
+        assert os.pread(one, 100, 0) == b"as written latert went\n"
+    os.ftruncate(fd, 5)
+    assert os.fstat(fd).st_size == os.fstat(other).st_size == 5
+    assert os.fstat(fd).st_nlink == 0
+    os.close(fd)
+    os.close(other)
+    assert b"as it was when it went\n" in in_deleted(d)
+
+
+def test_an_attribute_of_a_message_is_its_files(d):
+    path = d.deliver("attr.a", b"x\n")
+    try:
+        os.setxattr(os.path.join(d.base, "messages"), "user.probe", b"1")
+    except OSError:
+        pytest.skip("no extended attributes on this file system")
+    os.setxattr(path, "user.k", b"v1")
+    os.setxattr(path, "user.k", b"v2", os.XATTR_REPLACE)
+    assert os.getxattr(path, "user.k") == b"v2"
+    assert "user.k" in os.listxattr(path) and "user.mailbraid.guid" in os.listxattr(path)
+    cur = d.path("cur", "attr.a:2,S")
+    os.rename(path, cur)
+    ino, guid = os.stat(cur).st_ino, os.getxattr(cur, "user.mailbraid.guid")
+    d.remount()
+    assert os.getxattr(cur, "user.k") == b"v2"
+    assert (os.stat(cur).st_ino, os.getxattr(cur, "user.mailbraid.guid")) == (ino, guid)
+    os.removexattr(cur, "user.k")
+    assert "user.k" not in os.listxattr(cur)
+    for call, args in ((os.setxattr, (b"x",)), (os.removexattr, ())):
+        with pytest.raises(PermissionError):
+            call(cur, "user.mailbraid.guid", *args)
