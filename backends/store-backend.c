@@ -129,9 +129,9 @@ void store_backend_tell_sent(struct store_backend *b)
 
 static int give_up_role(struct store_backend *b)
 {
-	b->n_sent = 0;
 	if (!b->writer)
 		return 0;
+	store_backend_tell_sent(b); /* a sync that failed: what it sent is there all the same */
 	return reopen(b, STORE_READ);
 }
 
@@ -153,6 +153,7 @@ static void sb_close(struct backend *backend)
 	struct store_backend *b = store_backend_of(backend);
 
 	store_backend_watch_release(b);
+	store_backend_tell_sent(b);
 	drop_client(b);
 	store_close(b->store);
 	free(b->dir);

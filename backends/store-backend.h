@@ -47,7 +47,7 @@ static inline struct store_backend *store_backend_of(struct backend *b)
 int store_backend_flush(struct store_backend *b);
 
 /* Tells the writer what was sent: before a commit, and before the end of the log is asked for, so that
- * these records are not after it. */
+ * these records are not after it; after a sync that failed when the role is given up. */
 void store_backend_tell_sent(struct store_backend *b);
 
 /* store-backend-read.c: verbs of the seam */

@@ -158,6 +158,26 @@ static void many_at_once(void **state)
 	backend_close(b);
 }
 
+/* A sync that failed ends without a commit. */
+static void what_was_sent_is_noted_at_the_end(void **state)
+{
+	struct store_dir *d = *state;
+	struct digest sent, have;
+
+	store_deliver(d, "", "here.x", "other");
+	const struct guid here = store_guid(d, "here.x");
+	store_dir_close(d);
+	digest_mem("other", 5, &sent);
+	struct backend *b = open_backend(d);
+	assert_int_equal(b->ops->begin(b, 99, false), 0);
+	assert_int_equal(b->ops->learn(b, &here, 0, &sent), 0);
+	backend_close(b);
+	b = open_backend(d);
+	have = digest_of(b, &here);
+	assert_true(digest_equal(&have, &sent));
+	backend_close(b);
+}
+
 /* ---- another process is the writer: here a child ---- */
 
 struct writer {
@@ -347,6 +367,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		T(as_the_writer),
+		T(what_was_sent_is_noted_at_the_end),
 		T(many_at_once),
 		T(through_the_writer),
 		T(nobody_is_kept_out_between_syncs),
