@@ -382,6 +382,8 @@ static bool rule_own_uid_validity(struct mirror *mi, const struct mailbox *sourc
 		now->uid_validity > source->uid_validity ? now->uid_validity : source->uid_validity;
 	struct stamp at = stamp_max(now->uid_validity_at, source->uid_validity_at);
 
+	if (above < now->uid_validity_shown) /* one from before the first backup */
+		above = now->uid_validity_shown;
 	if (above == UINT32_MAX)
 		return false;
 	now->uid_validity = new_uid_validity(mi, above);

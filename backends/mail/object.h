@@ -83,7 +83,8 @@ struct mailbox {
 	uint32_t uid_next;	      /* the UID that the next arrival gets at least */
 	uint32_t uid_shown; /* of a side's tree: mail clients of its Dovecot may have seen the UIDs
 				below, under this UIDVALIDITY.  No register: neither kept nor merged */
-	struct guid merged_into; /* zero, or the mailbox that this one became (made apart) */
+	uint32_t uid_validity_shown; /* likewise: the greatest that they may have seen */
+	struct guid merged_into;     /* zero, or the mailbox that this one became (made apart) */
 };
 
 void copy_release(struct copy *c);

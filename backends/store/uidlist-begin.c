@@ -99,10 +99,12 @@ int uidlist_enter_anew(struct store *s, struct index_txn *tx, const struct guid 
 int uidlist_end_anew(struct store *s, struct index_txn *tx, const struct guid *mailbox,
 		     struct uidlist_cache *c, uint32_t uid_next)
 {
-	struct uidlist_note note = {.anew = 0};
+	struct uidlist_note note;
 	struct mailbox m = {0};
 	int err = take_over(s, tx, mailbox, c, uid_next);
 
+	if (err >= 0)
+		err = uidlist_get_note(tx, mailbox, &note);
 	if (err >= 0)
 		err = index_get_mailbox(tx, mailbox, &m, NULL);
 	if (err < 0)
@@ -110,6 +112,7 @@ int uidlist_end_anew(struct store *s, struct index_txn *tx, const struct guid *m
 	c->fresh = false;
 	c->given = c->list.uid_next;
 	note.mark = c->mark;
+	note.anew = 0;
 	note.uid_validity = m.uid_validity;
 	note.given = c->list.uid_next;
 	note.uid_next = note.floor = m.uid_next;

@@ -97,11 +97,12 @@ int uidlist_get_note(struct index_txn *tx, const struct guid *mailbox, struct ui
 	return err == -ENOENT || err == -EINVAL ? 0 : err;
 }
 
-int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox,
-		     const struct uidlist_note *note)
+int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox, struct uidlist_note *note)
 {
 	char name[64];
 
+	if (note->highest < note->uid_validity)
+		note->highest = note->uid_validity;
 	note_name(mailbox, name);
 	return index_meta_put(tx, name, note, sizeof(*note));
 }
@@ -132,8 +133,10 @@ void uidlists_tell(struct index_txn *tx, struct tree *t)
 		struct mailbox *m = &t->nodes[i];
 		struct uidlist_note note;
 
-		if (uidlist_get_note(tx, &m->guid, &note) >= 0 && !note.anew &&
-		    note.uid_validity == m->uid_validity)
+		if (uidlist_get_note(tx, &m->guid, &note) < 0)
+			continue;
+		m->uid_validity_shown = note.highest;
+		if (!note.anew && note.uid_validity == m->uid_validity)
 			m->uid_shown = note.given;
 	}
 }

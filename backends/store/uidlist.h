@@ -29,12 +29,12 @@ struct uidlist_note {
 	/* Not 0: a backup gave the mailbox the UIDVALIDITY that it has now, under which nothing was
 	 * shown yet.  The list gets it with this next UID, and then any UID, until all are there. */
 	uint32_t anew;
-	uint32_t floor; /* up to this, uid_next of the mailbox says nothing of this UIDVALIDITY */
-	uint32_t unused;
+	uint32_t floor;	  /* up to this, uid_next of the mailbox says nothing of this UIDVALIDITY */
+	uint32_t highest; /* UIDVALIDITY that its list had ever */
 };
 int uidlist_get_note(struct index_txn *tx, const struct guid *mailbox, struct uidlist_note *ret);
-int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox,
-		     const struct uidlist_note *note);
+/* Keeps `highest` true. */
+int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox, struct uidlist_note *note);
 
 /* The list of the mailbox in `dir`, borrowed until the next call.  -ENOENT, MB_E_FORMAT, … */
 int uidlist_load(struct store *s, const char *dir, struct uidlist_cache **ret);

@@ -327,6 +327,19 @@ def test_live_with_one_of_them_on_a_mount(users_linked):  # noqa: F811
         until("both have both", lambda: (v := equal()) and len(v[0]["INBOX"][2]) == count + 10 and v)
         for side in sides:
             assert side.server.complaints(RENUMBERED) == []
+        # a mailbox that comes: no Dovecot opens it before it has the other's UIDVALIDITY
+        for maker, other, name in ((far, near, "Came"), (near, far, "Went")):
+            maker.imap.ok(maker.imap.create(name))
+            maker.imap.ok(maker.imap.append(name, "(work)", None, body(name)))
+            lists = [os.path.join(side.replica.mail, f".{name}", "dovecot-uidlist") for side in (maker, other)]
+            until("the list is there", lambda: os.path.exists(lists[1]))
+            heads = [open(path, encoding="utf-8").readline().split() for path in lists]
+            assert heads[0][1] == heads[1][1] and [w[0] for w in heads[1]] == ["3", "V", "N", "G"], heads
+            view = until("both show it", lambda: (v := equal()) and len(v[0].get(name, (0, 0, {}))[2]) == 1 and v,
+                         tell=lambda: differences(*[side.view() for side in sides]))  # fmt: skip
+            assert heads[0][1] == f"V{view[0][name][0]}"
+        for side in sides:
+            assert side.server.complaints(RENUMBERED[:1]) == []
     finally:
         for side in sides:
             side.close()

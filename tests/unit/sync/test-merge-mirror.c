@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "sync/scope.h"
 #include "tests/support/pair.h"
@@ -318,6 +319,24 @@ static void a_uid_that_was_shown_makes_a_uidvalidity(void **state)
 	assert_true(validity(p->a) > own);
 }
 
+/* The destination's own from before the first backup is a little above the source's: it had UIDs. */
+static void one_that_was_shown_before_is_not_given_again(void **state)
+{
+	struct pair *p = *state;
+	uint32_t source = validity(p->a);
+
+	deliver(p->a, "one");
+	backup_done(p);
+	deliver(p->b, "stray");
+	was_shown(p, 3);
+	uint32_t now = (uint32_t)(clock_wall_ns() / 1000000000);
+	find_box(p->b, GUID_INBOX)->uid_validity_shown = now + 100;
+	deliver(p->a, "two");
+	backup_done(p);
+	assert_int_equal(validity(p->b), now + 101);
+	assert_int_equal(validity(p->a), source);
+}
+
 static void uids_that_were_not_shown_are_given(void **state)
 {
 	struct pair *p = *state;
@@ -380,6 +399,7 @@ int main(void)
 		WITH_PAIR(recorded_expunges_are_never_held),
 		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
 		WITH_PAIR(a_uid_that_was_shown_makes_a_uidvalidity),
+		WITH_PAIR(one_that_was_shown_before_is_not_given_again),
 		WITH_PAIR(uids_that_were_not_shown_are_given),
 		WITH_PAIR(a_later_one_of_the_source_is_taken),
 		WITH_PAIR(without_a_uidvalidity_above_it_stays),

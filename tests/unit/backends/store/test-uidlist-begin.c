@@ -29,19 +29,30 @@ static uint32_t uid_of(struct store_dir *d, const char *file)
 }
 
 /* Of INBOX, as a merge sees it. */
-static uint32_t shown(struct store_dir *d)
+static struct mailbox told(struct store_dir *d)
 {
 	struct index_txn *tx;
 	struct tree t = {0};
-	uint32_t n;
+	struct mailbox m;
 
 	assert_int_equal(index_begin(d->s->index, false, &tx), 0);
 	assert_int_equal(index_tree(tx, &t), 0);
 	uidlists_tell(tx, &t);
-	n = tree_find(&t, &GUID_INBOX)->uid_shown;
+	m = *tree_find(&t, &GUID_INBOX);
+	m.part = m.old_part = NULL;
 	index_abort(tx);
 	tree_release(&t);
-	return n;
+	return m;
+}
+
+static uint32_t shown(struct store_dir *d)
+{
+	return told(d).uid_shown;
+}
+
+static uint32_t validity_shown(struct store_dir *d)
+{
+	return told(d).uid_validity_shown;
 }
 
 /* As the plan of a backup says it. */
@@ -94,6 +105,12 @@ static void what_was_shown_is_told(void **state)
 	served(d);
 	assert_int_equal(put_one(d, "9.x", 12), 1);
 	assert_int_equal(shown(d), 13);
+	give_validity(d, 17, 1, 3);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_int_equal(validity_shown(d), 4000000000u);
+	give_validity(d, VALIDITY, 2, 3);
+	assert_int_equal(store_settle_uids(d->s), 0);
+	assert_int_equal(validity_shown(d), VALIDITY);
 }
 
 static void every_uid_may_be_given_under_another_uidvalidity(void **state)
