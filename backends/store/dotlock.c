@@ -16,10 +16,10 @@
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "backends/base/pidlock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +28,6 @@
 
 #define OWN_FILE "dotlock"
 #define LOCK_SUFFIX ".lock"
-#define LOCK_TEXT_MAX 512
-#define RETRY_NS 5000000
-#define OLD_SECONDS 300
 #define BUSY_MAX 256
 #define BUSY_NS 30000000000ll
 
@@ -138,24 +135,16 @@ bool file_mark_equal(const struct file_mark *a, const struct file_mark *b)
 
 /* ---- whose it is ---- */
 
-static void own_text(char out[LOCK_TEXT_MAX])
-{
-	char host[256] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	snprintf(out, LOCK_TEXT_MAX, "%d:%s", (int)getpid(), host);
-}
-
 /* STORE/dotlock, made once by each writer. */
 static int make_own_file(struct store *s)
 {
-	char text[LOCK_TEXT_MAX];
+	char text[PIDLOCK_TEXT_MAX];
 	struct stat st;
 	int err;
 
 	if (s->has_dotlock && at_stat(s->dir_fd, OWN_FILE, &st) == 0)
 		return 0;
-	own_text(text);
+	pidlock_text(text);
 	err = io_replace_file(s->dir_fd, OWN_FILE, text, strlen(text), 0600);
 	if (err >= 0)
 		err = file_give(s, s->dir_fd, OWN_FILE);
@@ -172,47 +161,6 @@ static void refresh_own_file(struct store *s)
 	utimensat(s->dir_fd, OWN_FILE, now, AT_SYMLINK_NOFOLLOW);
 }
 
-/* "PID:HOST" of a process of this host that is no more. */
-static bool is_dead(const char *text)
-{
-	char own[LOCK_TEXT_MAX], *end;
-	const char *host;
-	long pid = strtol(text, &end, 10);
-
-	if (pid <= 0 || *end != ':')
-		return false;
-	own_text(own);
-	host = strchr(own, ':');
-	return strcmp(end, host) == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
-}
-
-/* Dovecot touches a lock that it keeps for long, and takes one that is two minutes old for a dead one. */
-static bool is_old(const struct stat *st)
-{
-	int64_t now = clock_wall_ns() / 1000000000;
-
-	return now - st->st_mtim.tv_sec > OLD_SECONDS && now - st->st_ctim.tv_sec > OLD_SECONDS;
-}
-
-/* Takes away a lock whose holder is dead, if it is still that lock. */
-static bool clear_dead(int dir, const char *name)
-{
-	MB_AUTO_FREE uint8_t *text = NULL;
-	struct stat before, after;
-	size_t len;
-
-	if (at_stat(dir, name, &before) < 0 ||
-	    io_read_file(dir, name, LOCK_TEXT_MAX, &text, &len) < 0 ||
-	    (!is_dead((char *)text) && !is_old(&before)))
-		return false;
-	if (at_stat(dir, name, &after) < 0 || after.st_ino != before.st_ino ||
-	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
-	    after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
-		return false;
-	mb_msg(MB_INFO, "a lock of a dead process is taken away name=%s", name);
-	return io_unlinkat(dir, name, 0) >= 0;
-}
-
 static int link_own_file(struct store *s, const char *path)
 {
 	MB_AUTO_CLOSE int dir = -1;
@@ -223,7 +171,7 @@ static int link_own_file(struct store *s, const char *path)
 	if (dir < 0)
 		return dir;
 	err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
-	if (err == -EEXIST && clear_dead(dir, name))
+	if (err == -EEXIST && pidlock_clear_dead(dir, name))
 		err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
 	return err;
 }
@@ -242,7 +190,7 @@ int dotlock_take(struct store *s, const char *path, int wait_ms, bool inner, str
 {
 	MB_AUTO_FREE char *lock = mb_xasprintf("%s" LOCK_SUFFIX, path);
 	int64_t until = clock_mono_ns() + (int64_t)wait_ms * 1000000;
-	struct timespec pause = {.tv_nsec = RETRY_NS};
+	struct timespec pause = {.tv_nsec = PIDLOCK_RETRY_NS};
 	int err = make_own_file(s);
 
 	*ret = (struct dotlock){0};

@@ -9,6 +9,7 @@
 #ifndef MB_STORE_DOVECOT_H
 #define MB_STORE_DOVECOT_H
 
+#include "backends/base/pidlock.h"
 #include "backends/mail/subscriptions.h"
 #include "backends/mail/uidlist.h"
 #include "backends/store/store-private.h"
@@ -16,8 +17,6 @@
 #define UIDLIST_NAME "dovecot-uidlist"
 #define KEYWORDS_NAME "dovecot-keywords"
 #define KEYWORDS_FILE_MAX 65536
-#define DOTLOCK_WAIT_MS                                                                            \
-	2000 /* then Dovecot is left alone, and what was to be written comes later */
 
 /* What tells whether a file is the one that was read last. */
 struct file_mark {

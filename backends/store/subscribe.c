@@ -147,7 +147,7 @@ int subscriptions_hold(struct store *s, const struct record *want, struct dotloc
 	store_unlock(s);
 	if (!may)
 		return 0;
-	int err = dotlock_take(s, SUBSCRIPTIONS_NAME, DOTLOCK_WAIT_MS, false, ret);
+	int err = dotlock_take(s, SUBSCRIPTIONS_NAME, PIDLOCK_WAIT_MS, false, ret);
 
 	return err == -EBUSY ? 0 : err; /* mailboxes first */
 }

@@ -247,7 +247,7 @@ int uidlist_hold(struct store *s, const struct record *want, struct uidlist_hold
 	if (err < 0 || !dir)
 		return err < 0 ? err : 0;
 	path = list_path(dir);
-	err = dotlock_take(s, path, DOTLOCK_WAIT_MS, false, &ret->lock);
+	err = dotlock_take(s, path, PIDLOCK_WAIT_MS, false, &ret->lock);
 	if (err <
 	    0) /* mail first; its line comes later.  But what has a line keeps it until then. */
 		return renumber ? err : 0;
@@ -584,7 +584,7 @@ static void still_due(struct store *s, const char *dir, int err)
 int store_settle_uids(struct store *s)
 {
 	struct due_box *boxes = NULL;
-	int err = 0, wait_ms = DOTLOCK_WAIT_MS;
+	int err = 0, wait_ms = PIDLOCK_WAIT_MS;
 	size_t n = 0;
 
 	store_lock(s);
