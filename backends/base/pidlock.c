@@ -25,7 +25,7 @@ void pidlock_text(char out[PIDLOCK_TEXT_MAX])
 }
 
 /* "PID:HOST" of a process of this host that is no more. */
-static bool is_dead(const char *text)
+static bool is_dead(const char *text, bool own_too)
 {
 	char own[PIDLOCK_TEXT_MAX], *end;
 	const char *host;
@@ -34,6 +34,8 @@ static bool is_dead(const char *text)
 	if (pid <= 0 || *end != ':')
 		return false;
 	pidlock_text(own);
+	if (own_too && strcmp(text, own) == 0)
+		return true;
 	host = strchr(own, ':');
 	return strcmp(end, host) == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
 }
@@ -46,7 +48,7 @@ static bool is_old(const struct stat *st)
 	return now - st->st_mtim.tv_sec > OLD_SECONDS && now - st->st_ctim.tv_sec > OLD_SECONDS;
 }
 
-bool pidlock_clear_dead(int dir, const char *name)
+bool pidlock_clear_dead(int dir, const char *name, bool own_too)
 {
 	MB_AUTO_FREE uint8_t *text = NULL;
 	struct stat before, after;
@@ -54,7 +56,7 @@ bool pidlock_clear_dead(int dir, const char *name)
 
 	if (at_stat(dir, name, &before) < 0 ||
 	    io_read_file(dir, name, PIDLOCK_TEXT_MAX, &text, &len) < 0 ||
-	    (!is_dead((char *)text) && !is_old(&before)))
+	    (!is_dead((char *)text, own_too) && !is_old(&before)))
 		return false;
 	if (at_stat(dir, name, &after) < 0 || after.st_ino != before.st_ino ||
 	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||

@@ -15,7 +15,8 @@
 void pidlock_text(char out[PIDLOCK_TEXT_MAX]);
 /* Takes away the lock file `name` when its process, on this host, is no more, or when nobody has touched
  * it for five minutes (Dovecot takes one that is two minutes old for a dead one), if it is still that
- * lock.  One durable step; true: it is gone. */
-bool pidlock_clear_dead(int dir, const char *name);
+ * lock.  `own_too`: the caller has no such lock, so one with this process' id is left from an earlier process
+ * of that id.  One durable step; true: it is gone. */
+bool pidlock_clear_dead(int dir, const char *name, bool own_too);
 
 #endif

@@ -28,6 +28,7 @@ static int put_deleted(struct maildir *m, struct md_box *box)
 		return err;
 	while (box->files)
 		md_file_drop(m, box->files);
+	md_subs_unlist(m, box);
 	md_box_drop(m, box);
 	return 1;
 }
@@ -92,6 +93,7 @@ static void take_over(struct maildir *m, struct md_box *from, struct md_box *to)
 			f->agreed_box = to->guid;
 		md_file_move(f, to, key);
 	}
+	md_subs_take(m, from, to);
 	md_box_drop(m, from);
 }
 
@@ -255,6 +257,7 @@ static int put_alive(struct maildir *m, struct md_box *box, const struct mailbox
 		free(box->dir);
 		box->dir = NULL;
 	}
+	changed = md_subs_put(m, box, want->subscribed) || changed;
 	mailbox_clone(node, want);
 	box->structural = !want->selectable;
 	box->named_at = mailbox_seen(want);
@@ -277,7 +280,7 @@ int md_put_mailbox(struct maildir *m, const struct record *want)
 	if (m->broken)
 		return m->broken;
 	if (guid_equal(&w->guid, &GUID_INBOX))
-		return 0;
+		return box ? md_subs_put(m, box, w->subscribed) : 0;
 	err = md_flush(m);
 	if (err)
 		return err;
@@ -287,7 +290,7 @@ int md_put_mailbox(struct maildir *m, const struct record *want)
 		return box ? put_deleted(m, box) : 0;
 	if (!box) {
 		box = md_box_add(m, &w->guid);
-		box->agreed = true;
+		box->agreed = box->subs.fresh = m->subs_due = true;
 		box->structural = !w->selectable;
 	}
 	return put_alive(m, box, w);

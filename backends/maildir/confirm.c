@@ -164,12 +164,14 @@ int md_confirm_all(struct maildir *m)
 	int err = confirm_files(m);
 
 	HASH_ITER (hh, m->boxes, box, next)
-		any = any || !box->agreed || box->gone;
+		any = any || !box->agreed || box->gone || !stamp_is_none(&box->subs.at);
 	if (err || !any)
 		return err;
 	err = m->local->ops->tree(m->local, &local);
-	if (err >= 0)
+	if (err >= 0) {
+		md_subs_confirm(m, &local);
 		confirm_boxes(m, &local);
+	}
 	tree_release(&local);
 	return err < 0 ? err : 0;
 }

@@ -167,6 +167,7 @@ static void replay_box(struct maildir *m, const struct peer_entry *e)
 	box->named_at = box->misplaced ? STAMP_NONE : e->placed_at;
 	box->intent = false;
 	box->dirty = true;
+	md_subs_moved(m, box);
 }
 
 int md_intent_replay(struct maildir *m)

@@ -574,6 +574,7 @@ static void judge_gone_box(struct maildir *m, struct md_box *box, const struct t
 		return;
 	if (there && !mailbox_alive(there) && !box->files) {
 		finish_delete(m, box);
+		md_subs_unlist(m, box);
 		md_box_drop(m, box);
 		return;
 	}

@@ -2,7 +2,7 @@
  * maildir.c - a foreign plain Maildir as a peer: the verbs of the seam.
  *
  * It has no log, no stamps, no UIDs and no GUIDs of its own: all that lies in the map which the local
- * store keeps for it (maildir.h).  Nothing but mail is written into the tree.
+ * store keeps for it (maildir.h).  Nothing but mail and the file of subscriptions is written into the tree.
  */
 #include "backends/base/at.h"
 #include "backends/base/err.h"
@@ -48,6 +48,7 @@ static void verb_close(struct backend *b)
 	free(m->fresh);
 	free(m->gone);
 	free(m->lines);
+	free(m->dead_lines);
 	free(m->path);
 	free(m->destination);
 	free(m);
@@ -59,7 +60,7 @@ static int verb_info(struct backend *b, struct backend_info *ret)
 
 	*ret = (struct backend_info){
 		.replica = m->replica,
-		.caps = at_folds_case(m->root, "cur") ? CAP_FOLDS : 0,
+		.caps = CAP_SUBSCRIBE | (at_folds_case(m->root, "cur") ? CAP_FOLDS : 0),
 		.destination = m->destination,
 		.unread = m->unread,
 	};

@@ -13,25 +13,26 @@
  *
  * Fields of peer_entry beyond record.h, for a message: mtimes[0] is the file's mtime, mtimes[1] the
  * kind (KIND_*) and, for an intent, flags and letters before it, mtimes[2..3] the stamp of an intent
- * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.
+ * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.  A mailbox that has to do
+ * with the file of subscriptions has one entry more, with MD_SUBS for a message: `flags` holds SUBS_* bits,
+ * `path` is its line, `placed_at` the stamp of news.
  *
  * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, steady.c and
  * list.c at their files; mark.c what these say of themselves to other stores; judge.c tells moves, arrivals
  * and absence apart, guard.c what is too much of it; confirm.c asks what the local side has
  * of it; state.c answers with states; put.c and ops.c change messages; box.c takes mailboxes that are put,
- * settle.c plans and makes their directories (dir.c), intent.c remembers that plan.
+ * settle.c plans and makes their directories (dir.c), intent.c remembers that plan; subs.c knows who is
+ * subscribed, subs-write.c writes the file.
  * One thread.
  */
 #ifndef MB_MAILDIR_MAILDIR_H
 #define MB_MAILDIR_MAILDIR_H
 
 #include "backends/backend.h"
-#include "backends/base/hash.h"
 #include "backends/mail/fname.h"
 #include "backends/mail/layout.h"
+#include "backends/mail/subscriptions.h"
 #include <sys/stat.h>
-#define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
-#include <uthash.h>
 
 #define KIND_SHIFT 40
 #define KIND_IN 1    /* intent in, else out */
@@ -44,6 +45,12 @@
 
 #define BOX_STRUCTURAL 1 /* only a parent of others */
 #define BOX_IN 2	 /* intent in, else out */
+
+#define MD_SUBS                                                                                    \
+	((struct guid){.b = {'s', 'u', 'b', 's', 'c', 'r', 'i', 'p', 't', 'i', 'o', 'n', 's'}})
+#define SUBS_ON 1   /* subscribed */
+#define SUBS_LINE 2 /* its line is, or was, in the file */
+#define SUBS_OUT 4  /* intent out: the file is about to be made to say so */
 
 #define GUARD_COUNT 50
 #define GUARD_PERCENT 25
@@ -107,6 +114,24 @@ struct md_message {
 	UT_hash_handle hh;
 };
 
+/* Of one mailbox in the file of subscriptions. */
+struct md_subs {
+	bool subscribed; /* as the file says, or is to say */
+	struct stamp at; /* not none: that is news, the local side has not taken it yet */
+	char *line;	 /* owned: directory that its line names; NULL: it has none */
+	bool out;    /* the file is to be made to say so, with the name of the mailbox by then */
+	bool was;    /* out: when it cannot be */
+	bool fresh;  /* made in this session: a line of that name is another one's */
+	bool stored; /* the map has an entry */
+	bool dirty;
+};
+
+/* Of a mailbox that went by our doing, to be taken out.  Until then the map has its entry. */
+struct md_dead_line {
+	struct guid mailbox;
+	char *line; /* owned */
+};
+
 struct md_box {
 	struct guid guid;
 	char *dir; /* owned: relative to the root, "" = INBOX; NULL: it has none */
@@ -142,7 +167,8 @@ struct md_box {
 	bool tmp_cleaned;
 	bool letters_read;
 	char *letters[LETTERS]; /* owned: keyword of each letter, from dovecot-keywords */
-	struct md_file *files;	/* hash by key; the messages own them */
+	struct md_subs subs;
+	struct md_file *files; /* hash by key; the messages own them */
 	UT_hash_handle hh;
 };
 
@@ -190,6 +216,10 @@ struct maildir {
 	int broken;	/* nobody can tell what is where: nothing is put until the next refresh */
 	struct peer_entry *lines; /* owned; the intent of directory renames (intent.h) */
 	size_t n_lines, cap_lines;
+	struct md_dead_line *dead_lines; /* owned */
+	size_t n_dead_lines, cap_dead_lines;
+	bool subs_due;	/* the file of subscriptions may have to be written */
+	bool subs_told; /* why it cannot be was said */
 	int deferred;	/* first error of an op that was answered already */
 	uint64_t token; /* of this backend, in names under tmp/ */
 	int inotify;
@@ -316,11 +346,36 @@ uint32_t md_letters(struct maildir *m, struct md_box *to, const struct flags *wa
 int md_put_copy(struct maildir *m, const struct record *want, int body);
 int md_put_alias(struct maildir *m, const struct record *want);
 /* ops.c */
+/* A new file of ours in the box's tmp; what cut sessions left there goes.  Returns its fd, the directory's in
+ * *ret_dir, which the caller closes, and its name, owned. */
+int md_tmp_create(struct maildir *m, struct md_box *box, int *ret_dir, char **ret_name);
+/* Replaces nothing: -EEXIST. */
+int md_rename_new(int from_dir, const char *from, int to_dir, const char *to);
 int md_flush(struct maildir *m); /* does what is queued */
 int md_commit(struct maildir *m);
 
 /* box.c */
 int md_put_mailbox(struct maildir *m, const struct record *want);
+
+/* subs.c: the file of subscriptions, see there */
+int md_subs_look(struct maildir *m); /* at the file: what differs from the map is news */
+int md_subs_read(struct maildir *m, struct subscriptions *ret); /* -ENOENT: there is none */
+void md_subs_fill(struct maildir *m, const struct md_box *box); /* its node */
+void md_subs_confirm(struct maildir *m, const struct tree *local);
+/* The local side wants it so; the file follows at commit.  1: it was not. */
+int md_subs_put(struct maildir *m, struct md_box *box, bool subscribed);
+void md_subs_moved(struct maildir *m, struct md_box *box); /* by us: its line is to follow */
+void md_subs_take(struct maildir *m, struct md_box *from, struct md_box *to); /* they become one */
+void md_subs_unlist(struct maildir *m,
+		    struct md_box *box); /* it goes by our doing, its line as well */
+void md_subs_load(struct maildir *m, struct md_box *box, const struct peer_entry *e);
+int md_subs_batch(struct maildir *m, struct md_box *box); /* its entry, when that is dirty */
+bool md_subs_is_entry(const struct peer_entry *e);
+bool md_subs_is_empty(const struct md_subs *s); /* and needs no entry */
+void md_subs_release(struct maildir *m);	/* what is not of one mailbox */
+/* subs-write.c: what is due.  MB_E_STALE: the file could not be written, and was told; what was put is
+ * taken back, to be put again. */
+int md_subs_write(struct maildir *m);
 
 /* settle.c */
 /* Directories follow the tree; `force`: who is in the way gives way. An error: see m->broken.  What

@@ -156,6 +156,8 @@ int md_batch_boxes(struct maildir *m)
 	HASH_ITER (hh, m->boxes, box, next) {
 		int err = box->dirty || box->stale_times ? put_box(m, box) : 0;
 
+		if (!err)
+			err = md_subs_batch(m, box);
 		if (err)
 			return err;
 		box->dirty = box->stale_times = false;
@@ -170,6 +172,10 @@ static bool is_used(struct maildir *m, const struct peer_entry *e)
 
 	if (guid_is_zero(&e->guid))
 		return md_box_find(m, &e->mailbox) != NULL;
+	if (md_subs_is_entry(e)) {
+		const struct md_box *box = md_box_find(m, &e->mailbox);
+		return box && box->subs.stored;
+	}
 	f = md_find(m, &e->guid, e->id);
 	return f &&
 	       (guid_equal(&f->box->guid, &e->mailbox) || guid_equal(&f->agreed_box, &e->mailbox));
@@ -199,7 +205,7 @@ static bool anything_dirty(struct maildir *m)
 	if (m->n_gone || m->must_write)
 		return true;
 	HASH_ITER (hh, m->boxes, box, next_box) {
-		if (box->dirty)
+		if (box->dirty || box->subs.dirty)
 			return true;
 	}
 	HASH_ITER (hh, m->messages, msg, next) {

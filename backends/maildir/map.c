@@ -59,6 +59,7 @@ static void box_free(struct md_box *box)
 {
 	md_letters_release(box);
 	md_listing_free(box);
+	free(box->subs.line);
 	free(box->dir);
 	free(box);
 }
@@ -77,6 +78,8 @@ static void tree_drop(struct tree *t, const struct guid *g)
 void md_box_drop(struct maildir *m, struct md_box *box)
 {
 	md_entry_gone(m, &box->guid, &GUID_ZERO, 0);
+	if (box->subs.stored)
+		md_entry_gone(m, &box->guid, &MD_SUBS, 0);
 	tree_drop(&m->tree, &box->guid);
 	HASH_DEL(m->boxes, box);
 	box_free(box);
@@ -339,6 +342,8 @@ static int load_entry(struct peer_entry *e, void *arg)
 		return 0;
 	if (md_intent_is_line(e))
 		md_intent_load(m, e);
+	else if (md_subs_is_entry(e))
+		md_subs_load(m, box_of(m, &e->mailbox), e);
 	else if (guid_is_zero(&e->guid))
 		load_box(m, e);
 	else
@@ -385,6 +390,7 @@ void md_unload(struct maildir *m)
 	m->must_write = m->unsettled = m->astray = false;
 	m->broken = 0;
 	md_intent_release(m);
+	md_subs_release(m);
 	if (m->local_asked)
 		change_set_release(&m->local_news);
 	m->local_asked = m->local_told = false;

@@ -126,26 +126,35 @@ static int fill(struct maildir *m, struct md_file *f, const struct copy *c, int 
 	return 0;
 }
 
-int md_stage(struct maildir *m, struct md_file *f, const struct copy *c, int body, char **ret_tmp)
+int md_tmp_create(struct maildir *m, struct md_box *box, int *ret_dir, char **ret_name)
 {
 	static _Atomic uint64_t count;
-	char *name = mb_xasprintf(TMP_PREFIX "%016" PRIx64 "-%016" PRIx64 "-%" PRIu64, m->replica,
-				  m->token, atomic_fetch_add(&count, 1));
-	MB_AUTO_CLOSE int dir = open_sub(m, f->box, "tmp");
-	MB_AUTO_CLOSE int fd = -1;
-	int err = dir < 0 ? dir : 0;
+	int dir = open_sub(m, box, "tmp"), fd;
 
-	if (!err) {
-		clean_tmp(m, f->box, dir);
-		fd = io_create_at(dir, name, O_RDWR, 0600);
-		err = fd < 0 ? fd : fill(m, f, c, body, fd);
-		if (err && fd >= 0)
-			io_unlinkat(dir, name, 0);
-	}
-	if (err)
-		free(name);
-	else
-		*ret_tmp = name;
+	*ret_dir = dir;
+	*ret_name = NULL;
+	if (dir < 0)
+		return dir;
+	clean_tmp(m, box, dir);
+	*ret_name = mb_xasprintf(TMP_PREFIX "%016" PRIx64 "-%016" PRIx64 "-%" PRIu64, m->replica,
+				 m->token, atomic_fetch_add(&count, 1));
+	fd = io_create_at(dir, *ret_name, O_RDWR, 0600);
+	if (fd < 0)
+		free(MB_TAKE(*ret_name));
+	return fd;
+}
+
+int md_stage(struct maildir *m, struct md_file *f, const struct copy *c, int body, char **ret_tmp)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	MB_AUTO_FREE char *name = NULL;
+	MB_AUTO_CLOSE int fd = md_tmp_create(m, f->box, &dir, &name);
+	int err = fd < 0 ? fd : fill(m, f, c, body, fd);
+
+	if (err && fd >= 0)
+		io_unlinkat(dir, name, 0);
+	if (!err)
+		*ret_tmp = MB_TAKE(name);
 	return err;
 }
 
@@ -176,7 +185,7 @@ static void touch(struct md_box *box)
 }
 
 /* Where there is no rename that refuses to replace, a link refuses as well. */
-static int rename_new(int from_dir, const char *from, int to_dir, const char *to)
+int md_rename_new(int from_dir, const char *from, int to_dir, const char *to)
 {
 	int err = io_renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
 
@@ -208,7 +217,7 @@ static int do_arrive(struct maildir *m, struct md_op *op)
 	struct md_file *f = op->file;
 	MB_AUTO_CLOSE int from = open_sub(m, op->to, "tmp");
 	MB_AUTO_CLOSE int to = open_sub(m, op->to, op->in_new ? "new" : "cur");
-	int err = from < 0 ? from : to < 0 ? to : rename_new(from, op->tmp, to, op->name);
+	int err = from < 0 ? from : to < 0 ? to : md_rename_new(from, op->tmp, to, op->name);
 
 	if (err) {
 		if (from >= 0)
@@ -243,7 +252,7 @@ static int do_change(struct maildir *m, struct md_op *op)
 	struct md_file *f = op->file;
 	MB_AUTO_CLOSE int from = open_sub(m, f->box, f->in_new ? "new" : "cur");
 	MB_AUTO_CLOSE int to = open_sub(m, op->to, op->in_new ? "new" : "cur");
-	int err = from < 0 ? from : to < 0 ? to : rename_new(from, f->name, to, op->name);
+	int err = from < 0 ? from : to < 0 ? to : md_rename_new(from, f->name, to, op->name);
 
 	f->queued = false;
 	if (err) {
@@ -407,8 +416,9 @@ int md_commit(struct maildir *m)
 			err = sync_box(m, box);
 	}
 	md_mark_waiting(m);
+	int unlisted = err ? 0 : md_subs_write(m);
 	if (!err)
 		err = md_write(m);
 	m->deferred = 0;
-	return err ? err : deferred;
+	return err ? err : deferred ? deferred : unlisted;
 }

@@ -439,6 +439,7 @@ static void fill_node(struct naming *c, struct md_box *box)
 		node->revived = MD_BIRTH(m);
 	node->born = box->agreed ? STAMP_NONE : node->named_at;
 	node->selectable = !box->structural;
+	md_subs_fill(m, box);
 }
 
 static int name_all(struct naming *c)
@@ -485,10 +486,13 @@ static void look_after(struct maildir *m)
 		}
 		if (box->found || box->structural)
 			continue;
-		if (!box->dir || (box->intent && (!box->agreed || !box->ino)))
+		if (!box->dir || (box->intent && (!box->agreed || !box->ino))) {
+			if (!box->dir)
+				md_subs_unlist(m, box); /* a delete of ours that was cut */
 			md_box_drop(m, box);
-		else
+		} else {
 			box->gone = true;
+		}
 	}
 }
 
@@ -631,8 +635,12 @@ int md_scan(struct maildir *m, bool full)
 	if (!err)
 		err = scan_dirs(m);
 	if (!err)
+		err = md_subs_look(m);
+	if (!err)
 		err = md_list_changed(m, full);
 	if (!err)
 		err = md_judge(m);
+	if (!err && m->subs_due && !io_is_read_only() && md_subs_write(m) == 0)
+		err = md_write(m); /* what a cut session left to be done */
 	return err;
 }

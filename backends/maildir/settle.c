@@ -168,6 +168,7 @@ static void carry(struct maildir *m, const char *from, const char *to)
 		if (!*rest)
 			box->misplaced = md_is_aside(to);
 		set_dir(box, dir); /* frees what `rest` points into */
+		md_subs_moved(m, box);
 		box->moved = true;
 	}
 }

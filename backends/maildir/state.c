@@ -173,7 +173,8 @@ int md_changes(struct backend *b, const struct position *since, uint64_t except,
 	(void)since, (void)except;
 	*ret = (struct change_set){0};
 	HASH_ITER (hh, m->boxes, box, next_box) {
-		if (!box->agreed || box->misplaced || (box->gone && !box->held))
+		if (!box->agreed || box->misplaced || (box->gone && !box->held) ||
+		    !stamp_is_none(&box->subs.at))
 			add_mailbox(ret, &box->guid);
 	}
 	HASH_ITER (hh, m->messages, msg, next) {

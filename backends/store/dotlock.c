@@ -171,7 +171,7 @@ static int link_own_file(struct store *s, const char *path)
 	if (dir < 0)
 		return dir;
 	err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
-	if (err == -EEXIST && pidlock_clear_dead(dir, name))
+	if (err == -EEXIST && pidlock_clear_dead(dir, name, false))
 		err = io_linkat(s->dir_fd, OWN_FILE, dir, name);
 	return err;
 }

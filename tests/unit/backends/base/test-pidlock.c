@@ -15,7 +15,7 @@
 static bool clears(const struct tmp_dir *d, const char *text)
 {
 	tmp_dir_write(d, "x.lock", text);
-	bool cleared = pidlock_clear_dead(d->fd, "x.lock");
+	bool cleared = pidlock_clear_dead(d->fd, "x.lock", false);
 
 	assert_int_equal(faccessat(d->fd, "x.lock", F_OK, 0), cleared ? -1 : 0);
 	return cleared;
@@ -40,6 +40,7 @@ static void one_of_a_process_that_lives_stays(void **state)
 
 	pidlock_text(text);
 	assert_false(clears(*state, text));
+	assert_true(pidlock_clear_dead(((struct tmp_dir *)*state)->fd, "x.lock", true));
 	assert_false(clears(*state, "1:another.host.example"));
 	assert_false(clears(*state, ""));
 	assert_false(clears(*state, "12"));
@@ -52,7 +53,7 @@ static void one_of_a_process_that_died_goes(void **state)
 
 	dead_text(text);
 	assert_true(clears(*state, text));
-	assert_false(pidlock_clear_dead(((struct tmp_dir *)*state)->fd, "x.lock"));
+	assert_false(pidlock_clear_dead(((struct tmp_dir *)*state)->fd, "x.lock", false));
 	strcat(text, "x"); /* another host */
 	assert_false(clears(*state, text));
 }
@@ -65,7 +66,7 @@ static void one_with_an_old_date_that_was_just_made_stays(void **state)
 
 	tmp_dir_write(d, "x.lock", "");
 	assert_int_equal(utimensat(d->fd, "x.lock", old, 0), 0);
-	assert_false(pidlock_clear_dead(d->fd, "x.lock"));
+	assert_false(pidlock_clear_dead(d->fd, "x.lock", false));
 }
 
 #define test(f) cmocka_unit_test_setup_teardown(f, tmp_dir_setup, tmp_dir_teardown)
