@@ -15,7 +15,7 @@
  * kind (KIND_*) and, for an intent, flags and letters before it, mtimes[2..3] the stamp of an intent
  * in.  For a mailbox: `flags` holds BOX_* bits, `ino` the inode of its directory.  A mailbox that has to do
  * with the file of subscriptions has one entry more, with MD_SUBS for a message: `flags` holds SUBS_* bits,
- * `path` is its line, `placed_at` the stamp of news.
+ * `path` is a colon and its line (a record has no empty path), `placed_at` the stamp of news.
  *
  * map.c holds and loads the map, map-write.c writes it; scan.c looks at the directories, steady.c and
  * list.c at their files; mark.c what these say of themselves to other stores; judge.c tells moves, arrivals

@@ -338,6 +338,8 @@ static int load_entry(struct peer_entry *e, void *arg)
 {
 	struct maildir *m = arg;
 
+	if (!e->path && guid_equal(&e->mailbox, &GUID_INBOX) && guid_is_zero(&e->guid))
+		e->path = mb_xstrdup(""); /* as it comes from the log */
 	if (!e->path)
 		return 0;
 	if (md_intent_is_line(e))

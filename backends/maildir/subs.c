@@ -36,10 +36,12 @@ void md_subs_load(struct maildir *m, struct md_box *box, const struct peer_entry
 	struct md_subs *s = &box->subs;
 
 	(void)m;
+	if (*e->path != ':')
+		return;
 	free(s->line);
 	*s = (struct md_subs){.subscribed = e->flags & SUBS_ON,
 			      .at = e->placed_at,
-			      .line = e->flags & SUBS_LINE ? mb_xstrdup(e->path) : NULL,
+			      .line = e->flags & SUBS_LINE ? mb_xstrdup(e->path + 1) : NULL,
 			      .out = e->flags & SUBS_OUT,
 			      .was = e->flags & SUBS_LINE,
 			      .stored = true};
@@ -48,7 +50,7 @@ void md_subs_load(struct maildir *m, struct md_box *box, const struct peer_entry
 int md_subs_batch(struct maildir *m, struct md_box *box)
 {
 	struct md_subs *s = &box->subs;
-	MB_AUTO_FREE char *path = mb_xstrdup(s->line ? s->line : "");
+	MB_AUTO_FREE char *path = mb_xasprintf(":%s", s->line ? s->line : "");
 	struct peer_entry e = {.mailbox = box->guid,
 			       .guid = MD_SUBS,
 			       .path = path,
