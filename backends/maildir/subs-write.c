@@ -65,17 +65,37 @@ static bool take_out(struct subscriptions *subs, const char *line)
 	return there;
 }
 
-/* Old names go first: they may be those of others by now. */
+/* The lines that are to be there, as a set. */
+static void wanted_lines(struct maildir *m, struct subscriptions *ret)
+{
+	struct md_box *box, *next;
+
+	HASH_ITER (hh, m->boxes, box, next) {
+		BUF_AUTO struct buf dir = BUF_INIT;
+
+		if (box->subs.subscribed && line_of(m, box, &dir))
+			subscriptions_add(ret, buf_cstr(&dir));
+	}
+}
+
+/* Old names; but they may be those of others by now. */
 static bool take_out_old(struct maildir *m, struct subscriptions *subs)
 {
+	struct subscriptions wanted = {0};
 	struct md_box *box, *next;
 	bool changed = false;
 
+	wanted_lines(m, &wanted);
 	for (size_t i = 0; i < m->n_dead_lines; i++)
-		changed |= take_out(subs, m->dead_lines[i].line);
-	HASH_ITER (hh, m->boxes, box, next)
-		if (box->subs.out && box->subs.line)
-			changed |= take_out(subs, box->subs.line);
+		if (!subscriptions_has(&wanted, m->dead_lines[i].line))
+			changed |= take_out(subs, m->dead_lines[i].line);
+	HASH_ITER (hh, m->boxes, box, next) {
+		const struct md_subs *s = &box->subs;
+
+		if (s->out && s->line && !subscriptions_has(&wanted, s->line))
+			changed |= take_out(subs, s->line);
+	}
+	subscriptions_release(&wanted);
 	return changed;
 }
 
