@@ -107,9 +107,12 @@ static int take_role(struct store_backend *b)
 	if (b->writer || b->client)
 		return 0;
 	for (;;) {
-		if (try_client(b) == 0)
+		err = try_client(b);
+		if (!err)
 			return 0;
 		drop_client(b);
+		if (err == MB_E_STOPPED)
+			return err;
 		err = try_writer(b);
 		if (err != MB_E_LOCKED || clock_mono_ns() >= until)
 			return err;

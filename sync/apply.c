@@ -26,6 +26,7 @@ bool backend_is_gone(int err)
 	case -EROFS:
 	case -ESTALE:
 	case MB_E_LOCKED:
+	case MB_E_STOPPED:
 	case MB_E_LOG_DEAD:
 	case MB_E_PROTOCOL:
 	case MB_E_VERSION:

@@ -14,9 +14,12 @@
 #include "sync/peers.h"
 #include "sync/run-dir.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#define ANSWER_S 2 /* patience with the writer */
 
 struct status {
 	char *dir, *mail, *mount; /* owned; mount NULL: none, "": a writer without one */
@@ -26,8 +29,10 @@ struct status {
 	struct position end;
 	uint64_t modseq, log_files, log_bytes;
 	pid_t supervisor;
-	bool writer;  /* somebody listens at the socket */
-	json_t *fuse; /* owned; with --fuse: requests by kind, as the mount counted them */
+	bool writer;   /* somebody listens at the socket */
+	bool silent;   /* … and does not answer */
+	pid_t stopped; /* … because it was stopped */
+	json_t *fuse;  /* owned; with --fuse: requests by kind, as the mount counted them */
 	struct peers peers;
 };
 
@@ -112,9 +117,13 @@ static void read_writer(struct status *st)
 
 	if (run_dir_supervisor(st->dir, &st->supervisor) < 0)
 		st->supervisor = 0;
-	if (store_client_connect(st->dir, &c) < 0)
+	store_client_patience(ANSWER_S);
+	st->stopped = store_writer_stopped(st->dir);
+	int err = st->stopped ? MB_E_STOPPED : store_client_connect(st->dir, &c);
+	st->silent = err == MB_E_STOPPED || err == -ETIMEDOUT;
+	st->writer = !err || st->silent;
+	if (err)
 		return;
-	st->writer = true;
 	st->mount = mb_xstrdup(store_client_mount(c));
 	if (st->fuse)
 		store_client_counters(c, keep_counter, st->fuse);
@@ -160,6 +169,16 @@ static void tell_writer(const struct status *st)
 {
 	if (!st->writer)
 		printf("writer      nobody now\n");
+	else if (st->stopped)
+		printf("WRITER      process %d was stopped and does not answer: nothing goes on in "
+		       "the "
+		       "mount; \"kill -CONT %d\" lets it go on\n",
+		       (int)st->stopped, (int)st->stopped);
+	else if (st->silent)
+		printf("WRITER      does not answer within %d s: it is busy, or it hangs; look "
+		       "again, "
+		       "then at the messages\n",
+		       ANSWER_S);
 	else if (*st->mount)
 		printf("writer      mailbraid-fs, mounted on %s\n", st->mount);
 	else
@@ -259,6 +278,7 @@ static void tell_json(const struct status *st)
 	json_object_set_new(o, "log_files", json_integer((json_int_t)st->log_files));
 	json_object_set_new(o, "log_bytes", json_integer((json_int_t)st->log_bytes));
 	json_object_set_new(o, "writer", json_boolean(st->writer));
+	json_object_set_new(o, "answers", json_boolean(st->writer && !st->silent));
 	json_object_set_new(o, "mount",
 			    st->mount && *st->mount ? json_string(st->mount) : json_null());
 	json_object_set_new(o, "supervisor",

@@ -5,6 +5,7 @@
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "backends/store/server.h"
 #include "backends/store/store.h"
 #include "sync/cli.h"
 #include "sync/run-dir.h"
@@ -44,6 +45,16 @@ static int unmount_politely(const char *dir, pid_t supervisor)
 	return err;
 }
 
+/* Who was stopped cannot end in order. */
+static void wake_stopped(const char *store)
+{
+	pid_t pid = store_writer_stopped(store);
+
+	if (pid && kill(pid, SIGCONT) == 0)
+		mb_msg(MB_NOTICE, "the file system was stopped; it goes on, to end in order pid=%d",
+		       (int)pid);
+}
+
 static int end(const char *dir, const char *store, bool lazy)
 {
 	pid_t supervisor = 0;
@@ -51,6 +62,8 @@ static int end(const char *dir, const char *store, bool lazy)
 
 	if (err < 0)
 		supervisor = 0;
+	if (store)
+		wake_stopped(store);
 	if (lazy && supervisor)
 		err = kill(supervisor, SIGTERM) < 0 ? -errno : 0;
 	else if (lazy)

@@ -38,7 +38,8 @@ enum mb_err {
 		-4978, /* messages that the other side may have expunged and forgotten are held */
 	MB_E_UNCLEAN = -4977, /* the last stop was not clean, and nothing may be written now */
 	MB_E_CONFIG = -4976,  /* STORE/config does not say what it should */
-	MB_E_LAST = -4976,
+	MB_E_STOPPED = -4975, /* the writer of the store is a process that was stopped */
+	MB_E_LAST = -4975,
 };
 
 /* When may the same thing be tried again? */

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,15 +122,20 @@ static int receive(struct store_client *c, struct reader *ret)
 	return (int32_t)reader_get_u32(ret);
 }
 
-/* Sends c->out, waits for the answer. */
-static int ask(struct store_client *c, struct reader *ret)
+/* Sends c->out. */
+static int tell(struct store_client *c)
 {
-	int err;
-
 	if (c->out.len - 4 > FRAME_MAX)
 		return MB_E_LIMIT;
 	put_le32(c->out.data, (uint32_t)(c->out.len - 4));
-	err = send_all(c->fd, c->out.data, c->out.len);
+	return send_all(c->fd, c->out.data, c->out.len);
+}
+
+/* Sends c->out, waits for the answer. */
+static int ask(struct store_client *c, struct reader *ret)
+{
+	int err = tell(c);
+
 	return err ? err : receive(c, ret);
 }
 
@@ -140,13 +146,54 @@ static int ask_plain(struct store_client *c)
 	return ask(c, &r);
 }
 
+/* State of the process: the letter behind the name in parentheses, proc(5). */
+static bool is_stopped(pid_t pid)
+{
+	char name[40], text[512], *end;
+	size_t len;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	f = pid > 0 ? fopen(name, "re") : NULL;
+	if (!f)
+		return false;
+	len = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[len] = 0;
+	end = strrchr(text, ')');
+	return end && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
+}
+
+/* A writer that is busy answers when it is done; one that was stopped may never do so. */
+static int await_answer(const struct store_client *c)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	for (unsigned s = 0; s < patience_s; s++) {
+		struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+		if (poll(&p, 1, 1000) != 0)
+			return 0; /* recv() tells */
+		if (s > 0 && is_stopped(cred.pid))
+			return MB_E_STOPPED;
+	}
+	return 0;
+}
+
 static int hello(struct store_client *c)
 {
 	struct reader r;
 	int ret;
 
 	buf_put_u32(request(c, VERB_HELLO), SOCKET_VERSION);
-	ret = ask(c, &r);
+	ret = tell(c);
+	if (!ret)
+		ret = await_answer(c);
+	if (!ret)
+		ret = receive(c, &r);
 	if (ret < 0)
 		return ret;
 	c->replica = reader_get_u64(&r);
@@ -184,6 +231,20 @@ static int connect_socket(struct store_client *c, const char *store_dir)
 	if (connect(c->fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
 		return -errno;
 	return check_user(c->fd);
+}
+
+pid_t store_writer_stopped(const char *store_dir)
+{
+	struct store_client c = {.fd = -1};
+	struct ucred cred = {0};
+	socklen_t len = sizeof(cred);
+	bool stopped = !connect_socket(&c, store_dir) &&
+		       !getsockopt(c.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+		       is_stopped(cred.pid);
+
+	if (c.fd >= 0)
+		close(c.fd);
+	return stopped ? cred.pid : 0;
 }
 
 int store_client_connect(const char *store_dir, struct store_client **ret)

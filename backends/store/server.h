@@ -22,8 +22,11 @@ void store_server_stop(struct store_server *v);
 
 /* Client. */
 struct store_client;
-int store_client_connect(const char *store_dir,
-			 struct store_client **ret); /* -ECONNREFUSED, -ENOENT: nobody */
+/* -ECONNREFUSED, -ENOENT: nobody; MB_E_STOPPED, after some two seconds: see store_writer_stopped(). */
+int store_client_connect(const char *store_dir, struct store_client **ret);
+/* Is the process that listens stopped (SIGSTOP, a debugger)?  Its pid, 0: it is not, or there is none.  Never
+ * waits for it. */
+pid_t store_writer_stopped(const char *store_dir);
 /* How long each client that connects from now on waits for an answer; then -ETIMEDOUT.  120 at first. */
 void store_client_patience(unsigned seconds);
 void store_client_close(struct store_client *c);

@@ -14,12 +14,16 @@
 #define PAUSE_NS 20000000
 #define PATIENCE_S 2 /* for a server that does not answer */
 
-static bool has_server(const char *dir)
+/* MB_E_STOPPED counts as one. */
+static bool has_server(const char *dir, int *ret_err)
 {
 	struct store_client *c;
+	int err = store_client_connect(dir, &c);
 
-	if (store_client_connect(dir, &c) < 0)
-		return false;
+	if (err == MB_E_STOPPED)
+		*ret_err = err;
+	if (err < 0)
+		return err == MB_E_STOPPED;
 	store_client_close(c);
 	return true;
 }
@@ -35,7 +39,7 @@ int store_open_in_turn(const char *dir, int wait_s, const sigset_t *end, struct 
 		if (err != MB_E_LOCKED || clock_mono_ns() >= until)
 			return err;
 		store_client_patience(PATIENCE_S);
-		if (has_server(dir))
+		if (has_server(dir, &err))
 			return err;
 		if (!told)
 			mb_msg(MB_NOTICE,
