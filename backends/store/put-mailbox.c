@@ -319,7 +319,6 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	const struct mailbox *m = tree_find(&p->tree, &p->guid);
 	struct record r = {.type = what_happened(p, m), .origin = want->origin};
 	struct tree now = {0};
-	MB_AUTO_FREE char *old_dir = NULL;
 	int err = 0;
 
 	if (!p->changed)
@@ -328,9 +327,8 @@ static int log_mailbox(struct mailbox_put *p, const struct record *want)
 	r.new_name = tree_name(&p->tree, &p->guid);
 	if (p->known && index_tree(p->tx, &now) >= 0)
 		r.old_name = tree_name(&now, &p->guid);
-	if (now.n)
-		mailbox_wanted_dir(p->s, &now, &p->guid, &old_dir);
-	err = subscriptions_put(p->s, p->tx, &p->tree, m, old_dir); /* a file: before the record */
+	/* a file: before the record */
+	err = subscriptions_put(p->s, p->tx, &p->tree, m, now.n ? &now : NULL);
 	if (err >= 0)
 		err = change_record(p->s, p->tx, &r);
 	if (err >= 0 && p->known && is_given_anew(&p->before, m))

@@ -435,9 +435,9 @@ int subscriptions_read(struct store *s, struct index_txn *tx, const struct origi
 bool subscriptions_changed(struct store *s, struct index_txn *tx); /* since it was last read */
 /* A program has replaced or written the file at `path`, if it is that one. */
 int subscriptions_noticed(struct store *s, const char *path, const struct origin *origin);
-/* The register of m was changed by a peer; old_dir: the directory of its name before, or NULL. */
+/* The register or the name of m was changed by a peer; was: the tree before, or NULL. */
 int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *t,
-		      const struct mailbox *m, const char *old_dir);
+		      const struct mailbox *m, const struct tree *was);
 
 /* keywords.c: Dovecot's file `dovecot-keywords` of a mailbox.  Letters that got a meaning are logged. */
 int keywords_read(struct store *s, struct index_txn *tx, const struct guid *mailbox,

@@ -116,6 +116,14 @@ int subscriptions_noticed(struct store *s, const char *path, const struct origin
 	return err < 0 ? err : change_end(s, tx, subscriptions_read(s, tx, origin));
 }
 
+static bool is_renamed(const struct mailbox *m, const struct tree *was)
+{
+	const struct mailbox *old = was ? tree_find(was, &m->guid) : NULL;
+
+	return old && (!guid_equal(&old->parent, &m->parent) || !old->part || !m->part ||
+		       strcmp(old->part, m->part) != 0);
+}
+
 /* May this put change the file?  The register differs, or the mailbox has or had a line there. */
 static bool may_write(struct store *s, const struct mailbox *want)
 {
@@ -126,7 +134,9 @@ static bool may_write(struct store *s, const struct mailbox *want)
 	if (index_begin(s->index, false, &tx) < 0)
 		return false;
 	if (index_get_mailbox(tx, &want->guid, &m, NULL) == 0)
-		may = m.subscribed || want->subscribed;
+		may = m.subscribed || want->subscribed || !m.part || !want->part ||
+		      strcmp(m.part, want->part) != 0 ||
+		      !guid_equal(&m.parent, &want->parent); /* and those below it */
 	else
 		may = want->subscribed;
 	index_abort(tx);
@@ -152,22 +162,77 @@ int subscriptions_hold(struct store *s, const struct record *want, struct dotloc
 	return err == -EBUSY ? 0 : err; /* mailboxes first */
 }
 
-/* Brings one mailbox's line to what the register says; `old_dir`: the name it had, or NULL. */
-static bool update(struct subscriptions *subs, const struct mailbox *m, const char *dir,
-		   const char *old_dir)
+/* Is this the line of another one by now, as when two change their names? */
+static bool is_of_another(struct store *s, const struct tree *t, const struct mailbox *m,
+			  const char *line)
 {
-	bool want = mailbox_alive(m) && m->subscribed, changed = false;
+	bool is = false;
 
-	if (old_dir && strcmp(old_dir, dir) != 0 && subscriptions_has(subs, old_dir)) {
-		subscriptions_remove(subs, old_dir);
-		changed = true;
+	for (size_t i = 0; i < t->n && !is; i++) {
+		const struct mailbox *n = &t->nodes[i];
+		MB_AUTO_FREE char *dir = NULL;
+
+		is = n->subscribed && mailbox_alive(n) && !guid_equal(&n->guid, &m->guid) &&
+		     mailbox_wanted_dir(s, t, &n->guid, &dir) >= 0 && strcmp(dir, line) == 0;
 	}
-	if (want != subscriptions_has(subs, dir)) {
-		if (want)
-			subscriptions_add(subs, dir);
-		else
-			subscriptions_remove(subs, dir);
-		changed = true;
+	return is;
+}
+
+/* One mailbox's line to what the register says; `was`: the tree before, or NULL.  Its old name goes when
+ * `old` is set, else the line of its name comes, or goes. */
+static bool update(struct store *s, struct subscriptions *subs, const struct tree *t,
+		   const struct tree *was, const struct mailbox *m, bool old)
+{
+	MB_AUTO_FREE char *dir = NULL, *old_dir = NULL;
+	bool want = !old && mailbox_alive(m) && m->subscribed;
+	const char *line;
+
+	if (mailbox_wanted_dir(s, t, &m->guid, &dir) < 0)
+		return false;
+	if (old && was && tree_find(was, &m->guid))
+		mailbox_wanted_dir(s, was, &m->guid, &old_dir);
+	if (old && (!old_dir || strcmp(old_dir, dir) == 0))
+		return false;
+	line = old ? old_dir : dir;
+	if (want == subscriptions_has(subs, line) || (old && is_of_another(s, t, m, line)))
+		return false;
+	if (want)
+		subscriptions_add(subs, line);
+	else
+		subscriptions_remove(subs, line);
+	return true;
+}
+
+static bool is_below(const struct tree *t, const struct mailbox *m, const struct guid *top)
+{
+	size_t steps = 0;
+
+	while (m && !guid_is_zero(&m->parent) && steps++ <= t->n) {
+		struct guid parent = tree_resolve(t, m->parent);
+
+		if (guid_equal(&parent, top))
+			return true;
+		m = tree_find(t, &parent);
+	}
+	return false;
+}
+
+/* With a renamed mailbox those below it have other names, and a file that was missing gets all.  Old names
+ * go first: they may be those of others by now. */
+static bool update_all(struct store *s, struct subscriptions *subs, const struct tree *t,
+		       const struct tree *was, const struct mailbox *m, bool missing)
+{
+	bool changed = false;
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < t->n; i++) {
+			const struct mailbox *n = &t->nodes[i];
+
+			if (guid_equal(&n->guid, &m->guid) ||
+			    (n->subscribed && mailbox_alive(n) &&
+			     (missing || is_below(t, n, &m->guid))))
+				changed |= update(s, subs, t, was, n, pass == 0);
+		}
 	}
 	return changed;
 }
@@ -188,19 +253,19 @@ static int replace_file(struct store *s, struct index_txn *tx, const struct subs
 }
 
 int subscriptions_put(struct store *s, struct index_txn *tx, const struct tree *t,
-		      const struct mailbox *m, const char *old_dir)
+		      const struct mailbox *m, const struct tree *was)
 {
 	struct subscriptions subs = {0};
-	MB_AUTO_FREE char *dir = NULL;
 	int err = read_file(s, &subs);
+	bool missing = err == -ENOENT, changed;
 
-	if (err < 0 && err != -ENOENT)
+	if (err < 0 && !missing)
 		return 0; /* not a file of Dovecot's: none of our business */
-	if (err == -ENOENT && !m->subscribed)
+	if (missing && !m->subscribed)
 		return 0;
-	err = mailbox_wanted_dir(s, t, &m->guid, &dir);
-	if (err >= 0 && update(&subs, m, dir, old_dir))
-		err = replace_file(s, tx, &subs);
+	changed = is_renamed(m, was) || missing ? update_all(s, &subs, t, was, m, missing)
+						: update(s, &subs, t, was, m, false);
+	err = changed ? replace_file(s, tx, &subs) : 0;
 	subscriptions_release(&subs);
-	return err == MB_E_NAME ? 0 : err;
+	return err;
 }
