@@ -4,13 +4,19 @@
 #include "backends/base/mem.h"
 #include "backends/store/client.h"
 #include "backends/store/server.h"
+#include "backends/store/socket-format.h"
 #include "tests/support/store-dir.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct pair {
@@ -104,6 +110,49 @@ static void a_scan_tells_what_it_found(void **state)
 	assert_int_equal(r.unread, -ELOOP);
 }
 
+/* A process that listens and was stopped, as a debugger or SIGSTOP leaves it. */
+static void a_writer_that_was_stopped_is_told_from_one_that_is_busy(void **state)
+{
+	struct pair *p = *state;
+	struct store_client *c = NULL;
+	char socket_path[100];
+	int status;
+	pid_t pid;
+
+	assert_int_equal(store_writer_stopped(p->d->dir), 0); /* ourselves */
+	store_client_close(MB_TAKE(p->c));
+	store_server_stop(MB_TAKE(p->v));
+	snprintf(socket_path, sizeof(socket_path), "%s/" SOCKET_NAME, p->d->dir);
+	unlink(socket_path);
+	assert_int_equal(store_writer_stopped(p->d->dir), 0); /* nobody */
+	assert_int_equal(store_client_connect(p->d->dir, &c), -ENOENT);
+	pid = fork();
+	if (pid == 0) {
+		struct sockaddr_un a = {.sun_family = AF_UNIX};
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		snprintf(a.sun_path, sizeof(a.sun_path), "%s", socket_path);
+		if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) || listen(fd, 5))
+			_exit(1);
+		raise(SIGSTOP);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	assert_int_equal(store_writer_stopped(p->d->dir), pid);
+	assert_int_equal(store_client_connect(p->d->dir, &c), MB_E_STOPPED);
+	kill(pid, SIGCONT);
+	assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
+	assert_int_equal(store_writer_stopped(p->d->dir), 0);
+	store_client_patience(1);
+	assert_int_equal(store_client_connect(p->d->dir, &c), -ETIMEDOUT);
+	store_client_patience(120);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(socket_path);
+}
+
 static void the_rest_of_the_verbs(void **state)
 {
 	struct pair *p = *state;
@@ -189,9 +238,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(an_arrival_is_put),	      T(a_scan_tells_what_it_found),
-		T(the_rest_of_the_verbs),     T(a_writer_that_went_away_is_noticed),
-		T(the_mount_s_counters),      T(a_step_is_one_system_call),
+		T(an_arrival_is_put),
+		T(a_scan_tells_what_it_found),
+		T(a_writer_that_was_stopped_is_told_from_one_that_is_busy),
+		T(the_rest_of_the_verbs),
+		T(a_writer_that_went_away_is_noticed),
+		T(the_mount_s_counters),
+		T(a_step_is_one_system_call),
 		T(a_step_stays_in_the_mount),
 	};
 
