@@ -499,7 +499,8 @@ static bool mirror_node(struct mirror *mi, const struct mailbox *now)
 		here = tree_put(own, &whole);
 		mailbox_release(&whole);
 	}
-	return here && mailbox_alive(here) && !guid_equal(&now->guid, &GUID_INBOX);
+	/* Also one that the destination has only since one of its own became it. */
+	return !guid_equal(&now->guid, &GUID_INBOX);
 }
 
 static void mirror_tree(struct mirror *mi)

@@ -412,11 +412,22 @@ static void plan_merged_mailboxes(struct planner *p, const struct node_order *or
 	}
 }
 
+/* This side has mail in it, or may have: as it is, or in what becomes it now. */
+static bool is_shown_here(const struct planner *p, const struct mailbox *box)
+{
+	const struct tree *have = &p->have->tree;
+	for (size_t i = 0; i < have->n; i++) {
+		struct guid to = tree_resolve(p->tree, have->nodes[i].guid);
+		if (is_shown(&have->nodes[i]) && guid_equal(&to, &box->guid))
+			return true;
+	}
+	return false;
+}
+
 /* What was a mailbox here and will be a mere name above others: only when its mail is gone. */
 static bool becomes_name(const struct planner *p, const struct mailbox *box)
 {
-	return mailbox_alive(box) && !box->selectable &&
-	       is_shown(tree_find(&p->have->tree, &box->guid));
+	return mailbox_alive(box) && !box->selectable && is_shown_here(p, box);
 }
 
 /* Under another UIDVALIDITY it may be lower than what the mailbox gave before: a join keeps the greater

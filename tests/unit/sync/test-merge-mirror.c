@@ -271,6 +271,44 @@ static void two_mailboxes_of_the_source_stay_two(void **state)
 	assert_true(mailbox_alive(find_box(p->b, f)) && mailbox_alive(find_box(p->b, h)));
 }
 
+/* One with a GUID above `than`, called `part`. */
+static struct guid mkbox_above(struct backend *b, struct guid than, const char *part)
+{
+	char name[16];
+	for (int i = 0; i < 32; i++) {
+		snprintf(name, sizeof(name), "G%d", i);
+		struct guid g = mkbox(b, name);
+		if (guid_compare(&g, &than) < 0)
+			continue;
+		rename_to(b, g, part);
+		return g;
+	}
+	fail_msg("32 GUIDs are all below one");
+	return GUID_ZERO;
+}
+
+/* Scope seed 37599.  The source deleted a mailbox above another one; the destination gave one of its own
+ * that name.  It became the source's, which the destination had not known, and stayed a mailbox. */
+static void a_mere_name_of_the_source_is_one(void **state)
+{
+	struct pair *p = *state;
+	struct guid one = deliver(p->a, "one"), f = mkbox(p->a, "F");
+	struct guid h = mkbox_in(p->a, f, "H"), own = mkbox_above(p->b, f, "F");
+	struct guid m = has(p->b, own, "of b");
+
+	delete_box(p->a, f);
+	backup_done(p);
+	same_uids(p, &one);
+	assert_false(lives(p->b, &m));
+	assert_false(mailbox_alive(find_box(p->b, own)));
+	assert_true(mailbox_alive(find_box(p->b, h)));
+	assert_false(find_box(p->b, f)->selectable);
+	MB_AUTO_FREE char *name = tree_name(memory_tree(p->b), &h);
+	assert_string_equal(name, "F/H");
+	sync_changed(p);
+	assert_equal_sides(p);
+}
+
 /* ---- where Dovecot shows UIDs of the destination ---- */
 
 static uint32_t validity(struct backend *b)
@@ -398,6 +436,7 @@ int main(void)
 		WITH_PAIR(an_empty_source_empties_nothing),
 		WITH_PAIR(recorded_expunges_are_never_held),
 		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
+		WITH_PAIR(a_mere_name_of_the_source_is_one),
 		WITH_PAIR(a_uid_that_was_shown_makes_a_uidvalidity),
 		WITH_PAIR(one_that_was_shown_before_is_not_given_again),
 		WITH_PAIR(uids_that_were_not_shown_are_given),
