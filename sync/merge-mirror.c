@@ -448,8 +448,20 @@ static void mirror_mailbox(struct mirror *mi, const struct mailbox *source,
 	mailbox_release(&whole);
 }
 
-/* What the destination has of it: its own state, and that of all that became part of it, whose stamps
- * are to be beaten as well.  Owned. */
+/* `part` is one with `all` from now on. */
+static void join_part(struct mailbox *all, const struct mailbox *part)
+{
+	struct mailbox as_all = *part; /* borrows its strings */
+
+	as_all.guid = all->guid;
+	as_all.merged_into = GUID_ZERO;
+	if (guid_equal(&all->guid, &GUID_INBOX))
+		as_all.named_at = as_all.dead = STAMP_NONE;
+	mailbox_join(all, &as_all);
+}
+
+/* What the destination has of it: its own state, and that of all that became part of it, as it was and as
+ * it is told, whose stamps are to be beaten as well.  Owned. */
 static struct mailbox all_that_is_there(const struct mirror *mi, const struct mailbox *source)
 {
 	const struct tree *there = &mi->m->in->side[mi->side].tree;
@@ -458,15 +470,14 @@ static struct mailbox all_that_is_there(const struct mirror *mi, const struct ma
 
 	mailbox_clone(&all, here ? here : source);
 	for (size_t i = 0; i < there->n; i++) {
-		struct mailbox part = there->nodes[i]; /* borrows its strings */
-		struct guid to = tree_resolve(mi->m->tree, part.guid);
-		if (!guid_equal(&to, &source->guid) || guid_equal(&part.guid, &source->guid))
+		const struct mailbox *part = &there->nodes[i];
+		struct guid to = tree_resolve(mi->m->tree, part->guid);
+		if (!guid_equal(&to, &source->guid) || guid_equal(&part->guid, &source->guid))
 			continue;
-		part.guid = source->guid;
-		part.merged_into = GUID_ZERO;
-		if (guid_equal(&source->guid, &GUID_INBOX))
-			part.named_at = part.dead = STAMP_NONE;
-		mailbox_join(&all, &part);
+		join_part(&all, part);
+		const struct mailbox *told = tree_find(mi->m->tree, &part->guid);
+		if (told && mailbox_alive(part)) /* mirror_node() */
+			join_part(&all, told);
 	}
 	return all;
 }

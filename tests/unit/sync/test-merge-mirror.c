@@ -309,6 +309,28 @@ static void a_mere_name_of_the_source_is_one(void **state)
 	assert_equal_sides(p);
 }
 
+/* Scope seed 41631.  The source subscribed to a mailbox, deleted it and made it again; the destination's,
+ * with mail that nobody had seen, became the new one, and gave it the subscription. */
+static void one_made_again_is_not_what_the_deleted_one_was(void **state)
+{
+	struct pair *p = *state;
+	struct guid old = mkbox(p->a, "G");
+
+	deliver(p->a, "one");
+	backup_done(p);
+	subscribe(p->a, old, true);
+	delete_box(p->a, old);
+	struct guid new = mkbox(p->a, "G"), m = has(p->b, old, "unseen");
+	backup_done(p);
+	assert_false(lives(p->b, &m));
+	assert_true(guid_equal(&find_box(p->b, old)->merged_into, &new));
+	assert_true(mailbox_alive(find_box(p->b, new)));
+	assert_false(find_box(p->b, new)->subscribed);
+	sync_changed(p);
+	assert_equal_sides(p);
+	assert_false(find_box(p->a, new)->subscribed);
+}
+
 /* ---- where Dovecot shows UIDs of the destination ---- */
 
 static uint32_t validity(struct backend *b)
@@ -437,6 +459,7 @@ int main(void)
 		WITH_PAIR(recorded_expunges_are_never_held),
 		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
 		WITH_PAIR(a_mere_name_of_the_source_is_one),
+		WITH_PAIR(one_made_again_is_not_what_the_deleted_one_was),
 		WITH_PAIR(a_uid_that_was_shown_makes_a_uidvalidity),
 		WITH_PAIR(one_that_was_shown_before_is_not_given_again),
 		WITH_PAIR(uids_that_were_not_shown_are_given),
