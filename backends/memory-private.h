@@ -55,14 +55,20 @@ static inline struct memory *memory_of(struct backend *b)
 /* The next id and GUID of this replica: looks random, and is the same in every run. */
 uint64_t memory_new_id(struct memory *m);
 struct guid memory_new_guid(struct memory *m);
-/* The GUID that `g` became here, or g. */
-struct guid memory_alias(const struct memory *m, struct guid g);
 struct memory_message *memory_get(struct memory *m, const struct guid *g); /* or NULL */
 struct memory_message *memory_add(struct memory *m, const struct guid *g); /* found or new */
 /* A change that a peer made. */
 void memory_log(struct memory *m, bool is_mailbox, const struct guid *g, const struct guid *alias);
 /* A change that a program made here, perhaps in the middle of a sync that never ended. */
 void memory_log_own(struct memory *m, bool is_mailbox, const struct guid *g);
+
+/* Takes it out of the list. */
+void memory_drop(struct memory *m, struct memory_message *msg);
+
+/* memory-alias.c */
+/* The GUID that `g` became here, or g. */
+struct guid memory_alias(const struct memory *m, struct guid g);
+int memory_put_alias(struct memory *m, const struct record *want);
 
 /* memory-life.c */
 void memory_new_file(struct memory *m);

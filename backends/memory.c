@@ -69,7 +69,7 @@ struct memory_message *memory_add(struct memory *m, const struct guid *g)
 	return &m->messages[i];
 }
 
-static void message_drop(struct memory *m, struct memory_message *msg)
+void memory_drop(struct memory *m, struct memory_message *msg)
 {
 	size_t i = (size_t)(msg - m->messages);
 	message_release(&msg->message);
@@ -99,14 +99,6 @@ void memory_log_own(struct memory *m, bool is_mailbox, const struct guid *g)
 	m->from = m->info.replica;
 	memory_log(m, is_mailbox, g, NULL);
 	m->from = from;
-}
-
-struct guid memory_alias(const struct memory *m, struct guid g)
-{
-	for (size_t i = 0; i < m->n_changes; i++)
-		if (!guid_is_zero(&m->changes[i].alias) && guid_equal(&m->changes[i].alias, &g))
-			g = m->changes[i].guid;
-	return g;
 }
 
 const struct tree *memory_tree(struct backend *b)
@@ -475,7 +467,7 @@ static int join_copy(struct memory *m, const struct copy *want, int fd)
 	if (r < 0) {
 		copy_release(&joined);
 		if (!msg->message.n)
-			message_drop(m, msg);
+			memory_drop(m, msg);
 		return r;
 	}
 	give_uid(m, &joined);
@@ -497,33 +489,6 @@ static int put_copy(struct memory *m, const struct copy *want, int fd)
 	return join_copy(m, &c, fd);
 }
 
-static int put_alias(struct memory *m, const struct record *want)
-{
-	struct guid from = want->old_guid, to = memory_alias(m, want->copy.guid);
-	struct memory_message *old = memory_get(m, &from);
-	if (!old || guid_equal(&from, &to) || !message_find(&old->message, want->old_id))
-		return 0;
-	struct memory_message *new = memory_add(m, &to);
-	old = memory_get(m, &from); /* it may have moved */
-	struct copy *c = message_find(&old->message, want->old_id);
-	struct copy *known = message_find(&new->message, want->copy.id);
-	if (!known)
-		known = message_add(&new->message, want->copy.id);
-	c->guid = to;
-	c->id = want->copy.id;
-	copy_join(known, c);
-	if (!new->body) {
-		new->body = old->body ? mb_xmemdup(old->body, old->size) : NULL;
-		new->size = old->size;
-	}
-	copy_release(c);
-	*c = old->message.copies[--old->message.n];
-	if (!old->message.n)
-		message_drop(m, old);
-	memory_log(m, false, &to, &from);
-	return 1;
-}
-
 static int put(struct backend *b, const struct record *want, int fd)
 {
 	struct memory *m = memory_of(b);
@@ -534,7 +499,7 @@ static int put(struct backend *b, const struct record *want, int fd)
 	case REC_RENUMBER:
 		return put_copy(m, &want->copy, fd);
 	case REC_ALIAS:
-		return put_alias(m, want);
+		return memory_put_alias(m, want);
 	case REC_PEER:
 		return memory_put_peer(m, &want->peer);
 	case REC_PEER_FORGET:

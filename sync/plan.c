@@ -227,18 +227,28 @@ static void plan_copy(struct planner *p, const struct pair *pair, const struct c
 	add_visible(p, &item);
 }
 
+/* A message and all its copies: an item. */
 static void plan_aliases(struct planner *p)
 {
-	for (size_t i = 0; i < p->m->n_aliases; i++) {
-		const struct alias *a = &p->m->aliases[i];
+	const struct merging *m = p->m;
+	size_t next;
+	for (size_t i = 0; i < m->n_aliases; i = next) {
+		const struct alias *a = &m->aliases[i];
 		struct record item = {
 			.type = REC_ALIAS,
 			.copy = {.guid = a->to, .id = a->to_id},
 			.old_guid = a->from,
 			.old_id = a->from_id,
 		};
+		for (next = i + 1; next < m->n_aliases && m->aliases[next].side == a->side &&
+				   guid_equal(&m->aliases[next].from, &a->from);
+		     next++)
+			if (!record_add_further(&item, m->aliases[next].from_id,
+						m->aliases[next].to_id))
+				break;
 		if (a->side == p->side)
 			add_item(p, &item);
+		record_release(&item);
 	}
 }
 

@@ -88,7 +88,7 @@ static bool worth_moving(const struct session *s)
 
 /* ---- aliases --------------------------------------------------------------------------------- */
 
-/* Tells side 1 - `side` that each copy of `from` that it has is one of `to`.  A side that does not know
+/* Tells side 1 - `side` that each copy of `from` that it has is one of `to`, in one record.  A side that does not know
  * `from` has nothing to do. */
 static int put_alias(struct session *s, int side, const struct guid *from, const struct guid *to)
 {
@@ -99,17 +99,20 @@ static int put_alias(struct session *s, int side, const struct guid *from, const
 	if (s->opt->dry_run)
 		return 0;
 	int err = b->ops->message(b, from, &known);
-	for (size_t i = 0; err >= 0 && guid_equal(&known.guid, from) && i < known.n; i++) {
-		uint64_t id = known.copies[i].id;
+	if (err >= 0 && guid_equal(&known.guid, from) && known.n) {
+		uint64_t id = known.copies[0].id;
 		struct record alias = {.type = REC_ALIAS,
 				       .origin.replica = session_news_of(s, side),
 				       .old_guid = *from,
 				       .old_id = id,
 				       .copy = {.guid = *to, .id = id}};
+		for (size_t i = 1; i < known.n; i++)
+			record_add_further(&alias, known.copies[i].id, known.copies[i].id);
 		err = b->ops->put(b, &alias, -1);
+		record_release(&alias);
 		if (err == -ENOENT)
 			err = 0;
-		changed |= err > 0;
+		changed = err > 0;
 	}
 	message_release(&known);
 	if (changed) {

@@ -34,6 +34,7 @@ enum record_tag {
 	REC_TAG_REPLICA_ID,
 	REC_TAG_STORE_ID,
 	REC_TAG_FORGOTTEN,
+	REC_TAG_FURTHER, /* 16 bytes each: the id before and after */
 };
 
 enum peer_tag {
@@ -113,9 +114,19 @@ void record_release(struct record *r)
 	copy_release(&r->copy);
 	peer_state_release(&r->peer);
 	peer_entry_release(&r->entry);
+	free(r->further);
 	free(r->old_name);
 	free(r->new_name);
 	*r = (struct record){0};
+}
+
+bool record_add_further(struct record *r, uint64_t from, uint64_t to)
+{
+	if (r->n_further >= RECORD_FURTHER_MAX)
+		return false;
+	r->further = mb_xreallocarray(r->further, r->n_further + 1, sizeof(*r->further));
+	r->further[r->n_further++] = (struct new_id){from, to};
+	return true;
 }
 
 static char *copy_text(const char *s)
@@ -133,6 +144,9 @@ void record_clone(struct record *dst, const struct record *src)
 	mailbox_clone(&dst->mailbox, &src->mailbox);
 	dst->copy = (struct copy){0};
 	copy_clone(&dst->copy, &src->copy);
+	dst->further = src->n_further
+			       ? mb_xmemdup(src->further, src->n_further * sizeof(*src->further))
+			       : NULL;
 	dst->peer = (struct peer_state){0};
 	peer_state_clone(&dst->peer, &src->peer);
 	dst->entry.path = copy_text(src->entry.path);
@@ -270,6 +284,18 @@ static void encode_new_name(const struct record *r, struct buf *out)
 		tlv_put(out, REC_TAG_NEW_SUFFIX, r->new_name + len, strlen(r->new_name) - len);
 }
 
+static void encode_further(const struct record *r, struct buf *out)
+{
+	BUF_AUTO struct buf value = BUF_INIT;
+
+	for (size_t i = 0; i < r->n_further; i++) {
+		buf_put_u64(&value, r->further[i].from);
+		buf_put_u64(&value, r->further[i].to);
+	}
+	if (value.len)
+		tlv_put(out, REC_TAG_FURTHER, value.data, value.len);
+}
+
 void record_encode(const struct record *r, struct buf *out)
 {
 	BUF_AUTO struct buf nested = BUF_INIT;
@@ -293,6 +319,7 @@ void record_encode(const struct record *r, struct buf *out)
 	tlv_put_le64(out, REC_TAG_REPLICA_ID, r->replica_id);
 	tlv_put_guid(out, REC_TAG_STORE_ID, &r->store_id);
 	tlv_put_le64(out, REC_TAG_FORGOTTEN, r->forgotten);
+	encode_further(r, out);
 }
 
 static struct position tlv_position(struct tlv *t)
@@ -401,6 +428,22 @@ static bool decode_entry(struct reader *r, struct peer_entry *e)
 	return !t.failed;
 }
 
+static void decode_further(struct tlv *t, struct record *r)
+{
+	size_t len = reader_left(&t->value), n = len / 16;
+
+	if (!n || len % 16 || n > RECORD_FURTHER_MAX) {
+		t->failed = true;
+		return;
+	}
+	r->further = mb_xcalloc(n, sizeof(*r->further));
+	while (r->n_further < n) {
+		struct new_id *one = &r->further[r->n_further++];
+		one->from = reader_get_u64(&t->value);
+		one->to = reader_get_u64(&t->value);
+	}
+}
+
 static void decode_origin(struct tlv *t, struct origin *o)
 {
 	uint64_t pid;
@@ -460,6 +503,9 @@ static void decode_rest(struct tlv *t, struct record *r)
 		break;
 	case REC_TAG_FORGOTTEN:
 		r->forgotten = tlv_le64(t);
+		break;
+	case REC_TAG_FURTHER:
+		decode_further(t, r);
 		break;
 	}
 }

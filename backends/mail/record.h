@@ -35,7 +35,7 @@ enum record_type {
 	REC_DIGEST,   /* digest and size have become known */
 	REC_EDIT,  /* content was replaced: copy = the new message, old_guid = the one it replaces
 				   (expunged by this same record) */
-	REC_ALIAS, /* two GUIDs are one message: old_guid became copy.guid */
+	REC_ALIAS, /* two GUIDs are one message: old_guid became copy.guid, with all its copies */
 	REC_COPY_STATE, /* registers only, nothing visible; a checkpoint's line */
 	REC_LOST,	/* the body is in neither place; fetch it again */
 	REC_FOUND,	/* the body is back */
@@ -110,6 +110,11 @@ enum peer_entry_state {
 	PEER_ENTRY_INTENT = 2, /* we are about to make it so: look whether it happened */
 };
 
+/* A copy gets another id. */
+struct new_id {
+	uint64_t from, to;
+};
+
 struct record {
 	enum record_type type;
 	struct stamp at; /* when; greater than every stamp this replica gave before */
@@ -119,6 +124,10 @@ struct record {
 	struct copy copy;
 	struct guid old_guid;
 	uint64_t old_id;
+	/* REC_ALIAS: the other copies of old_guid, which become copies of copy.guid by this one record: a
+	 * message is never two by halves.  Who puts it leaves out what keeps its id. */
+	struct new_id *further;
+	size_t n_further;
 	struct peer_state peer;
 	struct peer_entry entry;
 	char *old_name; /* file or mailbox name before, for people and undo; may be NULL */
@@ -132,6 +141,10 @@ struct record {
 };
 
 #define RECORD_MAX (1u << 20) /* bytes of one encoded record */
+#define RECORD_FURTHER_MAX 16384
+
+/* A further copy; false when there is no room. */
+bool record_add_further(struct record *r, uint64_t from, uint64_t to);
 
 const char *record_type_name(enum record_type t); /* "arrive", "flags", … */
 void record_release(struct record *r);

@@ -255,24 +255,35 @@ int md_put_copy(struct maildir *m, const struct record *want, int body)
 	return put_change(m, to, f, c);
 }
 
-int md_put_alias(struct maildir *m, const struct record *want)
+static int alias_one(struct maildir *m, const struct record *want, struct new_id ids)
 {
-	struct md_file *f = md_find(m, &want->old_guid, want->old_id);
-	uint64_t id = want->copy.id;
+	struct md_file *f = md_find(m, &want->old_guid, ids.from);
 	int err = 0;
 
 	if (f && f->queued)
 		err = md_flush(m);
 	if (err)
 		return err;
-	f = md_find(m, &want->old_guid, want->old_id);
+	f = md_find(m, &want->old_guid, ids.from);
 	if (!f)
 		return 0;
-	while (md_find(m, &want->copy.guid, id))
-		id = random_u64();
-	md_file_rekey(m, f, &want->copy.guid, id);
+	while (md_find(m, &want->copy.guid, ids.to))
+		ids.to = random_u64();
+	md_file_rekey(m, f, &want->copy.guid, ids.to);
 	if (!f->missing)
 		md_mark(m, f);
 	m->must_write = true;
 	return 1;
+}
+
+/* What is remembered of them is written at once, when all is done. */
+int md_put_alias(struct maildir *m, const struct record *want)
+{
+	int changed = alias_one(m, want, (struct new_id){want->old_id, want->copy.id});
+
+	for (size_t i = 0; changed >= 0 && i < want->n_further; i++) {
+		int r = alias_one(m, want, want->further[i]);
+		changed = r < 0 ? r : changed || r;
+	}
+	return changed;
 }

@@ -275,7 +275,7 @@ static int check_record(const struct record *rec)
 	return 0;
 }
 
-int index_apply_copy(struct index_txn *tx, const struct record *rec, uint64_t modseq)
+static int apply_copy(struct index_txn *tx, const struct record *rec, uint64_t modseq)
 {
 	struct work w = {.tx = tx, .rec = rec, .modseq = modseq};
 	struct guid g = rec->copy.guid;
@@ -299,4 +299,27 @@ int index_apply_copy(struct index_txn *tx, const struct record *rec, uint64_t mo
 		r = finish(&w);
 	entry_release(&w.e);
 	return r;
+}
+
+/* The other copies of a message that became another. */
+static int apply_further(struct index_txn *tx, const struct record *rec, uint64_t modseq)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < rec->n_further; i++) {
+		struct record one = {.type = REC_ALIAS, .at = rec->at, .origin = rec->origin};
+		one.copy.guid = rec->copy.guid;
+		one.copy.id = rec->further[i].to;
+		one.old_guid = rec->old_guid;
+		one.old_id = rec->further[i].from;
+		r = apply_copy(tx, &one, modseq);
+	}
+	return r;
+}
+
+int index_apply_copy(struct index_txn *tx, const struct record *rec, uint64_t modseq)
+{
+	int r = apply_copy(tx, rec, modseq);
+
+	return r >= 0 && rec->type == REC_ALIAS ? apply_further(tx, rec, modseq) : r;
 }

@@ -6,29 +6,43 @@
 #include <errno.h>
 #include <string.h>
 
+static bool is_listed(const struct record *alias, uint64_t id)
+{
+	for (size_t i = 0; i < alias->n_further; i++) {
+		if (alias->further[i].from == id)
+			return true;
+	}
+	return id == alias->old_id;
+}
+
+/* What is logged says of each copy what becomes of it, also of those that came since it was asked for. */
+static void list_all(struct record *alias, const struct message *old)
+{
+	for (size_t i = 0; i < old->n; i++) {
+		if (!is_listed(alias, old->copies[i].id))
+			record_add_further(alias, old->copies[i].id, old->copies[i].id);
+	}
+}
+
 int put_alias(struct store *s, const struct record *want)
 {
 	struct index_txn *tx;
-	struct entry e = {0};
+	struct message old = {0};
 	struct record r = {.type = REC_ALIAS, .origin = want->origin};
 	int err = change_begin(s, &tx);
 
 	if (err < 0)
 		return err;
-	err = index_get_entry(tx, &want->old_guid, want->old_id, &e);
-	if (err == 0 && guid_equal(&want->old_guid, &want->copy.guid) &&
-	    want->old_id == want->copy.id) {
-		err = 0; /* itself */
-	} else if (err == 0) {
+	err = index_get_message(tx, &want->old_guid, &old);
+	if (err == 0 && old.n > 0 && !guid_equal(&want->old_guid, &want->copy.guid)) {
 		record_clone(&r, want);
 		r.at = STAMP_NONE;
+		list_all(&r, &old);
 		err = change_record(s, tx, &r);
 		if (err >= 0)
 			err = 1;
-	} else if (err == -ENOENT) {
-		err = 0;
 	}
-	entry_release(&e);
+	message_release(&old);
 	record_release(&r);
 	return change_end(s, tx, err);
 }

@@ -173,6 +173,8 @@ void random_record(struct prng *p, struct record *r)
 		random_entry(p, &r->entry);
 	r->old_guid = random_guid(p);
 	r->old_id = prng_below(p, 2);
+	for (uint64_t n = prng_below(p, 4); n > 1; n--)
+		record_add_further(r, prng_next(p), prng_next(p));
 	r->old_name = maybe_text(p, 20, NULL);
 	if (r->copy.place.base && prng_bool(p))
 		r->new_name = mb_xasprintf("%s:2,S", r->copy.place.base);

@@ -124,22 +124,6 @@ static void arrivals_need_their_body(struct world *w)
 	record_release(&r);
 }
 
-static void aliases(struct world *w)
-{
-	struct message msg;
-	struct record r = {.type = REC_ALIAS};
-	w->m = has(w->a, INBOX, "m");
-	r.old_guid = w->m;
-	r.copy.guid = w->n = guid_new();
-	assert_int_equal(w->a->ops->put(w->a, &r, -1), 1);
-	assert_int_equal(w->a->ops->put(w->a, &r, -1), 0);
-	assert_null(memory_find(w->a, &w->m));
-	assert_non_null(memory_find(w->a, &w->n));
-	w->a->ops->message(w->a, &w->m, &msg); /* still answers to the old name */
-	assert_memory_equal(&msg.guid, &w->n, sizeof(w->n));
-	message_release(&msg);
-}
-
 static void clock_follows(struct world *w)
 {
 	struct stamp now, far = {0};
@@ -158,7 +142,6 @@ static struct row rows[] = {
 	{"a position that it never gave", strange_position},
 	{"bodies, digests, UIDs of the living", bodies},
 	{"an arrival needs its body, and the right one", arrivals_need_their_body},
-	{"an alias", aliases},
 	{"the clock is moved by what it sees", clock_follows},
 };
 

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- what a sync does ------------------------------------------------------------------------ */
 
@@ -188,6 +189,54 @@ static void an_alias_reaches_a_third_side(void **state)
 	assert_equal_sides(&ac);
 	assert_equal_sides(p);
 	backend_close(c);
+}
+
+static size_t living_copies(struct backend *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < memory_n_messages(b); i++)
+		for (size_t k = 0; k < memory_message(b, i)->n; k++)
+			n += copy_alive(&memory_message(b, i)->copies[k]);
+	return n;
+}
+
+/* Replicas seed 25583, cut at each of its calls.  One has a copy of what it expunged, the other the same
+ * mail as it came: they are one message, and were so by halves where one copy had become one of the
+ * other's, and the line dropped.  That one's copy was never told to anybody then. */
+static void a_cut_leaves_no_half_of_a_message(void **state)
+{
+	uint64_t id;
+
+	for (uint64_t cut = 1; cut < 60; cut++) {
+		for (int which = 0; which < 4; which++) {
+			struct backend *a = backend_open_memory(5), *b = backend_open_memory(6);
+			struct backend *c = backend_open_memory(7);
+			struct pair ab = {a, b}, bc = {b, c}, *p = &ab;
+			struct backend *copier = which & 1 ? a : b;
+			struct backend *dropping = backend_fault(which & 2 ? a : b, cut, -EPIPE);
+			const struct session_options o = {0};
+			struct session_result r;
+
+			deliver(which & 1 ? b : a, "the same");
+			struct guid g = deliver(copier, "the same");
+			memory_copy(copier, &g, 0, &GUID_INBOX, &id);
+			memory_expunge(copier, &g, 0);
+			session_run(which & 2 ? dropping : a, which & 2 ? b : dropping, &o, &r);
+			session_result_release(&r);
+			free(dropping); /* what it wraps goes on */
+			sync_changed(p);
+			sync_changed(&bc);
+			sync_changed(p);
+			assert_equal_sides(p);
+			assert_equal_sides(&bc);
+			assert_int_equal(memory_n_messages(a), 1);
+			assert_int_equal(living_copies(a), 1);
+			backend_close(a);
+			backend_close(b);
+			backend_close(c);
+		}
+	}
 }
 
 static void a_dry_run_changes_nothing(void **state)
@@ -412,6 +461,7 @@ int main(void)
 		T(a_first_sync_tells_what_it_matched),
 		T(either_side_may_start),
 		T(an_alias_reaches_a_third_side),
+		T(a_cut_leaves_no_half_of_a_message),
 		T(a_dry_run_changes_nothing),
 		T(a_store_is_not_its_own_peer),
 		T(a_state_string_replaces_what_is_remembered),

@@ -51,6 +51,9 @@ static void same_record(const struct record *a, const struct record *b)
 	assert_true(mailbox_equal(&a->mailbox, &b->mailbox));
 	assert_true(copy_equal(&a->copy, &b->copy) && a->copy.recent == b->copy.recent);
 	assert_true(guid_equal(&a->old_guid, &b->old_guid) && a->old_id == b->old_id);
+	assert_int_equal(a->n_further, b->n_further);
+	if (a->n_further)
+		assert_memory_equal(a->further, b->further, a->n_further * sizeof(*a->further));
 	same_peer(&a->peer, &b->peer);
 	same_entry(&a->entry, &b->entry);
 	same_text(a->old_name, b->old_name);

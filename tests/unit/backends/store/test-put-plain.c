@@ -44,6 +44,55 @@ static void two_guids_become_one_message(void **state)
 	record_release(&r);
 }
 
+/* The files 1.x, 2.x and 3.x are these copies of this message. */
+static void are_copies(struct store_dir *d, const struct guid *g, const uint64_t ids[3])
+{
+	static const char *const names[] = {"1.x", "2.x", "3.x"};
+
+	for (int i = 0; i < 3; i++) {
+		struct entry e;
+		store_find(d, names[i], &e);
+		assert_true(guid_equal(&e.copy.guid, g));
+		assert_int_equal(e.copy.id, ids[i]);
+		entry_release(&e);
+	}
+	store_consistent(d);
+}
+
+/* One record, that says of each copy what becomes of it; also of one that nobody asked for. */
+static void all_copies_become_those_of_the_other(void **state)
+{
+	struct store_dir *d = *state;
+	struct record r = {.type = REC_ALIAS};
+	struct entry second, third;
+
+	store_deliver(d, "", "1.x", "a");
+	store_make_box(d, ".F");
+	outside_link(d, "new/1.x", ".F/new/2.x");
+	outside_link(d, "new/1.x", ".F/new/3.x");
+	store_dir_reopen(d);
+	store_find(d, "2.x", &second);
+	store_find(d, "3.x", &third);
+	struct guid old = store_guid(d, "1.x");
+	are_copies(d, &old, (uint64_t[]){0, second.copy.id, third.copy.id});
+
+	r.old_guid = old;
+	r.old_id = second.copy.id;
+	r.copy.guid = guid_new();
+	assert_true(record_add_further(&r, 0, 77));
+	uint64_t n = log_records(d);
+	put_twice(d, &r, NULL);
+	assert_int_equal(log_records(d), n + 1);
+	are_copies(d, &r.copy.guid, (uint64_t[]){77, 0, third.copy.id});
+	store_dir_close(d);
+	store_dir_drop(d, "index"); /* the log alone tells it, too */
+	store_dir_open(d);
+	are_copies(d, &r.copy.guid, (uint64_t[]){77, 0, third.copy.id});
+	entry_release(&second);
+	entry_release(&third);
+	record_release(&r);
+}
+
 static void states_of_peers(void **state)
 {
 	struct store_dir *d = *state;
@@ -76,6 +125,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(two_guids_become_one_message),
+		TEST(all_copies_become_those_of_the_other),
 		TEST(states_of_peers),
 	};
 
