@@ -167,15 +167,17 @@ static void join_merged_before(struct tree *t)
 	}
 }
 
-/* A side that nothing is written to knows it. */
-static bool must_stay(const struct merging *m, const struct mailbox *box)
+/* A side that nothing is written to knows it; more so, has it. */
+static int must_stay(const struct merging *m, const struct mailbox *box)
 {
 	int source = scope_source(m->in->scope);
-	return source >= 0 && tree_find(&m->in->side[source].tree, &box->guid);
+	const struct mailbox *there =
+		source >= 0 ? tree_find(&m->in->side[source].tree, &box->guid) : NULL;
+	return !there ? 0 : mailbox_alive(there) ? 2 : 1;
 }
 
 /* The one of these with one name that the others become: INBOX, one that a side which gets nothing
- * knows, else the lowest GUID. */
+ * has, or else knows, else the lowest GUID. */
 static struct mailbox *lowest(const struct merging *m, struct named *names, size_t n)
 {
 	struct mailbox *best = NULL;

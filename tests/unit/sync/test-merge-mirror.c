@@ -331,6 +331,32 @@ static void one_made_again_is_not_what_the_deleted_one_was(void **state)
 	assert_false(find_box(p->a, new)->subscribed);
 }
 
+/* Scope seed 49384.  What the source deleted still lived in the destination, by the later name of one that
+ * had become it; what the source had made instead became that, and was deleted with it. */
+static void one_made_again_does_not_become_the_deleted_one(void **state)
+{
+	struct pair *p = *state;
+	struct guid f = mkbox(p->a, "f");
+
+	deliver(p->a, "one");
+	mkbox(p->b, "f"); /* named later than that of the source */
+	backup_done(p);
+	delete_box(p->a, f);
+	struct guid own = f;
+	for (int i = 0; i < 32 && guid_compare(&own, &f) <= 0; i++) { /* above it */
+		if (!guid_equal(&own, &f))
+			delete_box(p->a, own);
+		own = mkbox(p->a, "f");
+	}
+	backup_done(p);
+	assert_true(mailbox_alive(find_box(p->b, own)));
+	assert_string_equal(find_box(p->b, own)->part, "f");
+	assert_false(mailbox_alive(find_box(p->b, f)));
+	sync_changed(p);
+	assert_equal_sides(p);
+	assert_true(mailbox_alive(find_box(p->a, own)));
+}
+
 /* ---- where Dovecot shows UIDs of the destination ---- */
 
 static uint32_t validity(struct backend *b)
@@ -459,6 +485,7 @@ int main(void)
 		WITH_PAIR(recorded_expunges_are_never_held),
 		WITH_PAIR(two_mailboxes_of_the_source_stay_two),
 		WITH_PAIR(a_mere_name_of_the_source_is_one),
+		WITH_PAIR(one_made_again_does_not_become_the_deleted_one),
 		WITH_PAIR(one_made_again_is_not_what_the_deleted_one_was),
 		WITH_PAIR(a_uid_that_was_shown_makes_a_uidvalidity),
 		WITH_PAIR(one_that_was_shown_before_is_not_given_again),
