@@ -4,6 +4,7 @@ What a row is and how it is played tells support/matrix.py.
 """
 
 import os
+import time
 
 import pytest
 
@@ -232,6 +233,8 @@ def without_new_and_tmp(w):
     yield
     assert w.b.names("F") == ["m"]
     assert {"cur", "new"} <= set(os.listdir(w.b.folder("F")))
+    time.sleep(2.1)  # until then a program may be making it
+    yield
     assert {"cur", "new"} <= set(os.listdir(w.a.folder("F"))) or w.a.plain
 
 
