@@ -482,14 +482,13 @@ struct due_box {
 	bool without; /* it has no list */
 };
 
-/* No list, and Dovecot could open it. */
-static bool is_without(struct store *s, const struct mailbox *m, const char *dir)
+/* Dovecot could open it. */
+static bool has_cur(struct store *s, const char *dir)
 {
-	MB_AUTO_FREE char *path = list_path(dir), *cur = path_join(dir, "cur", NULL);
+	MB_AUTO_FREE char *cur = path_join(dir, "cur", NULL);
 	struct stat st;
 
-	return m->selectable && at_stat(s->mail_fd, path, &st) == -ENOENT &&
-	       at_stat(s->mail_fd, cur, &st) == 0;
+	return at_stat(s->mail_fd, cur, &st) == 0;
 }
 
 /* Mailboxes without a list are due where another has one. */
@@ -498,7 +497,7 @@ static size_t keep_due(struct store *s, struct due_box *v, size_t n)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (v[i].without && s->served != SERVED_YES)
+		if (v[i].without && (s->served != SERVED_YES || !has_cur(s, v[i].dir)))
 			free(v[i].dir);
 		else
 			v[kept++] = v[i];
@@ -506,14 +505,18 @@ static size_t keep_due(struct store *s, struct due_box *v, size_t n)
 	return kept;
 }
 
-static bool is_due(struct store *s, struct index_txn *tx, const struct mailbox *m, const char *dir)
+/* One stat.  *ret_without: it has no list. */
+static bool is_due(struct store *s, struct index_txn *tx, const struct mailbox *m, const char *dir,
+		   bool *ret_without)
 {
 	MB_AUTO_FREE char *path = list_path(dir);
 	struct uidlist_note note;
 	struct file_mark mark;
+	int err = file_mark_of(s, path, &mark);
 
-	if (file_mark_of(s, path, &mark) < 0)
-		return false;
+	*ret_without = err == -ENOENT && m->selectable;
+	if (err < 0)
+		return *ret_without;
 	s->served = SERVED_YES;
 	return uidlist_get_note(tx, &m->guid, &note) >= 0 &&
 	       (!file_mark_equal(&mark, &note.mark) || note.uid_next != m->uid_next ||
@@ -539,8 +542,7 @@ static int due_boxes(struct store *s, struct due_box **ret, size_t *ret_n)
 
 		if (!mailbox_alive(&t.nodes[i]) || mailbox_dir(tx, &t.nodes[i].guid, &dir) < 0)
 			continue;
-		without = is_without(s, &t.nodes[i], dir);
-		if (!without && !is_due(s, tx, &t.nodes[i], dir))
+		if (!is_due(s, tx, &t.nodes[i], dir, &without))
 			continue;
 		MB_GROW(*ret, cap, n + 1);
 		(*ret)[n++] = (struct due_box){t.nodes[i].guid, MB_TAKE(dir), without};
