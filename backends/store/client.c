@@ -146,6 +146,14 @@ static int ask_plain(struct store_client *c)
 	return ask(c, &r);
 }
 
+/* Who is at the other end. */
+static int peer_of(int fd, struct ucred *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &len) < 0 ? -errno : 0;
+}
+
 /* State of the process: the letter behind the name in parentheses, proc(5). */
 static bool is_stopped(pid_t pid)
 {
@@ -168,10 +176,10 @@ static bool is_stopped(pid_t pid)
 static int await_answer(const struct store_client *c)
 {
 	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	int err = peer_of(c->fd, &cred);
 
-	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return -errno;
+	if (err < 0)
+		return err;
 	for (unsigned s = 0; s < patience_s; s++) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
 
@@ -205,10 +213,10 @@ static int hello(struct store_client *c)
 static int check_user(int fd)
 {
 	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	int err = peer_of(fd, &cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return -errno;
+	if (err < 0)
+		return err;
 	return cred.uid == geteuid() || cred.uid == 0 || geteuid() == 0 ? 0 : -EACCES;
 }
 
@@ -237,10 +245,8 @@ pid_t store_writer_stopped(const char *store_dir)
 {
 	struct store_client c = {.fd = -1};
 	struct ucred cred = {0};
-	socklen_t len = sizeof(cred);
-	bool stopped = !connect_socket(&c, store_dir) &&
-		       !getsockopt(c.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-		       is_stopped(cred.pid);
+	bool stopped =
+		!connect_socket(&c, store_dir) && !peer_of(c.fd, &cred) && is_stopped(cred.pid);
 
 	if (c.fd >= 0)
 		close(c.fd);

@@ -39,6 +39,14 @@ int scan_mark_lost(struct scan *sc, struct entry *e)
 
 /* ---- content ---- */
 
+static bool are_zeros(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (data[i])
+			return false;
+	return true;
+}
+
 /* Most files say so with their first bytes. */
 static bool all_zeros(int fd)
 {
@@ -48,9 +56,8 @@ static bool all_zeros(int fd)
 	ssize_t n;
 
 	while ((n = io_pread_full(fd, data, want, at)) > 0) {
-		for (ssize_t i = 0; i < n; i++)
-			if (data[i])
-				return false;
+		if (!are_zeros(data, (size_t)n))
+			return false;
 		at += n;
 		want = sizeof(data);
 	}
@@ -62,12 +69,9 @@ static bool ends_in_zeros(int fd, off_t size)
 {
 	uint8_t tail[ZEROS_MIN];
 
-	if (size < ZEROS_MIN || io_pread_full(fd, tail, ZEROS_MIN, size - ZEROS_MIN) != ZEROS_MIN)
-		return false;
-	for (size_t i = 0; i < ZEROS_MIN; i++)
-		if (tail[i])
-			return false;
-	return true;
+	return size >= ZEROS_MIN &&
+	       io_pread_full(fd, tail, ZEROS_MIN, size - ZEROS_MIN) == ZEROS_MIN &&
+	       are_zeros(tail, ZEROS_MIN);
 }
 
 static int note_times(struct scan *sc, struct entry *e, const struct stat *st)

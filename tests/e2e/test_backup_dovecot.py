@@ -11,18 +11,12 @@ import pytest
 
 from support import imap_pipe
 from support.replica import body
-from test_uids_dovecot import Pair, differences
+from test_uids_dovecot import differences, pair_in
 
 
 @pytest.fixture
 def pair(tmp_path):
-    os.chmod(tmp_path, 0o755)
-    for parent in list(tmp_path.parents)[:3]:  # so that Dovecot's user gets in
-        if os.stat(parent).st_uid == os.geteuid():
-            os.chmod(parent, os.stat(parent).st_mode | 0o055)
-    p = Pair(tmp_path / "w")
-    yield p
-    p.close()
+    yield from pair_in(tmp_path)
 
 
 def deliver(side, name, folder="INBOX"):

@@ -15,29 +15,12 @@ import sys
 
 import pytest
 
-from support.daemon import Daemon
-from support.programs import need_fuse, run
+from support.programs import run
 from support.wait import until
 
 libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 OFD_SETLK, OFD_GETLK = 37, 36
-
-
-@pytest.fixture(scope="module")
-def d():
-    need_fuse()
-    daemon = Daemon()
-    yield daemon
-    daemon.close()
-
-
-@pytest.fixture
-def local(d, request):
-    """A directory that is no mailbox, in the mount."""
-    path = d.path("local-" + request.node.name.replace("[", "-").replace("]", ""))
-    os.mkdir(path)
-    return path
 
 
 def write(path, data=b"x", flags=os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600):

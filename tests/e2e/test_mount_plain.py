@@ -6,25 +6,6 @@ import time
 
 import pytest
 
-from support.daemon import Daemon
-from support.programs import need_fuse
-
-
-@pytest.fixture(scope="module")
-def d():
-    need_fuse()
-    daemon = Daemon()
-    yield daemon
-    daemon.close()
-
-
-@pytest.fixture
-def local(d, request):
-    """A directory that is no mailbox, in the mount."""
-    path = d.path("local-" + request.node.name)
-    os.mkdir(path)
-    return path
-
 
 def read(path):
     with open(path, "rb") as f:

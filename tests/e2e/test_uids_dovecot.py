@@ -163,8 +163,8 @@ class Pair:
         assert state["UIDNEXT"]
 
 
-@pytest.fixture
-def pair(tmp_path):
+def pair_in(tmp_path):
+    """For a fixture."""
     os.chmod(tmp_path, 0o755)
     for parent in list(tmp_path.parents)[:3]:  # so that Dovecot's user gets in
         if os.stat(parent).st_uid == os.geteuid():
@@ -172,6 +172,11 @@ def pair(tmp_path):
     p = Pair(tmp_path / "w")
     yield p
     p.close()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    yield from pair_in(tmp_path)
 
 
 def test_what_comes_from_a_peer_has_its_uid_before_dovecot_sees_it(pair):

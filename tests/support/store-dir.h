@@ -82,7 +82,10 @@ enum record_type log_last(struct store_dir *d); /* type of the last one */
 /* The live copy whose file has this name; fails when there is none. */
 void store_find(struct store_dir *d, const char *name, struct entry *ret);
 struct guid store_guid(struct store_dir *d, const char *name); /* of that copy */
-struct guid store_box(struct store_dir *d, const char *name);  /* a live mailbox by its name */
+uint32_t store_uid(struct store_dir *d, const char *name);     /* likewise */
+/* INBOX gets this dovecot-uidlist, as Dovecot replaces it: another file, renamed. */
+void store_write_uidlist(struct store_dir *d, const char *text);
+struct guid store_box(struct store_dir *d, const char *name); /* a live mailbox by its name */
 void store_get_box(struct store_dir *d, const char *name, struct mailbox *ret);
 bool store_has_box(struct store_dir *d, const char *name);
 

@@ -11,23 +11,6 @@
 
 #define VALIDITY 4100000000u
 
-static void write_list(struct store_dir *d, const char *text)
-{
-	outside_write(d, "dovecot-uidlist.tmp", text);
-	assert_int_equal(store_move(d, "dovecot-uidlist.tmp", "dovecot-uidlist"), 0);
-}
-
-static uint32_t uid_of(struct store_dir *d, const char *file)
-{
-	struct entry e;
-	uint32_t uid;
-
-	store_find(d, file, &e);
-	uid = e.copy.place.uid;
-	entry_release(&e);
-	return uid;
-}
-
 /* Of INBOX, as a merge sees it. */
 static struct mailbox told(struct store_dir *d)
 {
@@ -68,13 +51,13 @@ static void give_validity(struct store_dir *d, uint32_t validity, uint64_t at, u
 	record_release(&r);
 }
 
-static int put_one(struct store_dir *d, const char *base, uint32_t uid)
+static int put_in(struct store_dir *d, const struct guid *box, const char *base, uint32_t uid)
 {
 	struct record r = {.type = REC_NONE};
 	struct guid g = guid_new();
 	int err;
 
-	peer_copy(&r, &g, &GUID_INBOX, "text");
+	peer_copy(&r, &g, box, "text");
 	free(r.copy.place.base);
 	r.copy.place.base = mb_xstrdup(base);
 	r.copy.place.uid = uid;
@@ -85,12 +68,17 @@ static int put_one(struct store_dir *d, const char *base, uint32_t uid)
 	return err;
 }
 
+static int put_one(struct store_dir *d, const char *base, uint32_t uid)
+{
+	return put_in(d, &GUID_INBOX, base, uid);
+}
+
 /* Dovecot has numbered two messages, and 4 to 8 came and went. */
 static void served(struct store_dir *d)
 {
 	store_deliver(d, "", "1.x", "one");
 	store_deliver(d, "", "2.x", "two");
-	write_list(d, "3 V4000000000 N9 Gabc\n1 W4 :1.x\n3 :2.x\n");
+	store_write_uidlist(d, "3 V4000000000 N9 Gabc\n1 W4 :1.x\n3 :2.x\n");
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_int_equal(shown(d), 9);
 }
@@ -119,13 +107,13 @@ static void every_uid_may_be_given_under_another_uidvalidity(void **state)
 
 	served(d);
 	assert_int_equal(put_one(d, "5.x", 5), 1);
-	assert_int_equal(uid_of(d, "5.x:2,"), 9); /* Dovecot had given 5 */
+	assert_int_equal(store_uid(d, "5.x:2,"), 9); /* Dovecot had given 5 */
 	give_validity(d, VALIDITY, 1, 7);
 	assert_int_equal(shown(d), 0);
 	assert_int_equal(put_one(d, "6.x", 5), 1);
 	assert_int_equal(put_one(d, "7.x", 2), 1);
-	assert_int_equal(uid_of(d, "6.x:2,"), 5);
-	assert_int_equal(uid_of(d, "7.x:2,"), 2);
+	assert_int_equal(store_uid(d, "6.x:2,"), 5);
+	assert_int_equal(store_uid(d, "7.x:2,"), 2);
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_text(d, "dovecot-uidlist",
 		    "3 V4100000000 N10 Gabc\n1 W4 :1.x\n2 :7.x\n3 :2.x\n5 :6.x\n9 :5.x\n");
@@ -133,7 +121,7 @@ static void every_uid_may_be_given_under_another_uidvalidity(void **state)
 	assert_false(tree_has(d, "dovecot-uidlist.lock"));
 	/* it was settled: Dovecot may have shown what there is */
 	assert_int_equal(put_one(d, "8.x", 8), 1);
-	assert_int_equal(uid_of(d, "8.x:2,"), 10);
+	assert_int_equal(store_uid(d, "8.x:2,"), 10);
 }
 
 /* UIDNEXT is the source's, whatever the mailbox gave before under another UIDVALIDITY. */
@@ -150,13 +138,13 @@ static void the_next_uid_may_be_lower(void **state)
 	assert_int_equal(m.uid_next, 9);
 	mailbox_release(&m);
 	assert_int_equal(put_one(d, "5.x", 5), 1);
-	assert_int_equal(uid_of(d, "5.x:2,"), 5);
+	assert_int_equal(store_uid(d, "5.x:2,"), 5);
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_text(d, "dovecot-uidlist", "3 V4100000000 N5 Gabc\n1 W4 :1.x\n3 :2.x\n5 :5.x\n");
 	assert_int_equal(shown(d), 6);
 	store_deliver(d, "", "9.x", "a program's"); /* it goes on above all */
 	assert_int_equal(store_settle_uids(d->s), 0);
-	assert_int_equal(uid_of(d, "9.x"), 9);
+	assert_int_equal(store_uid(d, "9.x"), 9);
 	assert_int_equal(shown(d), 10);
 }
 
@@ -171,8 +159,8 @@ static void dovecot_writes_meanwhile(void **state)
 	outside_write(d, "dovecot-uidlist",
 		      "3 V4100000000 N7 Gabc\n1 W4 :1.x\n3 :2.x\n4 :4.x\n6 :gone\n");
 	assert_int_equal(put_one(d, "5.x", 5), 1);
-	assert_int_equal(uid_of(d, "5.x:2,"), 9); /* above all of both */
-	assert_int_equal(uid_of(d, "4.x:2,"), 4);
+	assert_int_equal(store_uid(d, "5.x:2,"), 9); /* above all of both */
+	assert_int_equal(store_uid(d, "4.x:2,"), 4);
 	assert_int_equal(shown(d), 10);
 }
 
@@ -193,7 +181,7 @@ static void a_line_follows_the_name_of_its_file(void **state)
 	r.origin.replica = 7;
 	assert_int_equal(store_put(d->s, &r, NULL), 1);
 	record_release(&r);
-	assert_int_equal(uid_of(d, "other.x"), 1);
+	assert_int_equal(store_uid(d, "other.x"), 1);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N9 Gabc\n1 :other.x\n3 :2.x\n");
 }
 
@@ -226,7 +214,7 @@ static void lines_are_true(struct store_dir *d)
 	assert_int_equal(uidlist_uid(uidlist_find(&l, "1.x")), 1);
 	assert_int_equal(uidlist_uid(uidlist_find(&l, "2.x")), 3);
 	if (tree_has(d, "cur/5.x:2,"))
-		assert_int_equal(uidlist_uid(uidlist_find(&l, "5.x")), uid_of(d, "5.x:2,"));
+		assert_int_equal(uidlist_uid(uidlist_find(&l, "5.x")), store_uid(d, "5.x:2,"));
 	uidlist_release(&l);
 }
 
@@ -248,7 +236,7 @@ static void killed_at_each_step(void **state)
 		give_validity(d, VALIDITY + 2 * turn + 1, 2 * turn + 1, 4);
 		assert_int_equal(put_one(d, "6.x", 2), 1);
 		assert_int_equal(store_settle_uids(d->s), 0);
-		assert_int_equal(uid_of(d, "6.x:2,"), 2);
+		assert_int_equal(store_uid(d, "6.x:2,"), 2);
 		lines_are_true(d);
 		take_away(d, "cur/6.x:2,");
 		assert_true(turn < 60);
@@ -274,23 +262,6 @@ static int put_box(struct store_dir *d, const struct guid *g, const char *name)
 	peer_mailbox(&r, g, name);
 	r.mailbox.uid_validity = 1100000000;
 	err = store_put(d->s, &r, NULL);
-	record_release(&r);
-	return err;
-}
-
-static int put_in(struct store_dir *d, const struct guid *box, const char *base, uint32_t uid)
-{
-	struct record r = {.type = REC_NONE};
-	struct guid g = guid_new();
-	int err;
-
-	peer_copy(&r, &g, box, "text");
-	free(r.copy.place.base);
-	r.copy.place.base = mb_xstrdup(base);
-	r.copy.place.uid = uid;
-	r.copy.recent = false;
-	peer_stage(d, "body", "text");
-	err = store_put(d->s, &r, "body");
 	record_release(&r);
 	return err;
 }

@@ -25,23 +25,6 @@ static uint32_t validity_of(struct store_dir *d)
 	return v;
 }
 
-static uint32_t uid_of(struct store_dir *d, const char *file)
-{
-	struct entry e;
-	uint32_t uid;
-
-	store_find(d, file, &e);
-	uid = e.copy.place.uid;
-	entry_release(&e);
-	return uid;
-}
-
-static void write_list(struct store_dir *d, const char *text)
-{
-	outside_write(d, "dovecot-uidlist.tmp", text);
-	assert_int_equal(store_move(d, "dovecot-uidlist.tmp", "dovecot-uidlist"), 0);
-}
-
 /* `format` has a %u for the UIDVALIDITY of INBOX. */
 #define assert_file(d, file, format)                                                               \
 	do {                                                                                       \
@@ -53,12 +36,12 @@ static void deliveries_get_lines(void **state)
 {
 	struct store_dir *d = *state;
 
-	write_list(d, "3 V4000000000 N1 Gabc\n");
+	store_write_uidlist(d, "3 V4000000000 N1 Gabc\n");
 	store_deliver(d, "", "2.x", "two");
 	store_deliver(d, "", "1.x", "one");
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N1 Gabc\n1 :2.x\n2 :1.x\n");
-	assert_int_equal(uid_of(d, "2.x"), 1);
+	assert_int_equal(store_uid(d, "2.x"), 1);
 	assert_false(tree_has(d, LOCK));
 }
 
@@ -66,13 +49,13 @@ static void what_dovecot_wrote_meanwhile_is_kept(void **state)
 {
 	struct store_dir *d = *state;
 
-	write_list(d, "3 V4000000000 N1\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n");
 	store_deliver(d, "", "2.x", "two");
 	store_deliver(d, "", "1.x", "one");
 	outside_write(d, "dovecot-uidlist", "3 V4000000000 N1\n4 W3 :1.x\n"); /* not noticed */
 	assert_int_equal(store_settle_uids(d->s), 0);
-	assert_int_equal(uid_of(d, "1.x"), 4);
-	assert_int_equal(uid_of(d, "2.x"), 5);
+	assert_int_equal(store_uid(d, "1.x"), 4);
+	assert_int_equal(store_uid(d, "2.x"), 5);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N1\n4 W3 :1.x\n5 :2.x\n");
 }
 
@@ -91,7 +74,7 @@ static void a_lower_uidvalidity_is_raised(void **state)
 	struct store_dir *d = *state;
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V77 N3 Gabc\n2 W1 :1.x\n");
+	store_write_uidlist(d, "3 V77 N3 Gabc\n2 W1 :1.x\n");
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_file(d, "dovecot-uidlist", "3 V%u N3 Gabc\n2 W1 :1.x\n");
 }
@@ -100,7 +83,7 @@ static void a_lock_that_is_held_is_left(void **state)
 {
 	struct store_dir *d = *state;
 
-	write_list(d, "3 V4000000000 N1\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n");
 	store_deliver(d, "", "1.x", "one");
 	outside_write(d, LOCK, "1:elsewhere");
 	assert_int_equal(store_settle_uids(d->s), 0);
@@ -130,13 +113,13 @@ static void one_that_was_away_has_its_new_uid(void **state)
 	store_make_box(d, ".F");
 	store_deliver(d, "", "1.x", "one");
 	store_deliver(d, "", "2.x", "two");
-	write_list(d, "3 V4000000000 N3 Gabc\n1 W4 :1.x\n2 :2.x\n");
+	store_write_uidlist(d, "3 V4000000000 N3 Gabc\n1 W4 :1.x\n2 :2.x\n");
 	assert_int_equal(store_settle_uids(d->s), 0);
 	to_and_fro(d, "1.x");
-	assert_int_equal(uid_of(d, "1.x"), 3);
+	assert_int_equal(store_uid(d, "1.x"), 3);
 	assert_int_equal(store_settle_uids(d->s), 0);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N4 Gabc\n2 :2.x\n3 W4 :1.x\n");
-	assert_int_equal(uid_of(d, "1.x"), 3);
+	assert_int_equal(store_uid(d, "1.x"), 3);
 	records = log_records(d);
 	to_and_fro(d, "2.x");
 	to_and_fro(d, "1.x");
@@ -157,14 +140,14 @@ static void one_whose_uid_was_given_gets_another(void **state)
 
 	store_make_box(d, ".F");
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
 	assert_int_equal(store_settle_uids(d->s), 0);
 	to_and_fro(d, "1.x");
 	assert_int_equal(put_one(d, "9.x", 9, NULL), 1);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N2 Gabc\n1 W4 :1.x\n9 :9.x\n");
 	store_dir_reopen(d); /* and nobody knows any more who wrote the line of 9 */
 	assert_int_equal(store_settle_uids(d->s), 0);
-	assert_int_equal(uid_of(d, "1.x"), 10);
+	assert_int_equal(store_uid(d, "1.x"), 10);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N11 Gabc\n9 :9.x\n10 W4 :1.x\n");
 	store_consistent(d);
 }
@@ -186,7 +169,7 @@ static void a_correction_is_killed_at_each_step(void **state)
 
 		store_make_box(d, ".F");
 		store_deliver(d, "", "1.x", "one");
-		write_list(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
+		store_write_uidlist(d, "3 V4000000000 N2 Gabc\n1 W4 :1.x\n");
 		assert_int_equal(store_settle_uids(d->s), 0);
 		to_and_fro(d, "1.x");
 		assert_int_equal(put_one(d, "9.x", 9, NULL), 1);
@@ -195,16 +178,16 @@ static void a_correction_is_killed_at_each_step(void **state)
 		assert_int_equal(store_settle_uids(d->s), 0);
 		MB_AUTO_FREE char *want =
 			mb_xasprintf("3 V4000000000 N%u Gabc\n9 :9.x\n%u W4 :1.x\n",
-				     uid_of(d, "1.x") + 1, uid_of(d, "1.x"));
+				     store_uid(d, "1.x") + 1, store_uid(d, "1.x"));
 		MB_AUTO_FREE char *text = tree_text(d, "dovecot-uidlist");
 		struct uidlist l;
 
 		assert_int_equal(uidlist_parse(text, strlen(text), &l), 0);
-		assert_int_equal(uidlist_uid(uidlist_find(&l, "1.x")), uid_of(d, "1.x"));
+		assert_int_equal(uidlist_uid(uidlist_find(&l, "1.x")), store_uid(d, "1.x"));
 		assert_int_equal(uidlist_uid(uidlist_find(&l, "9.x")), 9);
-		assert_int_equal(uid_of(d, "9.x:2,"), 9);
+		assert_int_equal(store_uid(d, "9.x:2,"), 9);
 		uidlist_release(&l);
-		if (uid_of(d, "1.x") >= 10)
+		if (store_uid(d, "1.x") >= 10)
 			assert_string_equal(text, want);
 	}
 }
@@ -235,7 +218,7 @@ static void an_arrival_has_its_line_first(void **state)
 	struct store_dir *d = *state;
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N2\n1 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N2\n1 :1.x\n");
 	assert_int_equal(put_one(d, "5.x", 5, NULL), 1);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N2\n1 :1.x\n5 :5.x\n");
 	assert_int_equal(put_one(d, "4.x", 4, NULL), 1); /* in one sync they come in any order */
@@ -250,11 +233,11 @@ static void a_uid_below_its_next_one_is_not_given(void **state)
 	struct store_dir *d = *state;
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N2\n1 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N2\n1 :1.x\n");
 	outside_write(d, "dovecot-uidlist",
 		      "3 V4000000000 N9\n1 :1.x\n"); /* 2 to 8 came and went */
 	assert_int_equal(put_one(d, "5.x", 5, NULL), 1);
-	assert_int_equal(uid_of(d, "5.x:2,"), 9);
+	assert_int_equal(store_uid(d, "5.x:2,"), 9);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N9\n1 :1.x\n9 :5.x\n");
 }
 
@@ -269,12 +252,12 @@ static void a_new_uid_is_in_the_list_too(void **state)
 	struct guid g;
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N2\n1 W4 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N2\n1 W4 :1.x\n");
 	g = store_guid(d, "1.x");
 	assert_int_equal(peer_change(d, &g, to_seven), 1);
 	assert_text(d, "dovecot-uidlist", "3 V4000000000 N8\n7 W4 :1.x\n");
 	outside_write(d, LOCK, "1:elsewhere");
-	assert_int_equal(uid_of(d, "1.x"), 7);
+	assert_int_equal(store_uid(d, "1.x"), 7);
 }
 
 static int put_five(struct store_dir *d)
@@ -291,7 +274,7 @@ static void killed_at_each_step(void **state)
 	for (int n = 1;; n++) {
 		struct scan_report report;
 
-		write_list(d, "3 V4000000000 N2\n1 :1.x\n");
+		store_write_uidlist(d, "3 V4000000000 N2\n1 :1.x\n");
 		bool more = store_dir_kill_at(d, n, put_five);
 
 		store_dir_open(d);
@@ -305,7 +288,7 @@ static void killed_at_each_step(void **state)
 		assert_int_equal(uidlist_uid(uidlist_find(&l, "1.x")), 1);
 		if (uidlist_find(&l, "5.x") && tree_has(d, "cur/5.x:2,a"))
 			assert_int_equal(uidlist_uid(uidlist_find(&l, "5.x")),
-					 uid_of(d, "5.x:2,a"));
+					 store_uid(d, "5.x:2,a"));
 		uidlist_release(&l);
 		if (!more)
 			break;
@@ -325,7 +308,7 @@ static void a_keyword_gets_a_slot(void **state)
 {
 	struct store_dir *d = *state;
 
-	write_list(d, "3 V4000000000 N1\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n");
 	outside_write(d, "dovecot-keywords", "0 home\n2 bad{name\n");
 	assert_int_equal(put_one(d, "1.x", 1, "work"), 1);
 	assert_text(d, "dovecot-keywords", "0 home\n2 bad{name\n1 work\n");
@@ -346,7 +329,7 @@ static void a_27th_stays_in_the_index(void **state)
 
 	for (int i = 0; i < 26; i++)
 		buf_printf(&full, "%d k%d\n", i, i);
-	write_list(d, "3 V4000000000 N1\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n");
 	outside_write(d, "dovecot-keywords", buf_cstr(&full));
 	assert_int_equal(put_one(d, "1.x", 1, "work"), 1);
 	assert_text(d, "dovecot-keywords", buf_cstr(&full));
@@ -365,7 +348,7 @@ static void letters_follow_when_there_is_a_slot(void **state)
 	assert_int_equal(put_one(d, "1.x", 1, "work"), 1);
 	assert_true(tree_has(d, "cur/1.x:2,"));
 	assert_false(tree_has(d, "dovecot-keywords"));
-	write_list(d, "3 V4000000000 N2\n1 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N2\n1 :1.x\n");
 	outside_write(d, "dovecot-keywords.new", "0 home\n1 work\n");
 	assert_int_equal(store_move(d, "dovecot-keywords.new", "dovecot-keywords"), 0);
 	assert_int_equal(store_settle_uids(d->s), 0);
@@ -383,7 +366,7 @@ static void forwarded_is_a_letter_for_dovecot(void **state)
 	struct record r = {.type = REC_NONE};
 	struct guid g = guid_new();
 
-	write_list(d, "3 V4000000000 N1\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n");
 	peer_copy(&r, &g, &GUID_INBOX, "text");
 	flags_put(&r.copy.flags, FLAG_PASSED, true, peer_stamp(1));
 	free(r.copy.place.base);
@@ -427,7 +410,7 @@ static void an_unknown_list_gets_our_uids(void **state)
 	/* from now on it is Dovecot's again */
 	outside_write(d, ".Box/dovecot-uidlist.tmp", "3 V1100000000 N42 Gabc\n50 :1.x\n");
 	assert_int_equal(store_move(d, ".Box/dovecot-uidlist.tmp", ".Box/dovecot-uidlist"), 0);
-	assert_int_equal(uid_of(d, "1.x:2,"), 50);
+	assert_int_equal(store_uid(d, "1.x:2,"), 50);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)

@@ -15,24 +15,6 @@
 #define GUID_HEX "50385f36b5c4026b8c0f000083ecc375"
 #define MAIL_HEX "0123456789abcdef0123456789abcdef"
 
-/* Replaces the list as Dovecot does: another file, renamed. */
-static void write_list(struct store_dir *d, const char *text)
-{
-	outside_write(d, "dovecot-uidlist.tmp", text);
-	assert_int_equal(store_move(d, "dovecot-uidlist.tmp", "dovecot-uidlist"), 0);
-}
-
-static uint32_t uid_of(struct store_dir *d, const char *file)
-{
-	struct entry e;
-	uint32_t uid;
-
-	store_find(d, file, &e);
-	uid = e.copy.place.uid;
-	entry_release(&e);
-	return uid;
-}
-
 static void assert_box(struct store_dir *d, uint32_t validity, uint32_t next)
 {
 	struct mailbox m = {0};
@@ -63,17 +45,17 @@ static void its_uids_are_taken(void **state)
 
 	store_deliver(d, "", "2.x", "two");
 	store_deliver(d, "", "1.x", "one");
-	assert_int_equal(uid_of(d, "2.x"), 1);
-	write_list(d, "3 V4000000000 N1 G" GUID_HEX "\n1 :1.x\n2 :2.x\n");
-	assert_int_equal(uid_of(d, "1.x"), 1);
-	assert_int_equal(uid_of(d, "2.x"), 2);
+	assert_int_equal(store_uid(d, "2.x"), 1);
+	store_write_uidlist(d, "3 V4000000000 N1 G" GUID_HEX "\n1 :1.x\n2 :2.x\n");
+	assert_int_equal(store_uid(d, "1.x"), 1);
+	assert_int_equal(store_uid(d, "2.x"), 2);
 	assert_int_equal(log_last(d), REC_RENUMBER);
 	assert_box(d, 4000000000u, 3);
 	records = log_records(d);
-	write_list(d, "3 V4000000000 N3 G" GUID_HEX "\n1 W3 :1.x\n2 :2.x\n");
+	store_write_uidlist(d, "3 V4000000000 N3 G" GUID_HEX "\n1 W3 :1.x\n2 :2.x\n");
 	assert_true(log_records(d) == records);
 	store_dir_reopen(d);
-	assert_int_equal(uid_of(d, "1.x"), 1);
+	assert_int_equal(store_uid(d, "1.x"), 1);
 }
 
 static void it_lasts_without_the_index(void **state)
@@ -82,13 +64,13 @@ static void it_lasts_without_the_index(void **state)
 
 	store_deliver(d, "", "2.x", "two");
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N1\n1 :1.x\n2 :2.x\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n1 :1.x\n2 :2.x\n");
 	store_dir_close(d);
 	store_dir_drop(d, "index");
 	outside_unlink(d, "dovecot-uidlist");
 	store_dir_open(d);
-	assert_int_equal(uid_of(d, "1.x"), 1);
-	assert_int_equal(uid_of(d, "2.x"), 2);
+	assert_int_equal(store_uid(d, "1.x"), 1);
+	assert_int_equal(store_uid(d, "2.x"), 2);
 	assert_box(d, 4000000000u, 3);
 }
 
@@ -99,11 +81,11 @@ static void what_it_gave_before_is_not_given_again(void **state)
 
 	store_deliver(d, "", "1.x", "one");
 	store_deliver(d, "", "2.x", "two");
-	write_list(d, "3 V4000000000 N9\n7 :1.x\n");
-	assert_int_equal(uid_of(d, "1.x"), 7);
-	assert_int_equal(uid_of(d, "2.x"), 9); /* 2 is below its next one */
+	store_write_uidlist(d, "3 V4000000000 N9\n7 :1.x\n");
+	assert_int_equal(store_uid(d, "1.x"), 7);
+	assert_int_equal(store_uid(d, "2.x"), 9); /* 2 is below its next one */
 	store_deliver(d, "", "3.x", "three");
-	assert_int_equal(uid_of(d, "3.x"), 10);
+	assert_int_equal(store_uid(d, "3.x"), 10);
 	assert_box(d, 4000000000u, 11);
 }
 
@@ -113,11 +95,11 @@ static void lines_are_appended(void **state)
 	struct store_dir *d = *state;
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V4000000000 N1\n1 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N1\n1 :1.x\n");
 	store_deliver(d, "", "2.x", "two");
 	outside_write(d, "dovecot-uidlist", "3 V4000000000 N1\n1 :1.x\n5 :2.x\n6 :3");
 	assert_int_equal(store_settled(d->s, "dovecot-uidlist", &d->me), 0);
-	assert_int_equal(uid_of(d, "2.x"), 5);
+	assert_int_equal(store_uid(d, "2.x"), 5);
 	assert_box(d, 0, 6);
 }
 
@@ -127,9 +109,9 @@ static void a_lower_uidvalidity_is_not_taken(void **state)
 	uint32_t before = validity_of(d);
 
 	store_deliver(d, "", "1.x", "one");
-	write_list(d, "3 V77 N9\n8 :1.x\n");
+	store_write_uidlist(d, "3 V77 N9\n8 :1.x\n");
 	assert_box(d, before, 9);
-	assert_int_equal(uid_of(d, "1.x"), 8);
+	assert_int_equal(store_uid(d, "1.x"), 8);
 }
 
 static void a_broken_list_says_nothing(void **state)
@@ -147,9 +129,9 @@ static void a_broken_list_says_nothing(void **state)
 	store_deliver(d, "", "1.x", "one");
 	records = log_records(d);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		write_list(d, bad[i]);
+		store_write_uidlist(d, bad[i]);
 	assert_true(log_records(d) == records);
-	assert_int_equal(uid_of(d, "1.x"), 1);
+	assert_int_equal(store_uid(d, "1.x"), 1);
 	outside_unlink(d, "dovecot-uidlist");
 	assert_int_equal(symlinkat("/etc/passwd", d->mail_fd, "dovecot-uidlist"), 0);
 	store_dir_reopen(d);
@@ -166,10 +148,10 @@ static void two_files_of_one_name_come_to_rest(void **state)
 	store_deliver(d, "", "2.x", "two");
 	outside_write(d, "cur/1.x:2,S", "another");
 	store_dir_reopen(d);
-	write_list(d, "3 V4000000000 N5\n4 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N5\n4 :1.x\n");
 	records = log_records(d);
-	write_list(d, "3 V4000000000 N5\n4 W9 :1.x\n");
-	write_list(d, "3 V4000000000 N5\n4 W8 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N5\n4 W9 :1.x\n");
+	store_write_uidlist(d, "3 V4000000000 N5\n4 W8 :1.x\n");
 	assert_true(log_records(d) == records);
 }
 
@@ -185,7 +167,7 @@ static void a_scan_finds_it(void **state)
 	store_dir_rescan(d, &report);
 	outside_write(d, "dovecot-uidlist", "3 V4000000000 N9\n8 :1.x\n");
 	store_dir_rescan(d, &report);
-	assert_int_equal(uid_of(d, "1.x"), 8);
+	assert_int_equal(store_uid(d, "1.x"), 8);
 	records = log_records(d);
 	store_dir_rescan(d, &report);
 	assert_true(log_records(d) == records);
@@ -231,8 +213,8 @@ static void adopting_changes_no_uid(void **state)
 	struct entry e;
 
 	adopt(d);
-	assert_int_equal(uid_of(d, "2.x:2,"), 20);
-	assert_int_equal(uid_of(d, "3.x"), 900);
+	assert_int_equal(store_uid(d, "2.x:2,"), 20);
+	assert_int_equal(store_uid(d, "3.x"), 900);
 	assert_box(d, 1100000000, 901);
 	store_get_box(d, "A", &m);
 	assert_int_equal(m.uid_validity, 1100000001);
