@@ -176,23 +176,25 @@ static int must_stay(const struct merging *m, const struct mailbox *box)
 	return !there ? 0 : mailbox_alive(there) ? 2 : 1;
 }
 
-/* The one of these with one name that the others become: INBOX, one that a side which gets nothing
- * has, or else knows, else the lowest GUID. */
+/* Of two with one name the one that the other becomes: INBOX, one that a side which gets nothing has, or
+ * else knows, else the lowest GUID, so that merges never form a loop. */
+static struct mailbox *winner_of(const struct merging *m, struct mailbox *a, struct mailbox *b)
+{
+	if (guid_equal(&a->guid, &GUID_INBOX) || guid_equal(&b->guid, &GUID_INBOX))
+		return guid_equal(&a->guid, &GUID_INBOX) ? a : b;
+	int order = must_stay(m, a) - must_stay(m, b);
+	if (!order)
+		order = guid_compare(&b->guid, &a->guid);
+	return order > 0 ? a : b;
+}
+
+/* The one of these with one name that the others become. */
 static struct mailbox *lowest(const struct merging *m, struct named *names, size_t n)
 {
 	struct mailbox *best = NULL;
-	for (size_t i = 0; i < n; i++) {
-		struct mailbox *box = names[i].box;
-		if (!has_birth_name(box))
-			continue;
-		if (guid_equal(&box->guid, &GUID_INBOX))
-			return box;
-		int order = best ? must_stay(m, best) - must_stay(m, box) : -1;
-		if (!order)
-			order = guid_compare(&box->guid, &best->guid);
-		if (order < 0)
-			best = box;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (has_birth_name(names[i].box))
+			best = best ? winner_of(m, best, names[i].box) : names[i].box;
 	return best;
 }
 
@@ -354,6 +356,26 @@ void mailbox_give_suffix(struct merging *m, struct mailbox *box)
 		   mb_xstrdup("two mailboxes wanted one name; the later one got a suffix"));
 }
 
+/* Only ever a name above others: no mail, and no UID that a client saw, has to be kept apart. */
+static bool was_never_open(const struct mailbox *box)
+{
+	return !is_open(box) && box->uid_next <= 1 && !guid_equal(&box->guid, &GUID_INBOX);
+}
+
+/* A mere name becomes what else has its name, of two the higher GUID.  Not one that a side which gets
+ * nothing keeps. */
+static bool unite_mere(const struct merging *m, struct mailbox *a, struct mailbox *b)
+{
+	struct mailbox *winner = was_never_open(a) && was_never_open(b) ? winner_of(m, a, b)
+				 : was_never_open(a)			? b
+									: a;
+	struct mailbox *loser = winner == a ? b : a;
+	if (!was_never_open(loser) || must_stay(m, loser) > must_stay(m, winner))
+		return false;
+	mailbox_merge_into(loser, winner);
+	return true;
+}
+
 /* Row 53, equal bytes. */
 static bool clash_exact(struct merging *m, struct named *names, size_t n)
 {
@@ -364,6 +386,8 @@ static bool clash_exact(struct merging *m, struct named *names, size_t n)
 			first = i;
 			continue;
 		}
+		if (unite_mere(m, names[first].box, names[i].box))
+			return true;
 		mailbox_give_suffix(m, names[i].box);
 		changed = true;
 	}

@@ -474,6 +474,10 @@ struct mailbox mailbox_as(const struct mailbox *loser, const struct guid *winner
 	m.merged_into = GUID_ZERO;
 	if (!m.selectable)
 		m.selectable_at = STAMP_NONE;
+	if (!m.selectable && m.uid_next <= 1) {
+		m.uid_validity = 0;
+		m.uid_validity_at = STAMP_NONE;
+	}
 	return m;
 }
 

@@ -106,7 +106,8 @@ struct stamp mailbox_seen(const struct mailbox *m); /* max(named_at, revived) */
 bool mailbox_equal(const struct mailbox *a, const struct mailbox *b);
 bool mailbox_join(struct mailbox *dst, const struct mailbox *src);
 /* What `loser` gives to the mailbox `winner` that it became, to be joined with that: all but that it was
- * a mere name, which makes no mere name of a mailbox.  Borrows the strings of `loser`. */
+ * a mere name, which makes no mere name of a mailbox, and the UIDVALIDITY of one that never had a UID.
+ * Borrows the strings of `loser`. */
 struct mailbox mailbox_as(const struct mailbox *loser, const struct guid *winner);
 void mailbox_encode(const struct mailbox *m, struct buf *out);
 bool mailbox_decode(struct reader *r, struct mailbox *ret);

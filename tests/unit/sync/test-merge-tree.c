@@ -91,6 +91,54 @@ static void row_53(struct world *w)
 	is_in(w, w->n, w->p);
 }
 
+/* b has K only as a name above K/sub. */
+static struct guid mere_name(struct world *w, bool held_mail)
+{
+	struct backend *c = backend_open_memory(3);
+	struct link to_c = {.b = {w->b, c}};
+	w->p = mkbox(w->b, "K");
+	if (held_mail)
+		expunge(w->b, has(w->b, w->p, "seen by a client"));
+	struct guid sub = mkbox_in(w->b, w->p, "sub");
+	delete_box(w->b, w->p);
+	assert_null(link_sync(&to_c)); /* a merge made it a name above sub */
+	assert_false(find_box(w->b, w->p)->selectable);
+	backend_close(c);
+	return sub;
+}
+
+/* What is only a name above others here, and never was more, is the mailbox that got its name there. */
+static void row_53_mere_name(struct world *w)
+{
+	base(w);
+	struct guid sub = mere_name(w, false);
+	rename_to(w->a, w->x, "K");
+	in_step(w);
+	is_named(w, w->x, "K");
+	is_named(w, sub, "K/sub");
+	is_in(w, w->m, w->x);
+	assert_int_equal(n_boxes(w), 5);
+	assert_false(noticed(w, NOTICE_MAILBOX_SUFFIXED));
+	w->n = has(w->b, w->x, "to the mailbox");
+	in_step(w);
+	holds(w, w->x, 2);
+}
+
+/* The same, but mail was in it once: its UIDs are not to be those of others. */
+static void row_53_name_of_old(struct world *w)
+{
+	base(w);
+	struct guid sub = mere_name(w, true);
+	rename_to(w->a, w->x, "K");
+	in_step(w);
+	is_in(w, w->m, w->x);
+	is_named(w, sub, "K/sub");
+	is_noselect(w, w->p);
+	assert_true(noticed(w, NOTICE_MAILBOX_SUFFIXED));
+	struct guid suffixed = other_of(w, w->p);
+	assert_memory_equal(&suffixed, &w->x, sizeof(suffixed));
+}
+
 static void row_54(struct world *w)
 {
 	base(w);
@@ -289,6 +337,8 @@ static struct row rows[] = {
 	{"50: renamed here, mail in it there: the mail follows", row_50},
 	{"51: renamed on both sides: the later name", row_51},
 	{"53: renamed to K here, another K made there: both, one with a suffix", row_53},
+	{"53: renamed to K here, K is only a name above others there: one", row_53_mere_name},
+	{"53: the same, but K held mail once: a suffix", row_53_name_of_old},
 	{"54: names swapped: swapped, children follow", row_54},
 	{"55: names rotated: rotated", row_55},
 	{"56: parent renamed here, mail below it there: the mail follows", row_56},

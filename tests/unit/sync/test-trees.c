@@ -349,10 +349,13 @@ static const char *check_link(void *arg, size_t link)
 	return wrong;
 }
 
-/* Of two: who is alone in having done something gets nothing. */
+/* Of two: who is alone in having done something gets nothing.  But where case is folded, Foo, made while
+ * the deleted foo lives on as a name above others, gets a suffix. */
 static const char *check_idle(struct run *r)
 {
 	const struct link *l = &r->links[0];
+	if (r->folds[0] && l->notices & 1u << NOTICE_MAILBOX_SUFFIXED)
+		return NULL;
 	if (r->h->n_replicas > 2 || r->folds[0] != r->folds[1])
 		return NULL;
 	for (int side = 0; side < 2; side++)

@@ -289,6 +289,33 @@ static void join_of_mailboxes_is_a_join(void **state)
 	}
 }
 
+/* What a mailbox gives to the one that it became. */
+static void mailbox_becomes_another(void **state)
+{
+	const struct guid winner = {{1}};
+	struct mailbox held = {.guid = {{2}},
+			       .selectable = false,
+			       .selectable_at = {7, 1},
+			       .uid_validity = 99,
+			       .uid_validity_at = {8, 1},
+			       .uid_next = 2};
+	struct mailbox mere = held, now = mailbox_as(&held, &winner);
+
+	(void)state;
+	assert_true(guid_equal(&now.guid, &winner));
+	assert_true(stamp_is_none(&now.selectable_at));
+	assert_int_equal(now.uid_validity, 99);
+	assert_int_equal(now.uid_validity_at.time, 8);
+	mere.uid_next = 1;
+	now = mailbox_as(&mere, &winner);
+	assert_int_equal(now.uid_validity, 0);
+	assert_true(stamp_is_none(&now.uid_validity_at));
+	mere.selectable = true;
+	now = mailbox_as(&mere, &winner);
+	assert_int_equal(now.uid_validity, 99);
+	assert_int_equal(now.selectable_at.time, 7);
+}
+
 static void mailboxes_encoded_and_back(void **state)
 {
 	MAILBOX_AUTO struct mailbox a = {0}, b = {0};
@@ -324,6 +351,7 @@ int main(void)
 		cmocka_unit_test(a_base_is_one_component),
 		cmocka_unit_test(a_rename_beats_a_delete_that_did_not_know_it),
 		cmocka_unit_test(join_of_mailboxes_is_a_join),
+		cmocka_unit_test(mailbox_becomes_another),
 		cmocka_unit_test(mailboxes_encoded_and_back),
 	};
 
