@@ -15,6 +15,7 @@
 #include "backends/store/store-private.h"
 
 #define UIDLIST_NAME "dovecot-uidlist"
+#define UIDVALIDITY_NAME "dovecot-uidvalidity" /* in the root, since Dovecot opened a mailbox */
 #define KEYWORDS_NAME "dovecot-keywords"
 #define KEYWORDS_FILE_MAX 65536
 
@@ -57,6 +58,9 @@ int uidlist_follow(struct store *s, struct index_txn *tx, const struct guid *mai
 		   const char *dir, const struct origin *origin);
 /* A program has replaced or written the file at `path`, if it is such a one. */
 void uidlist_noticed(struct store *s, const char *path, const struct origin *origin);
+/* May a mailbox have a list?  Not where the index never saw one and the root shows no trace of Dovecot:
+ * then only the mailboxes that are read need be asked.  Two stats at most, and a look into the index. */
+bool uidlists_may_be(struct store *s, struct index_txn *tx);
 /* Is this another file than the one that the index knows? */
 bool uidlist_changed(struct index_txn *tx, const struct guid *mailbox, const struct file_mark *now);
 /* A new mailbox in `dir` gets UIDVALIDITY and, if no mailbox has it, the GUID of the list there. */

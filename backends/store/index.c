@@ -517,6 +517,20 @@ int index_meta_put(struct index_txn *tx, const char *name, const void *src, size
 	return table_put(tx, T_META, name, strlen(name), src, len);
 }
 
+static int is_one(struct index_txn *tx, const uint8_t *key, size_t len, void *arg)
+{
+	(void)tx;
+	(void)key;
+	(void)len;
+	(void)arg;
+	return 1;
+}
+
+bool index_meta_has(struct index_txn *tx, const char *prefix)
+{
+	return table_walk(tx, T_META, prefix, strlen(prefix), NULL, 0, is_one, NULL) != 0;
+}
+
 static int put_mark(struct index_txn *tx, const char *name, uint64_t v)
 {
 	uint8_t le[8];

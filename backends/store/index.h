@@ -102,6 +102,8 @@ uint64_t index_writes(const struct index_txn *tx);
 /* meta.  get: -ENOENT when it is not there, -EINVAL when it is not `len` bytes long. */
 int index_meta_get(struct index_txn *tx, const char *name, void *dst, size_t len);
 int index_meta_put(struct index_txn *tx, const char *name, const void *src, size_t len);
+bool index_meta_has(struct index_txn *tx,
+		    const char *prefix); /* such a name, or it cannot be told */
 
 /* Mailboxes.  put with `local` NULL keeps the local facts that are there.  n_live is always the
  * index's own (counted when a mailbox is put that copies referred to already), modseq never goes

@@ -71,6 +71,7 @@ struct scan {
 	struct origin origin;
 	struct scan_report *report;
 	bool full;
+	bool lists;		 /* uidlists_may_be() */
 	bool subscriptions;	 /* the file was replaced */
 	struct scan_twin *twins; /* owned; scan-twin.c */
 	bool has_twins;

@@ -40,7 +40,7 @@ bool scan_stat_dir(int root, const char *path, struct dir_stamp *ret, int *ret_e
 	return true;
 }
 
-/* Stats cur and new: two of four calls. */
+/* Stats cur and new: two of three calls; and where Dovecot may serve the store, its list. */
 int scan_stat_box(struct scan *sc, struct scan_box *b)
 {
 	MB_AUTO_CLOSE int dir = at_open(sc->s->mail_fd, b->dir, O_PATH | O_DIRECTORY, 0);
@@ -50,7 +50,8 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 	b->looked_ns = clock_wall_ns();
 	b->list = (struct file_mark){0};
 	if (dir >= 0) {
-		file_mark_at(dir, UIDLIST_NAME, &b->list);
+		if (sc->lists)
+			file_mark_at(dir, UIDLIST_NAME, &b->list);
 		has_cur = scan_stat_dir(dir, "cur", &b->cur, &err1);
 		has_new = scan_stat_dir(dir, "new", &b->new_, &err2);
 	} else if (dir == -ENOENT || dir == -ENOTDIR) {
@@ -69,6 +70,16 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 	return 0;
 }
 
+/* The list of what is read is asked for everywhere: it may be the first one. */
+static void stat_list(struct scan *sc, struct scan_box *b)
+{
+	MB_AUTO_FREE char *path = path_join(b->dir, NULL, UIDLIST_NAME);
+
+	if (b->changed && !sc->lists)
+		file_mark_of(sc->s, path, &b->list);
+	b->listed = uidlist_changed(sc->tx, &b->guid, &b->list);
+}
+
 /* Of a known mailbox: has it changed? */
 static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_local *local)
 {
@@ -77,7 +88,7 @@ static int stat_box(struct scan *sc, struct scan_box *b, const struct mailbox_lo
 	if (sc->full || held_in(&sc->s->held, &b->guid) ||
 	    !scan_stamp_equal(&b->cur, &local->cur) || !scan_stamp_equal(&b->new_, &local->new_))
 		b->changed = true;
-	b->listed = uidlist_changed(sc->tx, &b->guid, &b->list);
+	stat_list(sc, b);
 	return 0;
 }
 
@@ -302,7 +313,10 @@ static int walk_dir(struct scan *sc, const char *dir, int depth, bool *pending)
 int scan_tree(struct scan *sc)
 {
 	bool walk = sc->full, pending = false;
-	int err = known_boxes(sc, &walk);
+	int err;
+
+	sc->lists = uidlists_may_be(sc->s, sc->tx);
+	err = known_boxes(sc, &walk);
 
 	for (size_t i = 0; i < sc->n_boxes; i++)
 		walk |= sc->boxes[i].gone;

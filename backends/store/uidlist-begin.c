@@ -135,6 +135,8 @@ static bool is_served(struct store *s, struct index_txn *tx)
 {
 	struct tree t = {0};
 
+	if (s->served == SERVED_UNKNOWN && !uidlists_may_be(s, tx))
+		s->served = SERVED_NO;
 	if (s->served == SERVED_UNKNOWN && index_tree(tx, &t) >= 0) {
 		s->served = SERVED_NO;
 		for (size_t i = 0; i < t.n && s->served == SERVED_NO; i++) {

@@ -532,9 +532,11 @@ static int due_boxes(struct store *s, struct due_box **ret, size_t *ret_n)
 	int err = index_begin(s->index, false, &tx);
 
 	*ret = NULL;
+	*ret_n = 0;
 	if (err < 0)
 		return err;
-	err = index_tree(tx, &t);
+	if (uidlists_may_be(s, tx))
+		err = index_tree(tx, &t);
 	s->served = err < 0 ? SERVED_UNKNOWN : SERVED_NO;
 	for (size_t i = 0; i < t.n && err >= 0; i++) {
 		MB_AUTO_FREE char *dir = NULL;

@@ -194,6 +194,28 @@ def test_what_comes_from_a_peer_has_its_uid_before_dovecot_sees_it(pair):
     assert a.server.complaints() == [] and b.server.complaints(RENUMBERED) == []
 
 
+def test_a_folder_that_dovecot_opens_first(pair):
+    """Its list is found though nothing else of the mailbox changed: Dovecot leaves a trace in the root."""
+    a, b = pair.sides
+    a.replica.mkfolder("Box")
+    for sub in ("", "cur", "new", "tmp"):
+        os.chown(os.path.join(a.replica.folder("Box"), sub), imap_pipe.user().pw_uid, -1)
+    for n in range(3):
+        path = a.replica.deliver(f"170000000{n}.M1P{n}.h", folder="Box")
+        os.chown(path, imap_pipe.user().pw_uid, -1)
+    pair.sync()
+    lists = [os.path.join(side.replica.mail, ".Box", "dovecot-uidlist") for side in pair.sides]
+    assert not any(map(os.path.exists, lists))
+    a.imap.ok(a.imap.select("Box", readonly=True))
+    assert os.path.exists(lists[0]) and os.path.exists(os.path.join(a.replica.mail, "dovecot-uidvalidity"))
+    pair.sync()
+    b.imap.ok(b.imap.select("Box", readonly=True))
+    view, _ = pair.check_equal()
+    assert len(view["Box"][2]) == 3
+    with open(lists[0]) as x, open(lists[1]) as y:
+        assert x.read().split()[1] == y.read().split()[1]  # UIDVALIDITY
+
+
 def test_one_uid_given_on_both_sides_is_given_up(pair):
     a, b = pair.sides
     pair.check_equal()

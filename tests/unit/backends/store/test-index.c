@@ -59,6 +59,12 @@ static void test_meta(void **state)
 	assert_string_equal(got, "value");
 	assert_int_equal(get_text(d->ix, "name", got, 4), -EINVAL);
 	put_text(d, "name", "other");
+	struct index_txn *tx = index_dir_begin(d, false);
+	assert_true(index_meta_has(tx, "name"));
+	assert_true(index_meta_has(tx, "na"));
+	assert_false(index_meta_has(tx, "name/"));
+	assert_false(index_meta_has(tx, "nb"));
+	index_abort(tx);
 	index_dir_reopen(d);
 	assert_int_equal(get_text(d->ix, "name", got, 5), 0);
 	assert_string_equal(got, "other");

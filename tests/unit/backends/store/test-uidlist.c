@@ -173,6 +173,60 @@ static void a_scan_finds_it(void **state)
 	assert_true(log_records(d) == records);
 }
 
+static bool may_be(struct store_dir *d)
+{
+	struct index_txn *tx;
+	bool said;
+
+	assert_int_equal(index_begin(d->s->index, false, &tx), 0);
+	said = uidlists_may_be(d->s, tx);
+	index_abort(tx);
+	return said;
+}
+
+/* Of mailboxes that are not read a list is asked for only where Dovecot has left a trace. */
+static void it_is_asked_for_where_dovecot_was(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report report;
+
+	store_make_box(d, ".F");
+	store_make_box(d, ".G");
+	store_deliver(d, ".F", "1.x", "one");
+	store_deliver(d, ".G", "2.x", "two");
+	time_passes(10);
+	store_dir_rescan(d, &report);
+	assert_false(may_be(d));
+	outside_write(d, ".F/dovecot-uidlist", "3 V4000000000 N9\n8 :1.x\n");
+	store_dir_rescan(d, &report);
+	assert_int_equal(store_uid(d, "1.x"), 1);
+	outside_write(d, "dovecot-uidvalidity", "");
+	store_dir_rescan(d, &report);
+	assert_int_equal(store_uid(d, "1.x"), 8);
+	outside_unlink(d, "dovecot-uidvalidity");
+	assert_true(may_be(d)); /* the index has seen one */
+	outside_write(d, ".G/dovecot-uidlist", "3 V4000000000 N9\n7 :2.x\n");
+	store_dir_rescan(d, &report);
+	assert_int_equal(store_uid(d, "2.x"), 7);
+}
+
+/* And of what is read always. */
+static void the_first_one_is_found_with_mail(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report report;
+
+	store_make_box(d, ".F");
+	time_passes(10);
+	store_dir_rescan(d, &report);
+	assert_false(may_be(d));
+	outside_write(d, ".F/dovecot-uidlist", "3 V4000000000 N9\n8 :1.x\n");
+	outside_write(d, ".F/new/1.x", "one");
+	store_dir_rescan(d, &report);
+	assert_int_equal(store_uid(d, "1.x"), 8);
+	assert_true(may_be(d));
+}
+
 static void write_in(int fd, const char *path, const char *text)
 {
 	int f = openat(fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -272,6 +326,8 @@ int main(void)
 		TEST(a_broken_list_says_nothing),
 		TEST(two_files_of_one_name_come_to_rest),
 		TEST(a_scan_finds_it),
+		TEST(it_is_asked_for_where_dovecot_was),
+		TEST(the_first_one_is_found_with_mail),
 		TEST(adopting_changes_no_uid),
 		TEST(a_guid_is_taken_once),
 	};
