@@ -4,8 +4,8 @@
 adopt         an existing Maildir is taken in place and looked at for the first time
 first sync    fills an empty store; compared with `cp -a` of the same tree and a sync(1), and with `rsync -a`
 no-op sync    nothing happened: must cost the same at 1k and at 100k messages in as many folders. strace
-              counts what it asks of the file system: stats of cur and new for each folder, and
-              directories of mail that were read (none)
+              counts what it asks of the file system: stats of cur and new for each folder, those of
+              the roots, and directories of mail that were read (none)
 changes       1,000 changes, half of them on either side: flags, deliveries, expunges, moves
 full          everything is compared: sync -f
 
@@ -167,7 +167,7 @@ class Place:
             return {}
         log = os.path.join(self.base, "strace")
         run("strace", "-f", "-y", "-o", log, *self.sync())
-        stats = listed = calls = 0
+        stats = at_root = listed = calls = 0
         trees = [os.path.realpath(self.mail), os.path.realpath(os.path.join(self.b, "mail"))]
         with open(log, encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -177,13 +177,16 @@ class Place:
                 if not inside:
                     continue
                 name = line.split("(", 1)[0].split()[-1]
-                stats += "stat" in name
+                root = not any(fd.startswith(t + "/") for fd in fds for t in trees)
+                at_root += "stat" in name and root
+                stats += "stat" in name and not root
                 listed += name.startswith("getdents")
-        folders = 2 * self.folders
+        folders = 2 * (self.folders - 1)  # INBOX is the root
         return {
             "folders": folders,
             "system_calls": calls,
             "stats_per_folder": round(stats / folders, 2),
+            "stats_of_roots": at_root,
             "directories_read": listed,
         }
 
