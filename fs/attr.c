@@ -57,14 +57,15 @@ static void show_dir(struct node *n, struct stat *st)
 /* true when the store should be asked for the ordinal of the message at this name */
 static bool show_file(struct mailfs *fs, struct node *n, struct stat *st)
 {
-	const struct link *l = node_message_name(n);
 	unsigned names = node_n_links(&fs->nodes, n);
+	struct name name;
+	bool message = node_message_name(n, &name);
 
-	if (!n->links && !n->token)
+	if (!node_has_name(n) && !n->token)
 		st->st_nlink = 0;
-	else if (l || n->ordinal)
-		st->st_nlink = n->links ? names : 1;
-	return l && !n->ordinal && fname_is_message(l->name);
+	else if (message || n->ordinal)
+		st->st_nlink = node_has_name(n) ? names : 1;
+	return message && !n->ordinal && fname_is_message(name.text);
 }
 
 void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat *st)
@@ -73,7 +74,7 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 	uint64_t ordinal;
 
 	table_lock(fs);
-	if (n->dir)
+	if (node_is_dir(n))
 		show_dir(n, st);
 	else
 		ask = show_file(fs, n, st);
@@ -96,7 +97,7 @@ double attr_timeout(const struct node *n, const struct stat *st)
 
 void attr_links_changed(struct mailfs *fs, const struct node *n)
 {
-	for (struct node *s = node_find(&fs->nodes, n->dev, n->ino); s; s = node_next_sibling(s)) {
+	for (struct node *s = node_find(&fs->nodes, node_dev(n), n->ino); s; s = node_next_sibling(s)) {
 		if (s == n)
 			continue;
 		attr_forget(s);
@@ -107,24 +108,20 @@ void attr_links_changed(struct mailfs *fs, const struct node *n)
 /* ---- what listings keep of a message's stat ---- */
 
 /* The listing that shows n, a message with one name; NULL: none. */
-static struct folder *listed_in(struct mailfs *fs, const struct node *n)
+static struct folder *listed_in(struct mailfs *fs, const struct node *n, struct name *ret)
 {
-	const struct link *l = n->links;
-
-	return l && node_n_links(&fs->nodes, n) == 1 && !n->dir &&
-			       kind_is_messages(l->parent->dir->kind)
-		       ? l->parent->dir->folder
+	return !node_is_dir(n) && node_message_name(n, ret) && node_n_links(&fs->nodes, n) == 1
+		       ? ret->dir->dir->folder
 		       : NULL;
 }
 
 uint64_t attr_age(struct mailfs *fs, const struct node *n)
 {
-	const struct folder *f;
+	struct name name;
 	uint64_t age;
 
 	table_lock(fs);
-	f = listed_in(fs, n);
-	age = f ? folder_attr_age(f) : 0;
+	age = folder_attr_age(listed_in(fs, n, &name));
 	table_unlock(fs);
 	return age;
 }
@@ -132,19 +129,21 @@ uint64_t attr_age(struct mailfs *fs, const struct node *n)
 void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_t age)
 {
 	struct folder *f;
+	struct name name;
 
 	table_lock(fs);
-	f = listed_in(fs, n);
+	f = n->ordinal ? listed_in(fs, n, &name) : NULL;
 	if (f)
-		folder_attr_put(f, n->links->name, st, n->ordinal, age);
+		folder_attr_put(f, name.text, st, n->ordinal, age);
 	table_unlock(fs);
 }
 
 void attr_forget(struct node *n)
 {
-	for (const struct link *l = n->links; l && !n->dir; l = l->next)
-		if (l->parent->dir->folder)
-			folder_attr_drop(l->parent->dir->folder, l->name);
+	struct name name;
+
+	for (unsigned i = 0; !node_is_dir(n) && node_name(n, i, &name); i++)
+		folder_attr_drop(name.dir->dir->folder, name.text);
 }
 
 enum node_kind fs_kind(struct mailfs *fs, struct node *dir, const char *path)

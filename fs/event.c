@@ -21,32 +21,31 @@ static struct node *parent_of(struct mailfs *fs, const char *path, const char **
 	struct node *dir = node_walk(&fs->nodes, path, slash ? (size_t)(slash - path) : 0);
 
 	*ret_name = slash ? slash + 1 : path;
-	return dir && dir->dir ? dir : NULL;
+	return dir && node_is_dir(dir) ? dir : NULL;
 }
 
 /* true when the table, the listing and the file agree already.  table_lock held. */
-static bool agrees(struct mailfs *fs, struct node *dir, const char *name, const struct stat *st)
+static bool agrees(const struct node *dir, const char *name, const struct stat *st)
 {
-	struct link *l = node_find_name(&fs->nodes, dir, name);
+	const struct folder *folder = dir->dir->folder;
+	const struct node *n = node_at(dir, name);
 
-	if (dir->dir->folder && !dir->dir->loading && !folder_find(dir->dir->folder, name))
+	if (folder_is_listed(folder) && !dir->dir->loading && !folder_find(folder, name))
 		return false;
-	return l ? l->node->ino == st->st_ino && l->node->dev == st->st_dev
-		 : dir->dir->folder != NULL;
+	return n ? node_is(n, st) : folder_is_listed(folder);
 }
 
 /* table_lock held. */
 static void name_is_there(struct mailfs *fs, struct node *dir, const char *name,
 			  const struct stat *st)
 {
-	struct link *l = node_find_name(&fs->nodes, dir, name);
+	const struct node *n = node_at(dir, name);
 
-	if (dir->dir->folder)
-		folder_attr_drop(dir->dir->folder, name);
-	if (agrees(fs, dir, name, st))
+	folder_attr_drop(dir->dir->folder, name);
+	if (agrees(dir, name, st))
 		return;
-	if (l && (l->node->ino != st->st_ino || l->node->dev != st->st_dev)) {
-		node_drop_name(&fs->nodes, l);
+	if (n && !node_is(n, st)) {
+		node_drop_name(&fs->nodes, dir, name);
 		inval_name(fs, dir, name);
 	}
 	fs_name_added(fs, dir, name, st);
@@ -56,11 +55,12 @@ static void name_is_there(struct mailfs *fs, struct node *dir, const char *name,
 /* table_lock held. */
 static void name_is_gone(struct mailfs *fs, struct node *dir, const char *name)
 {
-	struct link *l = node_find_name(&fs->nodes, dir, name);
+	const struct node *n = node_at(dir, name);
+	const struct folder *folder = dir->dir->folder;
 
-	if (!l && dir->dir->folder && !dir->dir->loading && !folder_find(dir->dir->folder, name))
+	if (!n && folder_is_listed(folder) && !dir->dir->loading && !folder_find(folder, name))
 		return;
-	if (l)
+	if (n)
 		inval_name(fs, dir, name);
 	fs_name_removed(fs, dir, name);
 	inval_dir(fs, dir);
@@ -90,28 +90,28 @@ static void look_at(struct mailfs *fs, const char *path)
 static void move_name(struct mailfs *fs, struct node *from_dir, const char *from,
 		      struct node *to_dir, const char *to, const struct stat *st)
 {
-	struct link *l = node_find_name(&fs->nodes, from_dir, from);
-	struct node *n = l ? l->node : NULL;
+	struct node *n = node_at(from_dir, from);
+	const struct node *there = node_at(to_dir, to);
 
-	if (n && (n->ino != st->st_ino || n->dev != st->st_dev))
+	if (n && !node_is(n, st)) {
+		inval_name(fs, from_dir, from);
+		node_drop_name(&fs->nodes, from_dir, from);
 		n = NULL;
-	if (from_dir == to_dir && from_dir->dir->folder)
-		folder_rename(from_dir->dir->folder, from, to);
+	}
+	if (n)
+		node_ref(n);
+	if (from_dir == to_dir)
+		node_rename_listed(&fs->nodes, from_dir, from, to);
 	alias_follow(&fs->aliases, from_dir, from, to_dir, to);
 	if (n) {
-		node_ref(n);
 		inval_name(fs, from_dir, from);
-		l = node_find_name(&fs->nodes, to_dir, to);
-		if (l && l->node != n) { /* seen there already, as another name of the file */
-			node_drop_name(&fs->nodes, l);
+		if (there && there != n) { /* seen there already, as another name of the file */
+			if (node_at(to_dir, to) != n)
+				node_drop_name(&fs->nodes, to_dir, to);
 			inval_name(fs, to_dir, to);
-			l = NULL;
 		}
-		if (!l)
-			node_add_name(&fs->nodes, n, to_dir, to);
-		l = node_find_name(&fs->nodes, from_dir, from);
-		if (l)
-			node_drop_name(&fs->nodes, l);
+		node_add_name(&fs->nodes, n, to_dir, to);
+		node_drop_name(&fs->nodes, from_dir, from);
 		inval_attr(fs, n);
 		node_unref(&fs->nodes, n);
 	}
@@ -160,13 +160,12 @@ static void renamed(struct mailfs *fs, const struct store_event *e)
 /* A program that is writing goes on with the file that it began with, wherever its name leads now. */
 static bool may_follow(const struct node *n, const struct stat *st)
 {
-	return !n->writing || (n->ino == st->st_ino && n->dev == st->st_dev);
+	return !node_writing(n) || node_is(n, st);
 }
 
 static void changed(struct mailfs *fs, const char *path)
 {
 	struct node *dir, *n = NULL;
-	struct link *l = NULL;
 	const char *name;
 	struct stat st;
 
@@ -176,16 +175,15 @@ static void changed(struct mailfs *fs, const char *path)
 	}
 	table_lock(fs);
 	dir = *path ? parent_of(fs, path, &name) : NULL;
-	if (dir && dir->dir->folder)
+	if (dir)
 		folder_attr_drop(dir->dir->folder, name);
-	l = dir ? node_find_name(&fs->nodes, dir, name) : NULL;
-	n = *path ? (l ? l->node : NULL) : fs->nodes.root;
-	if (n && n->dir) {
+	n = !*path ? fs->nodes.root : dir ? node_at(dir, name) : NULL;
+	if (n && node_is_dir(n)) {
 		attr_changed(n);
 		inval_dir(fs, n);
 	} else if (n && may_follow(n, &st) && node_rekey(&fs->nodes, n, &st)) {
 		n->ordinal = 0; /* may be another message */
-		fdcache_drop(fs->fds, &n->slot);
+		fdcache_drop(fs->fds, n);
 		inval_content(fs, n);
 	} else if (n) {
 		node_bind(&fs->nodes, dir, name, &st);

@@ -1,16 +1,19 @@
 /*
  * fdcache.c - least recently used first out; pinned slots stay.
  *
- * Invariant: a slot is in the list if and only if it has a home, and then *home is the slot.
+ * Invariant: a slot is in the list and in the hash if and only if it has an owner.
  */
 #include "fs/fdcache.h"
 #include "backends/base/mem.h"
 #include <pthread.h>
 
+#define BUCKETS 256
+
 struct fdcache {
 	pthread_mutex_t lock;
 	struct fdcache_slot list; /* ring: list.older is the newest */
 	size_t n, max;
+	struct fdcache_slot *by_owner[BUCKETS];
 };
 
 struct fdcache *fdcache_new(size_t max)
@@ -21,6 +24,17 @@ struct fdcache *fdcache_new(size_t max)
 	c->list.newer = c->list.older = &c->list;
 	c->max = max;
 	return c;
+}
+
+/* Where the owner's slot hangs, or would. */
+static struct fdcache_slot **place_of(struct fdcache *c, const void *owner)
+{
+	uint64_t h = (uintptr_t)owner * 0x9e3779b97f4a7c15ull;
+	struct fdcache_slot **p = &c->by_owner[h >> 32 & (BUCKETS - 1)];
+
+	while (*p && (*p)->owner != owner)
+		p = &(*p)->hash_next;
+	return p;
 }
 
 static void put_first(struct fdcache *c, struct fdcache_slot *s)
@@ -41,8 +55,8 @@ static void take_out(struct fdcache_slot *s)
 static struct fdcache_slot *evict(struct fdcache *c, struct fdcache_slot *s)
 {
 	take_out(s);
-	*s->home = NULL;
-	s->home = NULL;
+	*place_of(c, s->owner) = s->hash_next;
+	s->owner = NULL;
 	c->n--;
 	return s->pins ? NULL : s;
 }
@@ -74,12 +88,12 @@ void fdcache_free(struct fdcache *c)
 	free(c);
 }
 
-struct fdcache_slot *fdcache_find(struct fdcache *c, struct fdcache_slot **home, bool write)
+struct fdcache_slot *fdcache_find(struct fdcache *c, const void *owner, bool write)
 {
 	struct fdcache_slot *s;
 
 	pthread_mutex_lock(&c->lock);
-	s = *home;
+	s = *place_of(c, owner);
 	if (s && write && !s->writable)
 		s = NULL;
 	if (s) {
@@ -91,8 +105,7 @@ struct fdcache_slot *fdcache_find(struct fdcache *c, struct fdcache_slot **home,
 	return s;
 }
 
-struct fdcache_slot *fdcache_add(struct fdcache *c, struct fdcache_slot **home, int fd,
-				 bool writable)
+struct fdcache_slot *fdcache_add(struct fdcache *c, const void *owner, int fd, bool writable)
 {
 	struct fdcache_slot *s = mb_xcalloc(1, sizeof(*s));
 	struct fdcache_slot *old = NULL, *victim = NULL;
@@ -101,13 +114,13 @@ struct fdcache_slot *fdcache_add(struct fdcache *c, struct fdcache_slot **home, 
 	s->writable = writable;
 	s->pins = 1;
 	pthread_mutex_lock(&c->lock);
-	if (*home)
-		old = evict(c, *home);
+	if (*place_of(c, owner))
+		old = evict(c, *place_of(c, owner));
 	if (c->n >= c->max && oldest_idle(c))
 		victim = evict(c, oldest_idle(c));
 	if (c->n < c->max) {
-		s->home = home;
-		*home = s;
+		s->owner = owner;
+		*place_of(c, owner) = s; /* there is none: at the end of its chain */
 		put_first(c, s);
 		c->n++;
 	}
@@ -122,18 +135,19 @@ void fdcache_unpin(struct fdcache *c, struct fdcache_slot *slot)
 	bool last;
 
 	pthread_mutex_lock(&c->lock);
-	last = --slot->pins == 0 && !slot->home;
+	last = --slot->pins == 0 && !slot->owner;
 	pthread_mutex_unlock(&c->lock);
 	if (last)
 		close_slot(slot);
 }
 
-void fdcache_drop(struct fdcache *c, struct fdcache_slot **home)
+void fdcache_drop(struct fdcache *c, const void *owner)
 {
 	struct fdcache_slot *s;
 
 	pthread_mutex_lock(&c->lock);
-	s = *home ? evict(c, *home) : NULL;
+	s = *place_of(c, owner);
+	s = s ? evict(c, s) : NULL;
 	pthread_mutex_unlock(&c->lock);
 	close_slot(s);
 }

@@ -3,7 +3,7 @@
  *
  * With no-open the kernel names a file by its node only and never says that it is done with it; so
  * descriptors are opened when needed, kept while there is room, and closed when the owner goes.  The
- * owner (a node) holds the pointer to its slot; only functions of this file touch it.
+ * owner (a node) is known by its address and holds nothing: most never have a descriptor.
  *
  * A slot that is in use is pinned and never closed under its user.  More users at once than slots
  * get slots of their own that are closed after use.
@@ -22,7 +22,8 @@ struct fdcache_slot {
 	bool writable;
 	/* private */
 	unsigned pins;
-	struct fdcache_slot **home; /* the owner's pointer; NULL: closed at the last unpin */
+	const void *owner; /* NULL: closed at the last unpin */
+	struct fdcache_slot *hash_next;
 	struct fdcache_slot *newer, *older;
 };
 
@@ -30,14 +31,13 @@ struct fdcache *fdcache_new(size_t max);
 void fdcache_free(struct fdcache *c); /* nothing may be pinned */
 
 /* The owner's descriptor, pinned; NULL when it has none, or none that can write when `write`. */
-struct fdcache_slot *fdcache_find(struct fdcache *c, struct fdcache_slot **home, bool write);
+struct fdcache_slot *fdcache_find(struct fdcache *c, const void *owner, bool write);
 /* Puts a new descriptor in, owned by the cache from now on, and pins it.  One that another thread
  * put there meanwhile is replaced. */
-struct fdcache_slot *fdcache_add(struct fdcache *c, struct fdcache_slot **home, int fd,
-				 bool writable);
+struct fdcache_slot *fdcache_add(struct fdcache *c, const void *owner, int fd, bool writable);
 void fdcache_unpin(struct fdcache *c, struct fdcache_slot *slot);
 /* The owner's descriptor goes: now, or when its users are done. */
-void fdcache_drop(struct fdcache *c, struct fdcache_slot **home);
+void fdcache_drop(struct fdcache *c, const void *owner);
 size_t fdcache_count(struct fdcache *c);
 
 #endif

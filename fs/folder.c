@@ -1,8 +1,9 @@
 /*
- * folder.c - names of a directory in the order of their cookies, and a hash of them.
+ * folder.c - entries in the order of their cookies, and a hash of their names.
  *
- * Entries lie in one array sorted by cookie; a removed one leaves a hole (name NULL) until half of
- * the array is holes.  The hash chains indices, so that the array may move.
+ * Entries lie in one array sorted by cookie; one that is neither listed nor has a node is a hole, and
+ * no longer in the hash.  Names lie one behind the other in one text.  When half of either is
+ * unused it is packed.  The hash chains places, so that the array may move.
  */
 #include "fs/folder.h"
 #include "backends/base/clock.h"
@@ -11,8 +12,9 @@
 #include <dirent.h>
 #include <string.h>
 
-#define FIRST_BUCKETS 64
-#define COMPACT_MIN 64
+#define FIRST_BUCKETS 16
+#define PACK_MIN 64	   /* holes */
+#define PACK_TEXT_MIN 4096 /* bytes */
 
 #define MAX_OWNERS 16
 
@@ -28,20 +30,41 @@ struct owner {
 
 struct folder {
 	struct folder_entry *entries;
-	size_t n, cap, holes;
-	uint32_t *buckets; /* index + 1, 0 = none */
-	size_t mask;
+	uint32_t n, cap, holes, n_listed;
+	char *text;
+	uint32_t text_len, text_cap, text_unused;
+	uint32_t *buckets; /* place + 1, 0 = none */
+	uint32_t mask;
+	folder_moved *moved;
+	void *arg;
 	uint64_t next_cookie;
 	uint64_t attr_age;
 	dev_t dev;
 	struct owner owners[MAX_OWNERS];
 	uint8_t n_owners;
-	bool loading;
+	bool listed, loading;
 	bool has_last; /* LAST was loaded, and is added when all else is */
 	uint64_t last_ino;
 	char **removed; /* names that went while loading */
 	size_t n_removed, removed_cap;
 };
+
+const char *folder_text(const struct folder *f, const struct folder_entry *e)
+{
+	return f->text + e->text;
+}
+
+const char *folder_text_at(const struct folder *f, uint32_t place)
+{
+	return folder_text(f, &f->entries[place]);
+}
+
+static bool is_hole(const struct folder_entry *e)
+{
+	return !e->listed && !e->node;
+}
+
+/* ---- the hash ---- */
 
 static uint32_t *bucket_of(const struct folder *f, const char *name)
 {
@@ -50,7 +73,7 @@ static uint32_t *bucket_of(const struct folder *f, const char *name)
 
 static void chain(struct folder *f, uint32_t i)
 {
-	uint32_t *b = bucket_of(f, f->entries[i].name);
+	uint32_t *b = bucket_of(f, folder_text_at(f, i));
 
 	f->entries[i].hash_next = *b;
 	*b = i + 1;
@@ -58,31 +81,58 @@ static void chain(struct folder *f, uint32_t i)
 
 static void unchain(struct folder *f, uint32_t i)
 {
-	uint32_t *p = bucket_of(f, f->entries[i].name);
+	uint32_t *p = bucket_of(f, folder_text_at(f, i));
 
 	while (*p != i + 1)
 		p = &f->entries[*p - 1].hash_next;
 	*p = f->entries[i].hash_next;
 }
 
+/* With as many buckets as there are entries, or up to twice that. */
 static void rehash(struct folder *f)
 {
+	f->mask = FIRST_BUCKETS - 1;
 	while (f->mask + 1 < f->n)
 		f->mask = f->mask * 2 + 1;
 	free(f->buckets);
-	f->buckets = mb_xcalloc(f->mask + 1, sizeof(*f->buckets));
-	for (size_t i = 0; i < f->n; i++)
-		if (f->entries[i].name)
-			chain(f, (uint32_t)i);
+	f->buckets = mb_xcalloc((size_t)f->mask + 1, sizeof(*f->buckets));
+	for (uint32_t i = 0; i < f->n; i++)
+		if (!is_hole(&f->entries[i]))
+			chain(f, i);
 }
 
-struct folder *folder_new(uint64_t first_cookie)
+/* Listed or not. */
+static struct folder_entry *find_any(const struct folder *f, const char *name)
+{
+	uint32_t i = *bucket_of(f, name);
+
+	while (i && strcmp(folder_text_at(f, i - 1), name) != 0)
+		i = f->entries[i - 1].hash_next;
+	return i ? &f->entries[i - 1] : NULL;
+}
+
+static struct folder_entry *find(const struct folder *f, const char *name)
+{
+	struct folder_entry *e = folder_is_listed(f) ? find_any(f, name) : NULL;
+
+	return e && e->listed ? e : NULL;
+}
+
+static uint32_t place_of(const struct folder *f, const struct folder_entry *e)
+{
+	return (uint32_t)(e - f->entries);
+}
+
+/* ---- memory ---- */
+
+struct folder *folder_new(uint64_t first_cookie, folder_moved *moved, void *arg)
 {
 	struct folder *f = mb_xcalloc(1, sizeof(*f));
 
 	f->next_cookie = first_cookie;
-	f->mask = FIRST_BUCKETS - 1;
-	f->buckets = mb_xcalloc(FIRST_BUCKETS, sizeof(*f->buckets));
+	f->moved = moved;
+	f->arg = arg;
+	rehash(f);
 	return f;
 }
 
@@ -99,49 +149,170 @@ void folder_free(struct folder *f)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; i < f->n; i++)
-		free(f->entries[i].name);
 	forget_removed(f);
 	free(f->entries);
+	free(f->text);
 	free(f->buckets);
 	free(f);
 }
 
-static void compact(struct folder *f)
+static void set_cap(struct folder *f, uint32_t cap)
 {
-	size_t to = 0;
+	f->entries = mb_xreallocarray(f->entries, cap, sizeof(*f->entries));
+	f->cap = cap;
+}
 
-	for (size_t i = 0; i < f->n; i++)
-		if (f->entries[i].name)
-			f->entries[to++] = f->entries[i];
+static void set_text_cap(struct folder *f, uint32_t cap)
+{
+	f->text = mb_xrealloc(f->text, cap);
+	f->text_cap = cap;
+}
+
+/* By a quarter: what is left over is not worth more than that. */
+static uint32_t grown(uint32_t cap, size_t need)
+{
+	uint64_t to = (uint64_t)cap + cap / 4 + 8;
+
+	if (to < need)
+		to = need;
+	if (to > UINT32_MAX) /* of names in one directory: some ten million of the longest */
+		mb_out_of_memory();
+	return (uint32_t)to;
+}
+
+static uint32_t add_text(struct folder *f, const char *name)
+{
+	size_t len = strlen(name) + 1;
+	uint32_t at = f->text_len;
+
+	if (len > f->text_cap - f->text_len)
+		set_text_cap(f, grown(f->text_cap, f->text_len + len));
+	memcpy(f->text + at, name, len);
+	f->text_len += (uint32_t)len;
+	return at;
+}
+
+static void drop_text(struct folder *f, const struct folder_entry *e)
+{
+	f->text_unused += (uint32_t)strlen(folder_text(f, e)) + 1;
+}
+
+/* Gives back what growing took too much. */
+static void fit(struct folder *f)
+{
+	set_cap(f, f->n + f->n / 32 + 8);
+	set_text_cap(f, f->text_len + f->text_len / 32 + 64);
+}
+
+static void pack_text(struct folder *f)
+{
+	char *old = f->text;
+
+	f->text = mb_xmalloc(f->text_len - f->text_unused + 1);
+	f->text_cap = f->text_len - f->text_unused + 1;
+	f->text_len = f->text_unused = 0;
+	for (uint32_t i = 0; i < f->n; i++)
+		if (!is_hole(&f->entries[i]))
+			f->entries[i].text = add_text(f, old + f->entries[i].text);
+	free(old);
+}
+
+static void pack_entries(struct folder *f)
+{
+	uint32_t to = 0;
+
+	for (uint32_t i = 0; i < f->n; i++) {
+		if (is_hole(&f->entries[i]))
+			continue;
+		f->entries[to] = f->entries[i];
+		if (to != i && f->entries[to].node && f->moved)
+			f->moved(f->arg, f->entries[to].node, i, to);
+		to++;
+	}
 	f->n = to;
 	f->holes = 0;
-	rehash(f);
 }
 
-static struct folder_entry *find(const struct folder *f, const char *name)
+/* After something went.  Places may change. */
+static void pack(struct folder *f)
 {
-	uint32_t i = *bucket_of(f, name);
+	bool text = f->text_unused > PACK_TEXT_MIN && f->text_unused > f->text_len / 2;
+	bool entries = f->holes > PACK_MIN && f->holes > f->n / 2;
 
-	while (i && strcmp(f->entries[i - 1].name, name) != 0)
-		i = f->entries[i - 1].hash_next;
-	return i ? &f->entries[i - 1] : NULL;
-}
-
-static void append(struct folder *f, const char *name, unsigned char type, uint64_t ino)
-{
-	MB_GROW(f->entries, f->cap, f->n + 1);
-	f->entries[f->n++] = (struct folder_entry){
-		.cookie = f->next_cookie++,
-		.ino = ino,
-		.name = mb_xstrdup(name),
-		.type = type,
-	};
-	if (f->n > f->mask + 1)
+	if (text || entries)
+		pack_text(f);
+	if (entries) {
+		pack_entries(f);
+		fit(f);
 		rehash(f);
-	else
-		chain(f, (uint32_t)f->n - 1);
+	}
 }
+
+/* ---- entries ---- */
+
+static void forget_attr(struct folder *f, struct folder_entry *e)
+{
+	e->owner = 0;
+	e->ordinal = e->blocks = 0;
+	f->attr_age++;
+}
+
+/* A new entry at the end: to be listed, or given a node, at once. */
+static struct folder_entry *append(struct folder *f, const char *name)
+{
+	uint32_t text = add_text(f, name);
+	struct folder_entry *e;
+
+	if (f->n == f->cap)
+		set_cap(f, grown(f->cap, 0));
+	e = &f->entries[f->n++];
+	*e = (struct folder_entry){.cookie = f->next_cookie++, .text = text};
+	if (f->n > f->mask + 1) {
+		e->listed = 1; /* no hole */
+		rehash(f);
+		e->listed = 0;
+	} else {
+		chain(f, f->n - 1);
+	}
+	return e;
+}
+
+static void list(struct folder *f, struct folder_entry *e, unsigned char type, uint64_t ino)
+{
+	e->listed = 1;
+	e->type = type & 15;
+	e->ino = ino;
+	f->n_listed++;
+}
+
+/* Neither listed nor with a node: its place stays empty until the array is packed. */
+static void make_hole(struct folder *f, struct folder_entry *e)
+{
+	unchain(f, place_of(f, e));
+	drop_text(f, e);
+	f->holes++;
+}
+
+static void unlist(struct folder *f, struct folder_entry *e)
+{
+	forget_attr(f, e);
+	e->listed = 0;
+	f->n_listed--;
+	if (!e->node)
+		make_hole(f, e);
+}
+
+static void hand_node(struct folder *f, struct folder_entry *from, struct folder_entry *to)
+{
+	if (!from->node)
+		return;
+	to->node = from->node;
+	from->node = 0;
+	if (f->moved)
+		f->moved(f->arg, to->node, place_of(f, from), place_of(f, to));
+}
+
+/* ---- loading ---- */
 
 static bool was_removed(const struct folder *f, const char *name)
 {
@@ -161,12 +332,20 @@ static void note_removed(struct folder *f, const char *name)
 
 void folder_begin_load(struct folder *f)
 {
-	f->loading = true;
+	f->listed = f->loading = true;
 }
 
 static bool is_last(const char *name, unsigned char type)
 {
 	return type == DT_DIR && strcmp(name, LAST) == 0;
+}
+
+/* Lists a name that is not. */
+static void add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
+{
+	struct folder_entry *e = find_any(f, name);
+
+	list(f, e ? e : append(f, name), type, ino);
 }
 
 void folder_load(struct folder *f, const char *name, unsigned char type, uint64_t ino)
@@ -175,57 +354,77 @@ void folder_load(struct folder *f, const char *name, unsigned char type, uint64_
 		f->has_last = true;
 		f->last_ino = ino;
 	} else if (!find(f, name) && !was_removed(f, name)) {
-		append(f, name, type, ino);
+		add(f, name, type, ino);
 	}
+}
+
+/* LAST, which may have a place already, gets one at the end, and is listed there. */
+static void add_last(struct folder *f, uint64_t ino)
+{
+	const struct folder_entry *had = find_any(f, LAST);
+	uint32_t was = had ? place_of(f, had) : 0;
+	struct folder_entry *e;
+
+	list(f, append(f, LAST), DT_DIR, ino);
+	if (!had)
+		return;
+	e = &f->entries[was];
+	hand_node(f, e, &f->entries[f->n - 1]);
+	if (e->listed)
+		unlist(f, e);
+	else
+		make_hole(f, e);
 }
 
 void folder_end_load(struct folder *f)
 {
 	if (f->has_last && !find(f, LAST) && !was_removed(f, LAST))
-		append(f, LAST, DT_DIR, f->last_ino);
+		add_last(f, f->last_ino);
 	f->has_last = false;
 	f->loading = false;
 	forget_removed(f);
+	fit(f);
 }
 
-static void forget_attr(struct folder *f, struct folder_entry *e)
+void folder_unload(struct folder *f)
 {
-	e->attr = (struct folder_attr){0};
-	f->attr_age++;
+	for (uint32_t i = 0; i < f->n; i++)
+		if (f->entries[i].listed)
+			unlist(f, &f->entries[i]);
+	f->listed = f->loading = f->has_last = false;
+	forget_removed(f);
+	pack(f);
+	fit(f);
 }
 
-static void make_hole(struct folder *f, struct folder_entry *e)
+bool folder_is_listed(const struct folder *f)
 {
-	unchain(f, (uint32_t)(e - f->entries));
-	forget_attr(f, e);
-	free(e->name);
-	e->name = NULL;
-	f->holes++;
+	return f && f->listed;
 }
+
+/* ---- changes ---- */
 
 /* `name` has come: what is listed last gets its place behind it. */
 static void put_last(struct folder *f, const char *name)
 {
-	struct folder_entry *e = strcmp(name, BEFORE_LAST) == 0 ? find(f, LAST) : NULL;
-	struct folder_entry was;
+	const struct folder_entry *e = strcmp(name, BEFORE_LAST) == 0 ? find(f, LAST) : NULL;
 
-	if (!e || !is_last(e->name, e->type))
-		return;
-	was = *e;
-	make_hole(f, e);
-	append(f, LAST, was.type, was.ino);
+	if (e && is_last(LAST, e->type))
+		add_last(f, e->ino);
 }
 
 bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
 {
 	struct folder_entry *e = find(f, name);
 
+	if (!folder_is_listed(f))
+		return false;
 	if (!e) {
-		append(f, name, type, ino);
+		add(f, name, type, ino);
 		put_last(f, name);
 		return true;
 	}
-	e->type = type;
+	e->type = type & 15;
 	e->ino = ino;
 	forget_attr(f, e);
 	return false;
@@ -235,39 +434,52 @@ bool folder_remove(struct folder *f, const char *name)
 {
 	struct folder_entry *e = find(f, name);
 
+	if (!folder_is_listed(f))
+		return false;
 	note_removed(f, name);
 	if (!e)
 		return false;
-	make_hole(f, e);
-	if (f->holes > COMPACT_MIN && f->holes > f->n / 2)
-		compact(f);
+	unlist(f, e);
+	pack(f);
 	return true;
 }
 
 bool folder_rename(struct folder *f, const char *from, const char *to)
 {
-	struct folder_entry *e = find(f, from);
-	struct folder_entry *over = find(f, to);
+	struct folder_entry *e = find(f, from), *over;
+	uint32_t text;
 
+	if (!folder_is_listed(f))
+		return false;
 	note_removed(f, from);
 	if (!e)
 		return false;
+	over = find_any(f, to);
 	if (e == over)
 		return true;
-	if (over)
-		make_hole(f, over);
-	unchain(f, (uint32_t)(e - f->entries));
-	free(e->name);
-	e->name = mb_xstrdup(to);
+	if (over) {
+		hand_node(f, over, e);
+		if (over->listed)
+			unlist(f, over);
+		else
+			make_hole(f, over);
+	}
+	unchain(f, place_of(f, e));
+	drop_text(f, e);
+	text = add_text(f, to);
+	e->text = text;
 	forget_attr(f, e); /* ctime */
-	chain(f, (uint32_t)(e - f->entries));
+	chain(f, place_of(f, e));
 	put_last(f, to);
+	pack(f);
 	return true;
 }
 
+/* ---- reading ---- */
+
 const struct folder_entry *folder_after(const struct folder *f, uint64_t cookie)
 {
-	size_t low = 0, high = f->n;
+	size_t low = 0, high = folder_is_listed(f) ? f->n : 0, n = high;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
@@ -277,9 +489,9 @@ const struct folder_entry *folder_after(const struct folder *f, uint64_t cookie)
 		else
 			high = mid;
 	}
-	while (low < f->n && !f->entries[low].name)
+	while (low < n && !f->entries[low].listed)
 		low++;
-	return low < f->n ? &f->entries[low] : NULL;
+	return low < n ? &f->entries[low] : NULL;
 }
 
 const struct folder_entry *folder_find(const struct folder *f, const char *name)
@@ -287,21 +499,16 @@ const struct folder_entry *folder_find(const struct folder *f, const char *name)
 	return find(f, name);
 }
 
-uint64_t folder_next_cookie(const struct folder *f)
-{
-	return f->next_cookie;
-}
-
 size_t folder_count(const struct folder *f)
 {
-	return f->n - f->holes;
+	return f ? f->n_listed : 0;
 }
 
 /* ---- attributes ---- */
 
 uint64_t folder_attr_age(const struct folder *f)
 {
-	return f->attr_age;
+	return f ? f->attr_age : 0;
 }
 
 /* Place of the owner in the table, plus 1; 0: the table is full. */
@@ -319,10 +526,11 @@ static uint8_t owner_of(struct folder *f, const struct stat *st)
 	return f->n_owners;
 }
 
-static bool can_keep(const struct stat *st)
+/* What fits into an entry: 32 MiB on the disk at most. */
+static bool can_keep(const struct stat *st, uint64_t ordinal)
 {
 	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_size <= UINT32_MAX &&
-	       st->st_blocks <= UINT32_MAX;
+	       st->st_blocks <= UINT16_MAX && ordinal < 1ull << 48;
 }
 
 void folder_attr_put(struct folder *f, const char *name, const struct stat *st, uint64_t ordinal,
@@ -330,39 +538,38 @@ void folder_attr_put(struct folder *f, const char *name, const struct stat *st, 
 {
 	struct folder_entry *e = find(f, name);
 
-	if (!e || age != f->attr_age || !can_keep(st) || st->st_ino != e->ino)
+	if (!e || age != f->attr_age || !can_keep(st, ordinal) || st->st_ino != e->ino)
 		return;
 	f->dev = st->st_dev;
-	e->attr = (struct folder_attr){
-		.mtime_ns = clock_timespec_ns(&st->st_mtim),
-		.ctime_ns = clock_timespec_ns(&st->st_ctim),
-		.atime_ns = clock_timespec_ns(&st->st_atim),
-		.ordinal = ordinal,
-		.size = (uint32_t)st->st_size,
-		.blocks = (uint32_t)st->st_blocks,
-		.owner = owner_of(f, st),
-	};
+	e->mtime_ns = clock_timespec_ns(&st->st_mtim);
+	e->ctime_ns = clock_timespec_ns(&st->st_ctim);
+	e->atime_ns = clock_timespec_ns(&st->st_atim);
+	e->ordinal = ordinal & ((1ull << 48) - 1);
+	e->size = (uint32_t)st->st_size;
+	e->blocks = (uint16_t)st->st_blocks;
+	e->owner = owner_of(f, st) & 31;
 }
 
 bool folder_attr_get(const struct folder *f, const struct folder_entry *e, struct stat *ret)
 {
-	const struct folder_attr *a = &e->attr;
+	const struct owner *o;
 
-	if (!a->owner)
+	if (!e->owner)
 		return false;
+	o = &f->owners[e->owner - 1];
 	*ret = (struct stat){
 		.st_dev = f->dev,
 		.st_ino = e->ino,
 		.st_nlink = 1,
-		.st_mode = f->owners[a->owner - 1].mode,
-		.st_uid = f->owners[a->owner - 1].uid,
-		.st_gid = f->owners[a->owner - 1].gid,
-		.st_size = a->size,
-		.st_blocks = a->blocks,
+		.st_mode = o->mode,
+		.st_uid = o->uid,
+		.st_gid = o->gid,
+		.st_size = e->size,
+		.st_blocks = e->blocks,
 		.st_blksize = 4096,
-		.st_mtim = clock_timespec(a->mtime_ns),
-		.st_ctim = clock_timespec(a->ctime_ns),
-		.st_atim = clock_timespec(a->atime_ns),
+		.st_mtim = clock_timespec(e->mtime_ns),
+		.st_ctim = clock_timespec(e->ctime_ns),
+		.st_atim = clock_timespec(e->atime_ns),
 	};
 	return true;
 }
@@ -373,6 +580,36 @@ void folder_attr_drop(struct folder *f, const char *name)
 
 	if (e)
 		forget_attr(f, e);
-	else
+	else if (f)
 		f->attr_age++;
+}
+
+/* ---- nodes ---- */
+
+uint32_t folder_node(const struct folder *f, const char *name)
+{
+	const struct folder_entry *e = f ? find_any(f, name) : NULL;
+
+	return e ? e->node : 0;
+}
+
+uint32_t folder_bind(struct folder *f, const char *name, uint32_t node)
+{
+	struct folder_entry *e = find_any(f, name);
+
+	if (!e)
+		e = append(f, name);
+	e->node = node;
+	return place_of(f, e);
+}
+
+void folder_unbind(struct folder *f, uint32_t place)
+{
+	struct folder_entry *e = &f->entries[place];
+
+	e->node = 0;
+	if (e->listed)
+		return;
+	make_hole(f, e);
+	pack(f);
 }

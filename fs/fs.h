@@ -3,11 +3,12 @@
  *
  *   main.c     arguments, start and end          mount.c    mounting, and what may keep it from that
  *   serve.c    the loop, signals                 ops-*.c    one handler for each FUSE request
- *   node.c     nodes and names                   folder.c   listings with cookies for life
+ *   node*.c    nodes and their names             folder.c   names of a directory, cookies for life
  *   path.c     from a node to its file           attr.c     what stat shows
  *   event.c    changes not made through us       inval.c    the kernel's caches follow them
  *   settle.c   messages being written            alias.c    names retired by a peer
  *   fdcache.c  descriptors by node               origin.c   which program asks
+ *   pool.c     small things by number
  *
  * LOCKS, in this order; whoever holds one may take only those below it:
  *   rename_lock   shared: a handler that works with the path of (directory, name); exclusive: the

@@ -25,7 +25,7 @@ int spot_find(struct mailfs *fs, struct node *dir, const char *name, struct spot
 	if (len > NAME_MAX)
 		return -ENAMETOOLONG;
 	table_lock(fs);
-	if (fs->aliases.n && !node_find_name(&fs->nodes, dir, name))
+	if (fs->aliases.n && !node_at(dir, name))
 		a = alias_find(&fs->aliases, dir, name, clock_mono_ns());
 	ret->alias = a != NULL;
 	ret->dir = a ? a->to_dir : dir;
@@ -55,12 +55,12 @@ bool fs_hidden(const struct mailfs *fs, const struct node *dir, const char *name
 
 struct node *fs_known(struct mailfs *fs, const struct node *dir, const char *name)
 {
-	struct link *l;
+	struct node *n;
 
 	table_lock(fs);
-	l = node_find_name(&fs->nodes, dir, name);
+	n = node_at(dir, name);
 	table_unlock(fs);
-	return l ? l->node : NULL;
+	return n;
 }
 
 bool fs_only_name(struct mailfs *fs, const struct node *n)
@@ -68,7 +68,7 @@ bool fs_only_name(struct mailfs *fs, const struct node *n)
 	bool only;
 
 	table_lock(fs);
-	only = n->links && !n->links->next;
+	only = node_n_names(n) == 1;
 	table_unlock(fs);
 	return only;
 }
@@ -76,9 +76,12 @@ bool fs_only_name(struct mailfs *fs, const struct node *n)
 void fs_let_go(struct mailfs *fs, struct node *n, int keep)
 {
 	settle_cancel(fs, n);
-	if (keep >= 0)
-		n->kept_fd = keep;
-	fdcache_drop(fs->fds, &n->slot);
+	if (keep >= 0) {
+		table_lock(fs);
+		node_more(n)->kept_fd = keep;
+		table_unlock(fs);
+	}
+	fdcache_drop(fs->fds, n);
 }
 
 void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char *path,
@@ -88,7 +91,7 @@ void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char 
 
 	table_lock(fs);
 	n = node_bind(&fs->nodes, dir, name, st);
-	if (n->nlookup++ == 0)
+	if (node_look(n))
 		attr_links_changed(fs, n);
 	table_unlock(fs);
 	*ret = (struct fuse_entry_param){
@@ -96,7 +99,7 @@ void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char 
 		.attr = *st,
 		.entry_timeout = FS_TIMEOUT_S,
 	};
-	if (n->dir)
+	if (node_is_dir(n))
 		fs_kind(fs, n, path);
 	attr_show(fs, n, path, &ret->attr);
 	ret->attr_timeout = attr_timeout(n, &ret->attr);
@@ -105,21 +108,18 @@ void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char 
 void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const struct stat *st)
 {
 	alias_shadowed(&fs->aliases, dir, name);
-	if (dir->dir->folder)
-		folder_add(dir->dir->folder, name, (unsigned char)(st->st_mode >> 12), st->st_ino);
+	folder_add(dir->dir->folder, name, (unsigned char)(st->st_mode >> 12), st->st_ino);
 	attr_changed(dir);
 }
 
 void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name)
 {
-	struct link *l = node_find_name(&fs->nodes, dir, name);
-
-	if (l)
-		node_drop_name(&fs->nodes, l);
-	if (dir->dir->folder)
-		folder_remove(dir->dir->folder, name);
+	node_ref(dir);
+	node_drop_name(&fs->nodes, dir, name);
+	folder_remove(dir->dir->folder, name);
 	alias_follow(&fs->aliases, dir, name, NULL, NULL);
 	attr_changed(dir);
+	node_unref(&fs->nodes, dir);
 }
 
 /* In a set-gid directory the group is the directory's already. */

@@ -29,7 +29,7 @@ static void reply_attr(fuse_req_t req, struct node *n, int err, struct stat *st)
 	table_lock(fs);
 	named = node_any_path(n, path) == 0;
 	table_unlock(fs);
-	if (n->dir && named)
+	if (node_is_dir(n) && named)
 		fs_kind(fs, n, path);
 	attr_show(fs, n, named ? path : NULL, st);
 	fuse_reply_attr(req, st, attr_timeout(n, st));
@@ -38,10 +38,11 @@ static void reply_attr(fuse_req_t req, struct node *n, int err, struct stat *st)
 static int token_stat(struct mailfs *fs, struct node *n, struct stat *ret)
 {
 	char name[NAME_MAX + 1] = "";
+	struct name first;
 
 	table_lock(fs);
-	if (n->links)
-		strcpy(name, n->links->name);
+	if (node_name(n, 0, &first))
+		strcpy(name, first.text);
 	table_unlock(fs);
 	return store_token_stat(fs->store, name, ret);
 }
@@ -56,7 +57,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	count(COUNT_GETATTR);
 	err = n->token ? token_stat(fs, n, &st) : fs_stat_node(fs, n, &st);
-	if (!err && n->ordinal)
+	if (!err && !n->token)
 		attr_keep(fs, n, &st, age);
 	reply_attr(req, n, err, &st);
 }
@@ -89,7 +90,7 @@ static int set_times(struct mailfs *fs, struct node *n, int fd, const struct sta
 		t[1] = attr->st_mtim;
 	if (utimensat(fd, "", t, AT_EMPTY_PATH))
 		return -errno;
-	if (!n->dir)
+	if (!node_is_dir(n))
 		return 0;
 	table_lock(fs);
 	if (t[1].tv_nsec == UTIME_NOW || t[1].tv_nsec == UTIME_OMIT)

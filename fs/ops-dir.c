@@ -75,21 +75,18 @@ static int load_name(const char *name, unsigned char type, uint64_t ino, void *a
 }
 
 /* table_lock held. */
-static void set_folder(struct mailfs *fs, struct node *dir, struct folder *folder)
+static void begin_listing(struct mailfs *fs, struct node *dir)
 {
-	dir->dir->folder = folder;
+	folder_begin_load(node_folder(dir));
+	dir->dir->loading = true;
 	MB_GROW(fs->loaded_dirs, fs->loaded_cap, fs->n_loaded + 1);
 	fs->loaded_dirs[fs->n_loaded++] = dir;
 }
 
 /* table_lock held. */
-static void unset_folder(struct mailfs *fs, struct node *dir)
+static void drop_listing(struct mailfs *fs, struct node *dir)
 {
-	struct dir *d = dir->dir;
-
-	d->next_cookie = folder_next_cookie(d->folder);
-	folder_free(d->folder);
-	d->folder = NULL;
+	folder_unload(dir->dir->folder);
 	for (size_t i = 0; i < fs->n_loaded; i++)
 		if (fs->loaded_dirs[i] == dir)
 			fs->loaded_dirs[i] = fs->loaded_dirs[--fs->n_loaded];
@@ -100,9 +97,9 @@ void fs_drop_folder(struct mailfs *fs, struct node *dir)
 	struct dir *d = dir->dir;
 
 	table_lock(fs);
-	if (d->folder && !d->loading && d->streams == 0 &&
+	if (folder_is_listed(d->folder) && !d->loading && d->streams == 0 &&
 	    d->used_ns + FS_FOLDER_IDLE_NS < clock_mono_ns())
-		unset_folder(fs, dir);
+		drop_listing(fs, dir);
 	table_unlock(fs);
 }
 
@@ -111,7 +108,7 @@ static int read_backing(struct mailfs *fs, struct node *dir)
 	struct loading l = {fs, dir};
 	MB_AUTO_CLOSE int fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
 
-	if (fd < 0 && dir->kept_fd >= 0)
+	if (fd < 0 && node_kept_fd(dir) >= 0)
 		return 0; /* removed: empty */
 	return fd < 0 ? fd : at_list(fd, load_name, &l);
 }
@@ -125,13 +122,11 @@ static int load(struct mailfs *fs, struct node *dir)
 	table_lock(fs);
 	while (d->loading)
 		pthread_cond_wait(&fs->loaded, &fs->table_lock);
-	if (d->folder) {
+	if (folder_is_listed(d->folder)) {
 		table_unlock(fs);
 		return 0;
 	}
-	set_folder(fs, dir, folder_new(d->next_cookie));
-	folder_begin_load(d->folder);
-	d->loading = true;
+	begin_listing(fs, dir);
 	table_unlock(fs);
 
 	err = read_backing(fs, dir);
@@ -140,7 +135,7 @@ static int load(struct mailfs *fs, struct node *dir)
 	folder_end_load(d->folder);
 	d->loading = false;
 	if (err < 0)
-		unset_folder(fs, dir);
+		drop_listing(fs, dir);
 	pthread_cond_broadcast(&fs->loaded);
 	table_unlock(fs);
 	return err;
@@ -162,9 +157,9 @@ static void copy_entry(struct listed *to, const struct folder *f, const struct f
 	to->ino = e->ino;
 	to->type = e->type;
 	to->attr_age = folder_attr_age(f);
-	to->ordinal = e->attr.ordinal;
+	to->ordinal = e->ordinal;
 	to->kept = folder_attr_get(f, e, &to->st);
-	strcpy(to->name, e->name);
+	strcpy(to->name, folder_text(f, e));
 }
 
 /* Up to BATCH entries after `cookie`. */
@@ -186,14 +181,15 @@ static size_t take_batch(struct mailfs *fs, struct node *dir, uint64_t cookie,
 /* The name that the entry has now; false when it is gone or still the same. */
 static bool renamed_since(struct mailfs *fs, struct node *dir, struct listed *entry)
 {
+	const struct folder *f = dir->dir->folder;
 	const struct folder_entry *e;
 	bool other;
 
 	table_lock(fs);
-	e = folder_after(dir->dir->folder, entry->cookie - 1);
-	other = e && e->cookie == entry->cookie && strcmp(e->name, entry->name) != 0;
+	e = folder_after(f, entry->cookie - 1);
+	other = e && e->cookie == entry->cookie && strcmp(folder_text(f, e), entry->name) != 0;
 	if (other)
-		copy_entry(entry, dir->dir->folder, e);
+		copy_entry(entry, f, e);
 	table_unlock(fs);
 	return other;
 }
@@ -257,7 +253,7 @@ static bool kept_entry(struct reply *r, const struct listed *l, struct fuse_entr
 	table_lock(fs);
 	if (folder_attr_age(r->dir->dir->folder) == l->attr_age) {
 		n = node_bind(&fs->nodes, r->dir, l->name, &l->st);
-		if (n->nlookup++ == 0)
+		if (node_look(n))
 			attr_links_changed(fs, n);
 		n->ordinal = l->ordinal;
 		ret->ino = fs_ino(fs, n);
@@ -277,12 +273,8 @@ static bool has_room(const struct reply *r, const char *name)
 static void looked_up_entry(struct reply *r, const struct listed *l, const char *path,
 			    const struct stat *st, struct fuse_entry_param *ret)
 {
-	struct node *n;
-
 	fs_entry(r->fs, r->dir, l->name, path, st, ret);
-	n = fs_node(r->fs, ret->ino);
-	if (n->ordinal)
-		attr_keep(r->fs, n, st, l->attr_age);
+	attr_keep(r->fs, fs_node(r->fs, ret->ino), st, l->attr_age);
 }
 
 /* stat of the entry's file, under the name that it has now. */
@@ -342,14 +334,15 @@ static bool put_entry(struct reply *r, struct listed *l)
 
 static bool put_dots(struct reply *r, uint64_t *cookie)
 {
-	struct node *up;
+	struct name up;
+	uint64_t up_ino;
 
 	table_lock(r->fs);
-	up = r->dir->links ? r->dir->links->parent : r->dir;
+	up_ino = node_name(r->dir, 0, &up) ? up.dir->ino : r->dir->ino;
 	table_unlock(r->fs);
 	if (*cookie < 1 && !put_bare(r, ".", r->dir->ino, DT_DIR, 1))
 		return false;
-	if (*cookie < 2 && !put_bare(r, "..", up->ino, DT_DIR, 2))
+	if (*cookie < 2 && !put_bare(r, "..", up_ino, DT_DIR, 2))
 		return false;
 	if (*cookie < 2)
 		*cookie = 2;
@@ -363,7 +356,7 @@ static int fill(struct reply *r, uint64_t cookie)
 
 	if (!put_dots(r, &cookie))
 		return 0;
-	if (r->dir->kept_fd >= 0)
+	if (node_kept_fd(r->dir) >= 0)
 		return 0; /* removed */
 	while ((n = take_batch(r->fs, r->dir, cookie, batch)) > 0) {
 		for (size_t i = 0; i < n; i++) {
@@ -390,7 +383,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 
 	if (err >= 0)
 		err = fs_path(fs, r.dir, NULL, r.dir_path);
-	if (err == -ENOENT && r.dir->kept_fd >= 0) {
+	if (err == -ENOENT && node_kept_fd(r.dir) >= 0) {
 		fuse_reply_buf(req, NULL, 0); /* removed, but open */
 		return;
 	}

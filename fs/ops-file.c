@@ -87,7 +87,7 @@ static struct node *created(struct mailfs *fs, struct creating *c, int fd, const
 	table_unlock(fs);
 	fs_entry(fs, c->dir, c->name, c->path, st, e);
 	n = fs_node(fs, e->ino);
-	fdcache_unpin(fs->fds, fdcache_add(fs->fds, &n->slot, fd, writable));
+	fdcache_unpin(fs->fds, fdcache_add(fs->fds, n, fd, writable));
 	if (c->in_messages && !c->existed) {
 		origin_of(fs, c->req, &origin);
 		settle_created(fs, n, &origin);
@@ -283,8 +283,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 {
 	char path[PATH_MAX], dir_path[PATH_MAX];
-	const struct link *l;
 	struct fdcache_slot *slot;
+	struct name name;
 	bool message, named;
 	int err = fs_content(fs, n, false, &slot);
 
@@ -295,11 +295,10 @@ static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 	if (err < 0)
 		return err;
 	table_lock(fs);
-	l = node_message_name(n);
-	message = l && node_path(l->parent, NULL, dir_path) == 0;
+	message = node_message_name(n, &name) && node_path(name.dir, NULL, dir_path) == 0;
 	named = node_any_path(n, path) == 0;
 	table_unlock(fs);
-	if (message && n->writing) {
+	if (message && node_writing(n)) {
 		stripe_lock(fs, n);
 		err = settle_now(fs, n);
 		stripe_unlock(fs, n);

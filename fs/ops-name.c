@@ -19,21 +19,19 @@
 static int lookup_token(struct mailfs *fs, const char *name, struct fuse_entry_param *ret)
 {
 	struct stat st;
-	struct node *n;
-	struct link *l;
+	struct node *n, *had, *root = fs->nodes.root;
 	int err = store_token_stat(fs->store, name, &st);
 
 	if (err < 0)
 		return err;
 	table_lock(fs);
 	n = node_get(&fs->nodes, &st);
-	n->nlookup++;
-	l = node_find_name(&fs->nodes, fs->nodes.root, name);
-	if (l && l->node != n)
-		node_drop_name(&fs->nodes, l);
-	if (!l || l->node != n) {
-		n->token = !n->links;
-		node_add_name(&fs->nodes, n, fs->nodes.root, name);
+	node_look(n);
+	had = node_at(root, name);
+	if (had != n) {
+		node_drop_name(&fs->nodes, root, name);
+		n->token = !node_has_name(n);
+		node_add_name(&fs->nodes, n, root, name);
 	}
 	table_unlock(fs);
 	*ret = (struct fuse_entry_param){.ino = fs_ino(fs, n), .attr = st};

@@ -62,30 +62,23 @@ static void move_name(struct renaming *r, const struct stat *st)
 {
 	struct mailfs *fs = r->fs;
 	struct node *n = r->source;
-	struct folder *folder = r->from.dir->dir->folder;
-	struct link *l;
 	bool placed = false;
 
-	if (r->from.dir == r->to_dir && folder)
-		placed = folder_rename(folder, r->from.name, r->to_name);
+	if (r->from.dir == r->to_dir)
+		placed = node_rename_listed(&fs->nodes, r->to_dir, r->from.name, r->to_name);
 	alias_follow(&fs->aliases, r->to_dir, r->to_name, NULL, NULL);
 	alias_follow(&fs->aliases, r->from.dir, r->from.name, r->to_dir, r->to_name);
 	alias_shadowed(&fs->aliases, r->to_dir, r->to_name);
-	l = node_find_name(&fs->nodes, r->to_dir, r->to_name);
-	if (l && l->node != n) {
-		node_drop_name(&fs->nodes, l);
-		l = NULL;
-	}
-	if (n && !l)
+	if (node_at(r->to_dir, r->to_name) != n)
+		node_drop_name(&fs->nodes, r->to_dir, r->to_name);
+	if (n)
 		node_add_name(&fs->nodes, n, r->to_dir, r->to_name);
-	l = node_find_name(&fs->nodes, r->from.dir, r->from.name);
-	if (l)
-		node_drop_name(&fs->nodes, l);
-	if (!placed && folder)
-		folder_remove(folder, r->from.name);
-	if (!placed && r->to_dir->dir->folder)
+	node_drop_name(&fs->nodes, r->from.dir, r->from.name);
+	if (!placed) {
+		folder_remove(r->from.dir->dir->folder, r->from.name);
 		folder_add(r->to_dir->dir->folder, r->to_name, (unsigned char)(st->st_mode >> 12),
 			   st->st_ino);
+	}
 	if (!r->token)
 		attr_changed(r->from.dir);
 	attr_changed(r->to_dir);
@@ -93,34 +86,33 @@ static void move_name(struct renaming *r, const struct stat *st)
 
 static void list_as(struct node *dir, const char *name, const struct node *n)
 {
-	if (dir->dir->folder && n)
-		folder_add(dir->dir->folder, name, (unsigned char)(n->type >> 12), n->ino);
+	if (n)
+		folder_add(dir->dir->folder, name, n->type, n->ino);
 }
 
 /* table_lock held. */
 static void exchange_names(struct renaming *r)
 {
 	struct mailfs *fs = r->fs;
-	struct link *a = node_find_name(&fs->nodes, r->from.dir, r->from.name);
-	struct link *b = node_find_name(&fs->nodes, r->to_dir, r->to_name);
-	struct node *source = a ? a->node : NULL, *target = b ? b->node : NULL;
+	struct node *source = node_at(r->from.dir, r->from.name);
+	struct node *target = node_at(r->to_dir, r->to_name);
 
 	list_as(r->to_dir, r->to_name, source);
 	list_as(r->from.dir, r->from.name, target);
 	if (target)
 		node_ref(target);
-	if (source) {
+	if (source)
 		node_ref(source);
+	node_drop_name(&fs->nodes, r->from.dir, r->from.name);
+	node_drop_name(&fs->nodes, r->to_dir, r->to_name);
+	if (source) {
 		node_add_name(&fs->nodes, source, r->to_dir, r->to_name);
-		node_drop_name(&fs->nodes, a);
+		node_unref(&fs->nodes, source);
 	}
 	if (target) {
 		node_add_name(&fs->nodes, target, r->from.dir, r->from.name);
-		node_drop_name(&fs->nodes, b);
 		node_unref(&fs->nodes, target);
 	}
-	if (source)
-		node_unref(&fs->nodes, source);
 	attr_changed(r->from.dir);
 	attr_changed(r->to_dir);
 }
@@ -132,17 +124,16 @@ static void check_inode(struct renaming *r, const struct stat *st)
 	struct mailfs *fs = r->fs;
 	struct node *n = r->source;
 
-	if (!n || (n->ino == st->st_ino && n->dev == st->st_dev))
+	if (!n || node_is(n, st))
 		return;
 	/* who writes goes on with the file that it began with */
-	if (!n->writing && !n->links->next && node_rekey(&fs->nodes, n, st)) {
-		fdcache_drop(fs->fds, &n->slot);
+	if (!node_writing(n) && node_n_names(n) == 1 && node_rekey(&fs->nodes, n, st)) {
+		fdcache_drop(fs->fds, n);
 		inval_content(fs, n);
 		return;
 	}
-	if (r->to_dir->dir->folder)
-		folder_attr_drop(r->to_dir->dir->folder, r->to_name);
-	node_drop_name(&fs->nodes, node_find_name(&fs->nodes, r->to_dir, r->to_name));
+	folder_attr_drop(r->to_dir->dir->folder, r->to_name);
+	node_drop_name(&fs->nodes, r->to_dir, r->to_name);
 	inval_name(fs, r->to_dir, r->asked);
 }
 
@@ -151,17 +142,17 @@ static void check_inode(struct renaming *r, const struct stat *st)
 static void part_messages(struct renaming *r)
 {
 	struct mailfs *fs = r->fs;
-	struct link *l = node_find_name(&fs->nodes, r->to_dir, r->to_name);
+	const struct node *n = node_at(r->to_dir, r->to_name);
 
-	if (!l || !kind_is_messages(r->to_dir->dir->kind) || node_n_message_names(l->node) < 2)
+	if (!n || !kind_is_messages(r->to_dir->dir->kind) || node_n_message_names(n) < 2)
 		return;
-	node_drop_name(&fs->nodes, l);
+	node_drop_name(&fs->nodes, r->to_dir, r->to_name);
 	inval_name(fs, r->to_dir, r->asked);
 }
 
 static void peer_renamed(struct renaming *r)
 {
-	if (!r->token && (!r->source || !r->source->dir))
+	if (!r->token && (!r->source || !node_is_dir(r->source)))
 		alias_add(&r->fs->aliases, r->from.dir, r->from.name, r->to_dir, r->to_name,
 			  clock_mono_ns());
 }
@@ -214,7 +205,7 @@ static bool onto_sibling(struct renaming *r)
 	struct mailfs *fs = r->fs;
 	struct stat from, to;
 
-	if (!r->source || !r->target || r->source->dir || r->flags & RENAME_EXCHANGE ||
+	if (!r->source || !r->target || node_is_dir(r->source) || r->flags & RENAME_EXCHANGE ||
 	    at_stat(fs->root_fd, r->from.path, &from) < 0 || at_stat(fs->root_fd, r->to, &to) < 0 ||
 	    from.st_ino != to.st_ino || from.st_dev != to.st_dev)
 		return false;
@@ -235,7 +226,7 @@ static int rename_held(struct renaming *r, const char *old)
 	int err = 0;
 
 	origin_of(fs, r->req, &origin);
-	if (r->source && r->source->writing && !settle_is_new(r->source))
+	if (r->source && node_writing(r->source) && !settle_is_new(r->source))
 		err = settle_now(fs, r->source);
 	if (err >= 0 && strcmp(r->from.path, r->to) != 0)
 		err = store_rename(fs->store, r->from.path, r->to, r->flags, &origin);
@@ -285,7 +276,7 @@ static bool moves_directory(struct mailfs *fs, struct node *dir, const char *nam
 {
 	struct node *n = fs_known(fs, dir, name);
 
-	return n && n->dir;
+	return n && node_is_dir(n);
 }
 
 static int rename_locked(struct renaming *r, struct node *dir, const char *name)

@@ -23,12 +23,11 @@ static const char own_names[] =
 /* Path of n by its name in cur or new: it is a message. */
 static bool message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
 {
-	const struct link *l;
+	struct name name;
 	bool is;
 
 	table_lock(fs);
-	l = node_message_name(n);
-	is = l && node_path(l->parent, l->name, path) == 0;
+	is = node_message_name(n, &name) && node_path(name.dir, name.text, path) == 0;
 	table_unlock(fs);
 	return is;
 }

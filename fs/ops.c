@@ -71,12 +71,11 @@ static void on_free(struct node *n, void *arg)
 {
 	struct mailfs *fs = arg;
 
-	fdcache_drop(fs->fds, &n->slot);
-	if (n->kept_fd >= 0)
-		inval_close(fs, n->kept_fd);
-	if (!n->dir || !n->dir->folder)
+	fdcache_drop(fs->fds, n);
+	if (node_kept_fd(n) >= 0)
+		inval_close(fs, node_kept_fd(n));
+	if (!node_is_dir(n) || !folder_is_listed(n->dir->folder))
 		return;
-	folder_free(n->dir->folder);
 	for (size_t i = 0; i < fs->n_loaded; i++)
 		if (fs->loaded_dirs[i] == n)
 			fs->loaded_dirs[i] = fs->loaded_dirs[--fs->n_loaded];

@@ -21,7 +21,7 @@
 
 static size_t stripe_of(const struct node *n)
 {
-	return ((uintptr_t)n >> 6) % FS_STRIPES;
+	return pool_id(n) % FS_STRIPES;
 }
 
 void stripe_lock(struct mailfs *fs, const struct node *n)
@@ -95,16 +95,11 @@ static int try_paths(struct mailfs *fs, struct node *n, path_fn *fn, void *arg)
 			err = fn(fs, n, path, arg);
 		if (err != -ENOENT && err != -ENOTDIR && err != -ESTALE)
 			return err;
-		if (n->kept_fd >= 0 || !n->links)
+		if (node_kept_fd(n) >= 0 || !node_has_name(n))
 			break;
 		let_pass(fs, n, try);
 	}
 	return -ESTALE;
-}
-
-static bool is_file_of(const struct node *n, const struct stat *st)
-{
-	return n->ino == st->st_ino && n->dev == st->st_dev;
 }
 
 struct open_args {
@@ -141,11 +136,11 @@ static int open_one(struct mailfs *fs, struct node *n, const char *path, void *a
 	int fd = at_open(fs->root_fd, path, a->flags | O_NOFOLLOW, 0);
 	struct stat st;
 
-	if (fd == -EACCES && n->type == S_IFREG)
+	if (fd == -EACCES && node_type(n) == S_IFREG)
 		fd = open_protected(fs, path, a->flags);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) || !is_file_of(n, &st)) {
+	if (fstat(fd, &st) || !node_is(n, &st)) {
 		close(fd);
 		return -ESTALE;
 	}
@@ -163,19 +158,19 @@ static int part_kept(struct mailfs *fs, struct node *n)
 	int err = 0;
 
 	pthread_mutex_lock(&lock);
-	if (fstat(n->kept_fd, &st))
+	if (fstat(node_kept_fd(n), &st))
 		err = -errno;
 	else if (st.st_nlink == 0) /* done before, or gone from deleted/ */
 		goto out;
 	if (!err) {
 		own = openat(fs->root_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		err = own < 0 ? -EROFS : io_copy(n->kept_fd, own, NULL);
+		err = own < 0 ? -EROFS : io_copy(node_kept_fd(n), own, NULL);
 	}
 	if (err >= 0 && (fchmod(own, st.st_mode & 07777) || fchown(own, st.st_uid, st.st_gid) ||
-			 dup3(own, n->kept_fd, O_CLOEXEC) < 0))
+			 dup3(own, node_kept_fd(n), O_CLOEXEC) < 0))
 		err = -errno;
 	if (err >= 0)
-		fdcache_drop(fs->fds, &n->slot);
+		fdcache_drop(fs->fds, n);
 out:
 	pthread_mutex_unlock(&lock);
 	return err;
@@ -187,15 +182,15 @@ static int open_kept(struct mailfs *fs, struct node *n, int flags)
 	char proc[64];
 	int fd;
 
-	if (n->was_message && (flags & O_ACCMODE) != O_RDONLY) {
+	if (n->more->was_message && (flags & O_ACCMODE) != O_RDONLY) {
 		fd = part_kept(fs, n);
 		if (fd < 0)
 			return fd;
 	}
-	if (flags & O_PATH || n->type != S_IFREG) {
-		fd = fcntl(n->kept_fd, F_DUPFD_CLOEXEC, 0);
+	if (flags & O_PATH || node_type(n) != S_IFREG) {
+		fd = fcntl(node_kept_fd(n), F_DUPFD_CLOEXEC, 0);
 	} else {
-		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", n->kept_fd);
+		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", node_kept_fd(n));
 		fd = open(proc, flags | O_CLOEXEC);
 	}
 	return fd < 0 ? -errno : fd;
@@ -204,9 +199,9 @@ static int open_kept(struct mailfs *fs, struct node *n, int flags)
 int fs_open_node(struct mailfs *fs, struct node *n, int flags)
 {
 	struct open_args a = {flags, -1};
-	int err = n->kept_fd < 0 ? try_paths(fs, n, open_one, &a) : 0;
+	int err = node_kept_fd(n) < 0 ? try_paths(fs, n, open_one, &a) : 0;
 
-	if (a.fd < 0 && n->kept_fd >= 0)
+	if (a.fd < 0 && node_kept_fd(n) >= 0)
 		return open_kept(fs, n, flags);
 	return err < 0 ? err : a.fd;
 }
@@ -218,7 +213,7 @@ static int stat_one(struct mailfs *fs, struct node *n, const char *path, void *a
 
 	if (err < 0)
 		return err;
-	if (!is_file_of(n, &st))
+	if (!node_is(n, &st))
 		return -ESTALE;
 	*(struct stat *)arg = st;
 	return 0;
@@ -226,10 +221,10 @@ static int stat_one(struct mailfs *fs, struct node *n, const char *path, void *a
 
 int fs_stat_node(struct mailfs *fs, struct node *n, struct stat *ret)
 {
-	int err = n->kept_fd < 0 ? try_paths(fs, n, stat_one, ret) : -ENOENT;
+	int err = node_kept_fd(n) < 0 ? try_paths(fs, n, stat_one, ret) : -ENOENT;
 
-	if (err < 0 && n->kept_fd >= 0)
-		return fstat(n->kept_fd, ret) ? -errno : 0;
+	if (err < 0 && node_kept_fd(n) >= 0)
+		return fstat(node_kept_fd(n), ret) ? -errno : 0;
 	return err;
 }
 
@@ -238,10 +233,10 @@ int fs_content(struct mailfs *fs, struct node *n, bool write, struct fdcache_slo
 	bool writable = true;
 	int fd;
 
-	*ret = fdcache_find(fs->fds, &n->slot, write);
+	*ret = fdcache_find(fs->fds, n, write);
 	if (*ret)
 		return 0;
-	writable = write || n->kept_fd < 0;
+	writable = write || node_kept_fd(n) < 0;
 	fd = fs_open_node(fs, n, writable ? O_RDWR : O_RDONLY);
 	if (!write && writable &&
 	    (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY || fd == -EPERM)) {
@@ -250,27 +245,30 @@ int fs_content(struct mailfs *fs, struct node *n, bool write, struct fdcache_slo
 	}
 	if (fd < 0)
 		return fd;
-	*ret = fdcache_add(fs->fds, &n->slot, fd, writable);
+	*ret = fdcache_add(fs->fds, n, fd, writable);
 	return 0;
 }
 
 int fs_keep_open(struct mailfs *fs, struct node *n, const char *path)
 {
 	struct stat st;
+	struct name name;
+	bool message;
 	int flags, fd;
 
-	if (n->nlookup == 0 || n->kept_fd >= 0)
+	if (n->nlookup == 0 || node_kept_fd(n) >= 0)
 		return -1;
 	table_lock(fs);
-	n->was_message = n->ordinal || node_message_name(n);
+	message = n->ordinal || node_message_name(n, &name);
+	node_more(n)->was_message = message;
 	table_unlock(fs);
-	flags = n->type == S_IFREG && !n->was_message ? O_RDWR : O_RDONLY;
-	if (n->type != S_IFREG)
+	flags = node_type(n) == S_IFREG && !message ? O_RDWR : O_RDONLY;
+	if (node_type(n) != S_IFREG)
 		flags = O_PATH;
 	fd = at_open(fs->root_fd, path, flags | O_NOFOLLOW, 0);
 	if (fd == -EACCES && flags == O_RDWR)
 		fd = at_open(fs->root_fd, path, O_RDONLY | O_NOFOLLOW, 0);
-	if (fd >= 0 && (fstat(fd, &st) || !is_file_of(n, &st))) {
+	if (fd >= 0 && (fstat(fd, &st) || !node_is(n, &st))) {
 		close(fd);
 		fd = -1;
 	}
@@ -284,7 +282,7 @@ void fs_follow_inode(struct mailfs *fs, struct node *n, const char *path)
 	if (at_stat(fs->root_fd, path, &st) < 0)
 		return;
 	table_lock(fs);
-	if (!is_file_of(n, &st) && n->hashed)
+	if (!node_is(n, &st) && n->hashed)
 		node_rekey(&fs->nodes, n, &st);
 	attr_forget(n);
 	table_unlock(fs);

@@ -1,8 +1,8 @@
 /*
  * settle.c - the list of messages being written, and the thread that looks for quiet ones.
  *
- * Locks: node->writing and what is in it belong to the node's stripe; the list to its own lock,
- * innermost.  An entry is in the list exactly as long as node->writing points at it, and holds a
+ * Locks: `writing` of a node and what is in it belong to the node's stripe; the list to its own lock,
+ * innermost.  An entry is in the list exactly as long as the node's `writing` points at it, and holds a
  * reference on the node, taken and let go under table_lock.
  */
 #include "fs/settle.h"
@@ -66,8 +66,8 @@ static void add(struct mailfs *fs, struct node *n, const struct origin *origin, 
 	w->created = created;
 	w->cut = cut;
 	w->last_ns = clock_mono_ns();
-	n->writing = w;
 	table_lock(fs);
+	node_more(n)->writing = w;
 	node_ref(n);
 	table_unlock(fs);
 	pthread_mutex_lock(&s->lock);
@@ -85,7 +85,7 @@ static void drop(struct mailfs *fs, struct writing *w)
 	pthread_mutex_lock(&s->lock);
 	take_out(w);
 	pthread_mutex_unlock(&s->lock);
-	n->writing = NULL;
+	n->more->writing = NULL;
 	free(w);
 	table_lock(fs);
 	node_unref(&fs->nodes, n);
@@ -95,13 +95,12 @@ static void drop(struct mailfs *fs, struct writing *w)
 /* Path of n by its name in cur or new.  -ENOENT: it is no message. */
 static int message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
 {
-	const struct link *l;
 	int err = -ENOENT;
+	struct name name;
 
 	table_lock(fs);
-	l = node_message_name(n);
-	if (l)
-		err = node_path(l->parent, l->name, path);
+	if (node_message_name(n, &name))
+		err = node_path(name.dir, name.text, path);
 	table_unlock(fs);
 	return err;
 }
@@ -109,19 +108,21 @@ static int message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
 /* The store gave the message a file of its own: names that stayed with the old one leave the node. */
 static void split_names(struct mailfs *fs, struct node *n, const char *path)
 {
-	fdcache_drop(fs->fds, &n->slot);
+	struct name name;
+
+	fdcache_drop(fs->fds, n);
 	fs_follow_inode(fs, n, path);
 	table_lock(fs);
-	for (struct link *l = n->links, *next; l && n->links->next; l = next) {
+	for (unsigned i = 0; node_n_names(n) > 1 && node_name(n, i, &name);) {
 		char other[PATH_MAX];
 
-		next = l->next;
-		if (node_path(l->parent, l->name, other) || strcmp(other, path) == 0)
+		if (node_path(name.dir, name.text, other) || strcmp(other, path) == 0) {
+			i++;
 			continue;
-		inval_name(fs, l->parent, l->name);
-		if (l->parent->dir->folder)
-			folder_attr_drop(l->parent->dir->folder, l->name);
-		node_drop_name(&fs->nodes, l);
+		}
+		inval_name(fs, name.dir, name.text);
+		folder_attr_drop(name.dir->dir->folder, name.text);
+		node_drop_name(&fs->nodes, name.dir, name.text);
 	}
 	table_unlock(fs);
 }
@@ -151,11 +152,11 @@ static int begin(fuse_req_t req, struct node *n, bool truncate)
 	struct origin origin;
 	int err;
 
-	if (n->writing && n->writing->cut == cut)
+	if (node_writing(n) && node_writing(n)->cut == cut)
 		return 0;
 	err = keep_old(fs, n, truncate);
-	if (err > 0 && n->writing) {
-		n->writing->cut = cut;
+	if (err > 0 && node_writing(n)) {
+		node_writing(n)->cut = cut;
 	} else if (err > 0) {
 		origin_of(fs, req, &origin);
 		add(fs, n, &origin, cut, false);
@@ -166,30 +167,31 @@ static int begin(fuse_req_t req, struct node *n, bool truncate)
 int settle_begin(fuse_req_t req, struct node *n, bool truncate)
 {
 	struct mailfs *fs = fs_of(req);
+	struct name name;
 	bool message;
 	int err = 0;
 
 	table_lock(fs);
-	message = node_message_name(n) != NULL;
+	message = node_message_name(n, &name);
 	table_unlock(fs);
 	if (!message)
 		return 0;
 	stripe_lock(fs, n);
 	err = begin(req, n, truncate);
-	if (!err && n->writing)
-		n->writing->writers++;
+	if (!err && node_writing(n))
+		node_writing(n)->writers++;
 	stripe_unlock(fs, n);
 	return err;
 }
 
 void settle_end(struct mailfs *fs, struct node *n)
 {
-	if (!n->writing)
+	if (!node_writing(n))
 		return;
 	stripe_lock(fs, n);
-	if (n->writing && n->writing->writers > 0) {
-		n->writing->writers--;
-		n->writing->last_ns = clock_mono_ns();
+	if (node_writing(n) && node_writing(n)->writers > 0) {
+		node_writing(n)->writers--;
+		node_writing(n)->last_ns = clock_mono_ns();
 	}
 	stripe_unlock(fs, n);
 }
@@ -197,19 +199,19 @@ void settle_end(struct mailfs *fs, struct node *n)
 void settle_created(struct mailfs *fs, struct node *n, const struct origin *origin)
 {
 	stripe_lock(fs, n);
-	if (!n->writing)
+	if (!node_writing(n))
 		add(fs, n, origin, store_edits_cut(fs->store), true);
 	stripe_unlock(fs, n);
 }
 
 bool settle_is_new(const struct node *n)
 {
-	return n->writing && n->writing->created && n->writing->writers == 0;
+	return node_writing(n) && node_writing(n)->created && node_writing(n)->writers == 0;
 }
 
 int settle_now(struct mailfs *fs, struct node *n)
 {
-	struct writing *w = n->writing;
+	struct writing *w = node_writing(n);
 	char path[PATH_MAX];
 	int err;
 
@@ -235,8 +237,8 @@ int settle_now(struct mailfs *fs, struct node *n)
 
 void settle_cancel(struct mailfs *fs, struct node *n)
 {
-	if (n->writing)
-		drop(fs, n->writing);
+	if (node_writing(n))
+		drop(fs, node_writing(n));
 }
 
 /* The first of the list that has been quiet since `before`.  One that was written after it was put
@@ -278,10 +280,10 @@ static void settle_quiet(struct settle *s, bool all)
 	while ((n = find_quiet(s, all))) {
 		pthread_rwlock_rdlock(&fs->rename_lock);
 		stripe_lock(fs, n);
-		if (n->writing)
-			n->writing->last_ns = clock_mono_ns();
-		if (n->writing && all)
-			n->writing->writers = 0;
+		if (node_writing(n))
+			node_writing(n)->last_ns = clock_mono_ns();
+		if (node_writing(n) && all)
+			node_writing(n)->writers = 0;
 		settle_now(fs, n);
 		stripe_unlock(fs, n);
 		pthread_rwlock_unlock(&fs->rename_lock);

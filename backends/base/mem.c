@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-__attribute__((noreturn)) static void out_of_memory(void)
+void mb_out_of_memory(void)
 {
 	static const char text[] = "out of memory\n";
 
@@ -22,7 +22,7 @@ void *mb_xmalloc(size_t size)
 	void *p = malloc(size ? size : 1);
 
 	if (!p)
-		out_of_memory();
+		mb_out_of_memory();
 	return p;
 }
 
@@ -31,7 +31,7 @@ void *mb_xcalloc(size_t count, size_t size)
 	void *p = count && size ? calloc(count, size) : calloc(1, 1);
 
 	if (!p)
-		out_of_memory();
+		mb_out_of_memory();
 	return p;
 }
 
@@ -40,7 +40,7 @@ void *mb_xrealloc(void *p, size_t size)
 	void *n = realloc(p, size ? size : 1);
 
 	if (!n)
-		out_of_memory();
+		mb_out_of_memory();
 	return n;
 }
 
@@ -49,7 +49,7 @@ void *mb_xreallocarray(void *p, size_t count, size_t size)
 	size_t total;
 
 	if (__builtin_mul_overflow(count, size, &total))
-		out_of_memory();
+		mb_out_of_memory();
 	return mb_xrealloc(p, total);
 }
 
@@ -87,6 +87,6 @@ char *mb_xasprintf(const char *fmt, ...)
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
 	if (n < 0)
-		out_of_memory();
+		mb_out_of_memory();
 	return text;
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Says so and ends the process. */
+void mb_out_of_memory(void) __attribute__((noreturn));
 /* Never return NULL; size 0 gives a valid pointer.  xrealloc of NULL allocates. */
 void *mb_xmalloc(size_t size);
 void *mb_xcalloc(size_t count, size_t size);

@@ -50,7 +50,7 @@ static struct node *look(struct node *dir, const char *name, struct stat st)
 {
 	struct node *n = node_bind(&t, dir, name, &st);
 
-	n->nlookup++;
+	node_look(n);
 	return n;
 }
 
@@ -98,7 +98,7 @@ static void hard_links_are_one_node(void **state)
 
 	assert_ptr_equal(look(t.root, "two", file_stat(20, 2)), f);
 	assert_int_equal(node_n_names(f), 2);
-	node_drop_name(&t, node_find_name(&t, t.root, "one"));
+	node_drop_name(&t, t.root, "one");
 	assert_string_equal(path_of(f), "two");
 	assert_ptr_equal(node_find(&t, 1, 20), f);
 }
@@ -109,7 +109,7 @@ static void a_single_name_moves(void **state)
 	struct node *f = look(t.root, "old", file_stat(20, 1));
 
 	assert_ptr_equal(look(t.root, "new", file_stat(20, 1)), f);
-	assert_null(node_find_name(&t, t.root, "old"));
+	assert_null(node_at(t.root, "old"));
 	assert_string_equal(path_of(f), "new");
 }
 
@@ -121,7 +121,7 @@ static void a_name_that_leads_to_another_file(void **state)
 	assert_ptr_not_equal(f, g);
 	assert_null(path_of(f));
 	assert_null(node_find(&t, 1, 20));
-	assert_ptr_equal(node_find_name(&t, t.root, "x")->node, g);
+	assert_ptr_equal(node_at(t.root, "x"), g);
 }
 
 /* Unlinked while open; its inode number is given to a new file. */
@@ -129,7 +129,7 @@ static void a_node_without_names_lives_until_forgotten(void **state)
 {
 	struct node *f = look(t.root, "x", file_stat(20, 1));
 
-	node_drop_name(&t, node_find_name(&t, t.root, "x"));
+	node_drop_name(&t, t.root, "x");
 	assert_int_equal(freed, 0);
 	assert_ptr_not_equal(look(t.root, "y", file_stat(20, 1)), f);
 	node_forget(&t, f, 1);
@@ -141,7 +141,7 @@ static void a_node_gets_a_name_again(void **state)
 {
 	struct node *f = look(t.root, "x", file_stat(20, 1));
 
-	node_drop_name(&t, node_find_name(&t, t.root, "x"));
+	node_drop_name(&t, t.root, "x");
 	node_add_name(&t, f, t.root, "y");
 	assert_ptr_equal(look(t.root, "y", file_stat(20, 1)), f);
 }
@@ -156,7 +156,7 @@ static void directories_outlive_what_is_in_them(void **state)
 	assert_string_equal(path_of(f), "a/f");
 	node_forget(&t, f, 1);
 	assert_int_equal(freed, 2);
-	assert_null(node_find_name(&t, t.root, "a"));
+	assert_null(node_at(t.root, "a"));
 }
 
 static void references_keep_a_node(void **state)
@@ -168,7 +168,7 @@ static void references_keep_a_node(void **state)
 	assert_int_equal(freed, 0);
 	node_unref(&t, f);
 	assert_int_equal(freed, 1);
-	assert_null(node_find_name(&t, t.root, "x"));
+	assert_null(node_at(t.root, "x"));
 }
 
 static void another_inode_behind_a_node(void **state)
@@ -189,6 +189,7 @@ static void a_message_name_is_preferred(void **state)
 {
 	struct node *tmp = look(t.root, "tmp", dir_stat(10));
 	struct node *cur = look(t.root, "cur", dir_stat(11));
+	struct name name;
 	struct node *f;
 
 	tmp->dir->kind = NODE_LOCAL;
@@ -196,8 +197,8 @@ static void a_message_name_is_preferred(void **state)
 	f = look(cur, "m", file_stat(20, 2));
 	look(tmp, "m", file_stat(20, 2));
 	assert_string_equal(path_of(f), "cur/m");
-	node_drop_name(&t, node_find_name(&t, cur, "m"));
-	assert_null(node_message_name(f));
+	node_drop_name(&t, cur, "m");
+	assert_false(node_message_name(f, &name));
 	assert_string_equal(path_of(f), "tmp/m");
 }
 
@@ -228,7 +229,7 @@ static void linked_messages_have_nodes_of_their_own(void **state)
 	assert_int_equal(node_n_names(look(tmp, "t", file_stat(20, 3))), 1);
 	assert_int_equal(node_n_links(&t, a), 3);
 	assert_int_equal(node_n_message_names(a) + node_n_message_names(b), 2);
-	node_drop_name(&t, node_find_name(&t, other, "k"));
+	node_drop_name(&t, other, "k");
 	assert_string_equal(path_of(a), "cur/m");
 	assert_int_equal(node_n_links(&t, a), 2);
 }
@@ -261,7 +262,7 @@ static void many_nodes(void **state)
 	}
 	for (unsigned i = 0; i < N; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		assert_ptr_equal(node_find_name(&t, t.root, name)->node, nodes[i]);
+		assert_ptr_equal(node_at(t.root, name), nodes[i]);
 		assert_ptr_equal(node_find(&t, 1, 1000 + i), nodes[i]);
 	}
 	for (unsigned i = 0; i < N; i++)
