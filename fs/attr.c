@@ -97,7 +97,8 @@ double attr_timeout(const struct node *n, const struct stat *st)
 
 void attr_links_changed(struct mailfs *fs, const struct node *n)
 {
-	for (struct node *s = node_find(&fs->nodes, node_dev(n), n->ino); s; s = node_next_sibling(s)) {
+	for (struct node *s = node_find(&fs->nodes, node_dev(n), n->ino); s;
+	     s = node_next_sibling(s)) {
 		if (s == n)
 			continue;
 		attr_forget(s);

@@ -72,6 +72,7 @@ struct mailfs {
 	pthread_cond_t loaded;	   /* a folder was read; with table_lock */
 	struct node **loaded_dirs; /* directories that have a folder */
 	size_t n_loaded, loaded_cap;
+	size_t freed; /* nodes and names, since memory was last given back to the system */
 	struct node_table nodes;
 	struct alias_table aliases;
 	atomic_uint

@@ -9,10 +9,12 @@
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
 #define TICK_S 10
+#define TRIM_MIN 1000 /* nodes and names that went, which make it worth to look for whole pages */
 
 enum what { ITEM_NAME, ITEM_DIR, ITEM_CONTENT, ITEM_ATTR, ITEM_DROP, ITEM_CLOSE };
 
@@ -144,11 +146,17 @@ static void find_idle_folders(struct mailfs *fs, int64_t now)
 static void tick(struct mailfs *fs)
 {
 	int64_t now = clock_mono_ns();
+	bool trim;
 
 	table_lock(fs);
 	alias_expire(&fs->aliases, now);
 	find_idle_folders(fs, now);
+	trim = fs->freed >= TRIM_MIN;
+	if (trim)
+		fs->freed = 0;
 	table_unlock(fs);
+	if (trim)
+		malloc_trim(0);
 }
 
 static struct item *pop(struct inval *q)

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -215,6 +216,7 @@ static int run(struct daemon *d, struct arguments *a)
 	a->opt.mountpoint = d->mountpoint;
 	if (fstat(store_mail_fd(d->store), &root))
 		return mb_fail(-errno, "the mail tree cannot be read");
+	malloc_trim(0); /* what the scan at the start needed */
 	mailfs_init(&d->fs, d->store, &a->opt, &root);
 	err = mount_and_serve(d);
 	store_set_listener(d->store, NULL, NULL);

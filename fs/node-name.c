@@ -95,7 +95,8 @@ void node_add_name(struct node_table *t, struct node *n, struct node *dir, const
 	if (!n->hashed) /* it had lost all its names */
 		node_unhide(t, n);
 	node_ref(dir);
-	place_add(n, (struct name_place){pool_id(dir), folder_bind(node_folder(dir), name, pool_id(n))});
+	place_add(n, (struct name_place){pool_id(dir),
+					 folder_bind(node_folder(dir), name, pool_id(n))});
 	t->n_names++;
 }
 

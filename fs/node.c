@@ -205,7 +205,6 @@ static void node_free(struct node_table *t, struct node *n)
 		free(n->more->names);
 	free(n->more); /* its first part, for a directory */
 	pool_give(n);
-	t->n_freed++;
 	if (t->key_mask > FIRST_BUCKETS && t->n_keys < t->key_mask / 4)
 		resize_keys(t, t->key_mask / 2);
 }

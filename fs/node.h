@@ -46,8 +46,8 @@ struct name {
 
 /* What directories and few files have.  Stays until the node goes. */
 struct more {
-	struct writing *writing; /* message whose content is being changed; stripe lock */
-	struct name_place *names;	 /* owned: all names but the newest, newest first */
+	struct writing *writing;  /* message whose content is being changed; stripe lock */
+	struct name_place *names; /* owned: all names but the newest, newest first */
 	uint32_t n_names;
 	int kept_fd;	  /* of a file without names, else -1 */
 	bool was_message; /* … whose bytes are in deleted/ */
@@ -78,10 +78,10 @@ struct node {
 	uint32_t nlookup;   /* UINT32_MAX: not counted any more, the node stays */
 	uint32_t refs;
 	struct name_place name; /* the newest; dir 0: none */
-	uint8_t type;	   /* S_IFMT bits >> 12 */
-	uint8_t dev;	   /* see node_dev() */
-	bool hashed;	   /* can be found by (dev, ino) */
-	bool token;	   /* the hidden name of a change to come */
+	uint8_t type;		/* S_IFMT bits >> 12 */
+	uint8_t dev;		/* see node_dev() */
+	bool hashed;		/* can be found by (dev, ino) */
+	bool token;		/* the hidden name of a change to come */
 };
 
 #define NODE_GONE_BUCKETS 256
@@ -95,7 +95,6 @@ struct node_table {
 	uint32_t gone[NODE_GONE_BUCKETS]; /* not found by inode any more, but not forgotten */
 	uint64_t devs[NODE_DEVS];
 	unsigned n_devs;
-	uint64_t n_freed; /* since the start */
 	struct node *root;
 	void (*on_free)(struct node *n, void *arg); /* before a node goes: close, drop */
 	void *arg;
@@ -148,7 +147,7 @@ struct node *node_next_sibling(const struct node *n); /* after node_find(); or N
 struct node *node_get(struct node_table *t, const struct stat *st);
 /* Another inode is behind the node from now on.  false when another node for that one exists. */
 bool node_rekey(struct node_table *t, struct node *n, const struct stat *st);
-struct more *node_more(struct node *n);	    /* made when it is not there */
+struct more *node_more(struct node *n);	      /* made when it is not there */
 struct folder *node_folder(struct node *dir); /* made when it is not there */
 
 /* The kernel gets n once more.  true when it did not have it. */

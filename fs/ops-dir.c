@@ -86,6 +86,7 @@ static void begin_listing(struct mailfs *fs, struct node *dir)
 /* table_lock held. */
 static void drop_listing(struct mailfs *fs, struct node *dir)
 {
+	fs->freed += folder_count(dir->dir->folder);
 	folder_unload(dir->dir->folder);
 	for (size_t i = 0; i < fs->n_loaded; i++)
 		if (fs->loaded_dirs[i] == dir)

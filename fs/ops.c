@@ -71,6 +71,7 @@ static void on_free(struct node *n, void *arg)
 {
 	struct mailfs *fs = arg;
 
+	fs->freed++;
 	fdcache_drop(fs->fds, n);
 	if (node_kept_fd(n) >= 0)
 		inval_close(fs, node_kept_fd(n));

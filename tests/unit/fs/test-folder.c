@@ -281,10 +281,12 @@ static void what_was_seen_before_a_change_is_not_kept(void **state)
 static void what_does_not_fit_is_not_kept(void **state)
 {
 	struct folder *f = listing(3);
-	struct stat odd[] = {file(1, 5), file(1, 5), file(1, (off_t)UINT32_MAX + 1), file(9, 5)};
+	struct stat odd[] = {file(1, 5), file(1, 5), file(1, (off_t)UINT32_MAX + 1), file(9, 5),
+			     file(1, 5)};
 
 	odd[0].st_nlink = 2;
 	odd[1].st_mode = S_IFDIR | 0700;
+	odd[4].st_blocks = UINT16_MAX + 1;
 	folder_add(f, "a", 8, 1);
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
 		keep(f, "a", &odd[i]);
@@ -302,6 +304,130 @@ static void what_does_not_fit_is_not_kept(void **state)
 	folder_free(f);
 }
 
+/* ---- names with a node ---- */
+
+static uint32_t place[1000]; /* of each node, as the folder says */
+
+static void moved(void *arg, uint32_t node, uint32_t from, uint32_t to)
+{
+	assert_ptr_equal(arg, place);
+	assert_int_equal(place[node], from);
+	place[node] = to;
+}
+
+static void known(struct folder *f, const char *name, uint32_t node)
+{
+	place[node] = folder_bind(f, name, node);
+}
+
+static void a_known_name_is_not_a_listed_one(void **state)
+{
+	struct folder *f = folder_new(3, moved, place);
+	char text[1024];
+
+	known(f, "b", 1);
+	assert_int_equal(folder_node(f, "b"), 1);
+	assert_int_equal(folder_node(f, "x"), 0);
+	assert_false(folder_is_listed(f));
+	assert_false(folder_add(f, "a", 8, 1) || folder_remove(f, "b") ||
+		     folder_rename(f, "b", "c"));
+	assert_null(folder_find(f, "b"));
+	assert_string_equal(names(f, text), "");
+	folder_begin_load(f);
+	known(f, "gone", 2);
+	folder_load(f, "a", 8, 1);
+	folder_load(f, "b", 8, 2);
+	folder_end_load(f);
+	assert_true(folder_is_listed(f));
+	assert_string_equal(names(f, text), "b a");
+	assert_int_equal(folder_find(f, "b")->ino, 2);
+	assert_string_equal(folder_text_at(f, place[1]), "b");
+	folder_free(f);
+	assert_int_equal(folder_node(NULL, "a"), 0);
+	assert_false(folder_is_listed(NULL));
+}
+
+static void a_name_stays_as_long_as_either_needs_it(void **state)
+{
+	struct folder *f = folder_new(3, moved, place);
+	char text[1024];
+
+	folder_begin_load(f);
+	folder_load(f, "a", 8, 1);
+	folder_load(f, "b", 8, 2);
+	folder_end_load(f);
+	known(f, "a", 1);
+	folder_unbind(f, place[1]);
+	assert_string_equal(names(f, text), "a b");
+	known(f, "a", 2);
+	assert_true(folder_remove(f, "a"));
+	assert_int_equal(folder_node(f, "a"), 2);
+	assert_string_equal(names(f, text), "b");
+	assert_true(folder_add(f, "a", 8, 3));
+	assert_string_equal(names(f, text), "a b"); /* it had kept its cookie */
+	folder_unload(f);
+	assert_int_equal(folder_count(f), 0);
+	assert_int_equal(folder_node(f, "a"), 2);
+	folder_begin_load(f);
+	folder_load(f, "b", 8, 2);
+	folder_load(f, "a", 8, 3);
+	folder_end_load(f);
+	assert_int_equal(folder_find(f, "a")->cookie, 3);
+	assert_int_equal(folder_find(f, "b")->cookie, 5); /* another: the old one went */
+	folder_free(f);
+}
+
+static void a_rename_takes_the_node_along(void **state)
+{
+	struct folder *f = listing(3);
+
+	folder_add(f, "a", 8, 1);
+	folder_add(f, "b", 8, 2);
+	folder_bind(f, "a", 1);
+	assert_true(folder_rename(f, "a", "c"));
+	assert_int_equal(folder_node(f, "c"), 1);
+	assert_int_equal(folder_node(f, "a"), 0);
+	folder_bind(f, "d", 2); /* looked up by its new name before the rename was told */
+	assert_true(folder_rename(f, "b", "d"));
+	assert_int_equal(folder_node(f, "d"), 2);
+	assert_int_equal(folder_find(f, "d")->cookie, 4);
+	assert_int_equal(folder_count(f), 2);
+	folder_free(f);
+}
+
+static void nodes_hear_of_places_that_change(void **state)
+{
+	struct folder *f = folder_new(3, moved, place);
+	char name[32], text[1024];
+
+	for (uint32_t i = 1; i < 1000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		known(f, name, i);
+	}
+	for (uint32_t i = 1; i < 1000; i++)
+		if (i % 9)
+			folder_unbind(f, place[i]);
+	for (uint32_t i = 9; i < 1000; i += 9) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_string_equal(folder_text_at(f, place[i]), name);
+		assert_int_equal(folder_node(f, name), i);
+	}
+	assert_true(place[999] < 500);
+	folder_free(f);
+
+	f = folder_new(3, moved, place);
+	known(f, "cur", 1); /* before anything was listed */
+	folder_begin_load(f);
+	folder_load(f, "cur", DT_DIR, 1);
+	folder_load(f, "new", DT_DIR, 2);
+	folder_end_load(f);
+	assert_string_equal(names(f, text), "new cur");
+	assert_int_equal(folder_node(f, "cur"), 1);
+	assert_string_equal(folder_text_at(f, place[1]), "cur");
+	assert_int_equal(place[1], 2);
+	folder_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +442,10 @@ int main(void)
 		cmocka_unit_test(every_change_of_the_entry_takes_it_away),
 		cmocka_unit_test(what_was_seen_before_a_change_is_not_kept),
 		cmocka_unit_test(what_does_not_fit_is_not_kept),
+		cmocka_unit_test(a_known_name_is_not_a_listed_one),
+		cmocka_unit_test(a_name_stays_as_long_as_either_needs_it),
+		cmocka_unit_test(a_rename_takes_the_node_along),
+		cmocka_unit_test(nodes_hear_of_places_that_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,37 @@ static void many_nodes(void **state)
 	assert_int_equal(t.n_keys, 1);
 }
 
+/* A count that has reached its end stays there, rather than to free what the kernel still has. */
+static void a_count_does_not_run_over(void **state)
+{
+	struct node *f = look(t.root, "x", file_stat(20, 1));
+
+	f->nlookup = UINT32_MAX - 1;
+	assert_false(node_look(f));
+	assert_false(node_look(f));
+	node_forget(&t, f, UINT32_MAX);
+	assert_int_equal(freed, 0);
+	assert_int_equal(f->nlookup, UINT32_MAX);
+}
+
+static void files_of_many_devices(void **state)
+{
+	struct stat st = file_stat(20, 1);
+	char name[32];
+
+	for (st.st_dev = 1; st.st_dev < 1000; st.st_dev++) {
+		struct node *n;
+
+		snprintf(name, sizeof(name), "%lu", st.st_dev);
+		n = look(t.root, name, st);
+		assert_true(node_is(n, &st));
+		assert_int_equal(node_dev(n), st.st_dev);
+		assert_ptr_equal(node_at(t.root, name), n);
+	}
+	st.st_dev = 7;
+	assert_ptr_equal(look(t.root, "7", st), node_find(&t, 7, 20));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -291,6 +322,8 @@ int main(void)
 		TEST(linked_messages_have_nodes_of_their_own),
 		TEST(a_sibling_gets_another_inode),
 		TEST(many_nodes),
+		TEST(a_count_does_not_run_over),
+		TEST(files_of_many_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
