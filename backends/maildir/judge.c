@@ -358,6 +358,7 @@ static void settle_fresh(struct maildir *m, const struct missing *l)
 
 		if (!learn_stat(m, here)) {
 			md_file_free(here);
+			m->restless = true; /* it went on, and may be one that is missing */
 			continue;
 		}
 		was = find_same(m, l, here);

@@ -109,7 +109,7 @@ static int look_at_box(struct maildir *m, struct md_box *box, bool full)
 	return md_read_names(m, box);
 }
 
-/* What match_unknown() took for new is to be read again. */
+/* What was taken for new already is to be read again. */
 static void unmatch(struct maildir *m, struct md_box *box)
 {
 	size_t kept = 0;
@@ -181,13 +181,25 @@ static void list_gone(struct maildir *m, struct md_box *box)
 
 /* ---- Names that can be believed ---------------------------------------------------------------- */
 
-/* Something is gone, or new, and may be on its way. */
-static bool in_doubt(struct maildir *m)
+static bool knows_any(struct maildir *m)
 {
 	struct md_box *box, *next;
 
 	HASH_ITER (hh, m->boxes, box, next)
-		if ((box->gone && box->files) || (box->files && md_names_differ(box)))
+		if (box->files)
+			return true;
+	return false;
+}
+
+/* Something is gone, or new, and may be on its way; into a mailbox that was empty as well. */
+static bool in_doubt(struct maildir *m)
+{
+	struct md_box *box, *next;
+
+	if (!knows_any(m))
+		return false;
+	HASH_ITER (hh, m->boxes, box, next)
+		if ((box->gone && box->files) || md_names_differ(box))
 			return true;
 	return false;
 }
@@ -260,24 +272,19 @@ static void known_inos(struct maildir *m, struct inos *ret)
 	md_inos_sort(ret);
 }
 
-/* What nobody knows yet cannot be missed: its names need not be kept. */
-static void match_unknown(struct md_box *box, bool full)
-{
-	if (!box->files)
-		md_match_names(box, full, NULL);
-}
-
 int md_list_changed(struct maildir *m, bool full)
 {
 	struct md_box *box, *next;
 	struct inos known = {0};
+	bool any = knows_any(m);
 
 	HASH_ITER (hh, m->boxes, box, next) {
 		int err = box->found ? look_at_box(m, box, full) : 0;
 
 		if (err)
 			report(m, box, err);
-		match_unknown(box, full);
+		if (!any) /* nothing can be missed: the names need not be kept */
+			md_match_names(box, full, NULL);
 	}
 	m->restless = !wait_for_rest(m) || m->restless;
 	if (m->restless)
