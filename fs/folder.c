@@ -5,10 +5,9 @@
  * no longer in the hash.  Names lie one behind the other in one text.  When half of either is
  * unused it is packed.  The hash chains places, so that the array may move.
  */
-#include "fs/folder.h"
-#include "backends/base/clock.h"
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
+#include "fs/folder-private.h"
 #include <dirent.h>
 #include <string.h>
 
@@ -16,38 +15,8 @@
 #define PACK_MIN 64	   /* holes */
 #define PACK_TEXT_MIN 4096 /* bytes */
 
-#define MAX_OWNERS 16
-
 #define LAST "cur"
 #define BEFORE_LAST "new"
-
-/* Mails of one folder have few kinds of these: an entry has the place in a table, plus 1. */
-struct owner {
-	mode_t mode;
-	uid_t uid;
-	gid_t gid;
-};
-
-struct folder {
-	struct folder_entry *entries;
-	uint32_t n, cap, holes, n_listed;
-	char *text;
-	uint32_t text_len, text_cap, text_unused;
-	uint32_t *buckets; /* place + 1, 0 = none */
-	uint32_t mask;
-	folder_moved *moved;
-	void *arg;
-	uint64_t next_cookie;
-	uint64_t attr_age;
-	dev_t dev;
-	struct owner owners[MAX_OWNERS];
-	uint8_t n_owners;
-	bool listed, loading;
-	bool has_last; /* LAST was loaded, and is added when all else is */
-	uint64_t last_ino;
-	char **removed; /* names that went while loading */
-	size_t n_removed, removed_cap;
-};
 
 const char *folder_text(const struct folder *f, const struct folder_entry *e)
 {
@@ -111,7 +80,7 @@ static struct folder_entry *find_any(const struct folder *f, const char *name)
 	return i ? &f->entries[i - 1] : NULL;
 }
 
-static struct folder_entry *find(const struct folder *f, const char *name)
+struct folder_entry *folder_listed(const struct folder *f, const char *name)
 {
 	struct folder_entry *e = folder_is_listed(f) ? find_any(f, name) : NULL;
 
@@ -250,13 +219,6 @@ static void pack(struct folder *f)
 
 /* ---- entries ---- */
 
-static void forget_attr(struct folder *f, struct folder_entry *e)
-{
-	e->owner = 0;
-	e->ordinal = e->blocks = 0;
-	f->attr_age++;
-}
-
 /* A new entry at the end: to be listed, or given a node, at once. */
 static struct folder_entry *append(struct folder *f, const char *name)
 {
@@ -295,7 +257,7 @@ static void make_hole(struct folder *f, struct folder_entry *e)
 
 static void unlist(struct folder *f, struct folder_entry *e)
 {
-	forget_attr(f, e);
+	folder_forget_attr(f, e);
 	e->listed = 0;
 	f->n_listed--;
 	if (!e->node)
@@ -353,7 +315,7 @@ void folder_load(struct folder *f, const char *name, unsigned char type, uint64_
 	if (is_last(name, type)) {
 		f->has_last = true;
 		f->last_ino = ino;
-	} else if (!find(f, name) && !was_removed(f, name)) {
+	} else if (!folder_listed(f, name) && !was_removed(f, name)) {
 		add(f, name, type, ino);
 	}
 }
@@ -378,7 +340,7 @@ static void add_last(struct folder *f, uint64_t ino)
 
 void folder_end_load(struct folder *f)
 {
-	if (f->has_last && !find(f, LAST) && !was_removed(f, LAST))
+	if (f->has_last && !folder_listed(f, LAST) && !was_removed(f, LAST))
 		add_last(f, f->last_ino);
 	f->has_last = false;
 	f->loading = false;
@@ -407,7 +369,8 @@ bool folder_is_listed(const struct folder *f)
 /* `name` has come: what is listed last gets its place behind it. */
 static void put_last(struct folder *f, const char *name)
 {
-	const struct folder_entry *e = strcmp(name, BEFORE_LAST) == 0 ? find(f, LAST) : NULL;
+	const struct folder_entry *e =
+		strcmp(name, BEFORE_LAST) == 0 ? folder_listed(f, LAST) : NULL;
 
 	if (e && is_last(LAST, e->type))
 		add_last(f, e->ino);
@@ -415,7 +378,7 @@ static void put_last(struct folder *f, const char *name)
 
 bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t ino)
 {
-	struct folder_entry *e = find(f, name);
+	struct folder_entry *e = folder_listed(f, name);
 
 	if (!folder_is_listed(f))
 		return false;
@@ -426,13 +389,13 @@ bool folder_add(struct folder *f, const char *name, unsigned char type, uint64_t
 	}
 	e->type = type & 15;
 	e->ino = ino;
-	forget_attr(f, e);
+	folder_forget_attr(f, e);
 	return false;
 }
 
 bool folder_remove(struct folder *f, const char *name)
 {
-	struct folder_entry *e = find(f, name);
+	struct folder_entry *e = folder_listed(f, name);
 
 	if (!folder_is_listed(f))
 		return false;
@@ -446,7 +409,7 @@ bool folder_remove(struct folder *f, const char *name)
 
 bool folder_rename(struct folder *f, const char *from, const char *to)
 {
-	struct folder_entry *e = find(f, from), *over;
+	struct folder_entry *e = folder_listed(f, from), *over;
 	uint32_t text;
 
 	if (!folder_is_listed(f))
@@ -468,7 +431,7 @@ bool folder_rename(struct folder *f, const char *from, const char *to)
 	drop_text(f, e);
 	text = add_text(f, to);
 	e->text = text;
-	forget_attr(f, e); /* ctime */
+	folder_forget_attr(f, e); /* ctime */
 	chain(f, place_of(f, e));
 	put_last(f, to);
 	pack(f);
@@ -496,92 +459,12 @@ const struct folder_entry *folder_after(const struct folder *f, uint64_t cookie)
 
 const struct folder_entry *folder_find(const struct folder *f, const char *name)
 {
-	return find(f, name);
+	return folder_listed(f, name);
 }
 
 size_t folder_count(const struct folder *f)
 {
 	return f ? f->n_listed : 0;
-}
-
-/* ---- attributes ---- */
-
-uint64_t folder_attr_age(const struct folder *f)
-{
-	return f ? f->attr_age : 0;
-}
-
-/* Place of the owner in the table, plus 1; 0: the table is full. */
-static uint8_t owner_of(struct folder *f, const struct stat *st)
-{
-	for (uint8_t i = 0; i < f->n_owners; i++) {
-		const struct owner *o = &f->owners[i];
-
-		if (o->mode == st->st_mode && o->uid == st->st_uid && o->gid == st->st_gid)
-			return i + 1;
-	}
-	if (f->n_owners == MAX_OWNERS)
-		return 0;
-	f->owners[f->n_owners++] = (struct owner){st->st_mode, st->st_uid, st->st_gid};
-	return f->n_owners;
-}
-
-/* What fits into an entry: 32 MiB on the disk at most. */
-static bool can_keep(const struct stat *st, uint64_t ordinal)
-{
-	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_size <= UINT32_MAX &&
-	       st->st_blocks <= UINT16_MAX && ordinal < 1ull << 48;
-}
-
-void folder_attr_put(struct folder *f, const char *name, const struct stat *st, uint64_t ordinal,
-		     uint64_t age)
-{
-	struct folder_entry *e = find(f, name);
-
-	if (!e || age != f->attr_age || !can_keep(st, ordinal) || st->st_ino != e->ino)
-		return;
-	f->dev = st->st_dev;
-	e->mtime_ns = clock_timespec_ns(&st->st_mtim);
-	e->ctime_ns = clock_timespec_ns(&st->st_ctim);
-	e->atime_ns = clock_timespec_ns(&st->st_atim);
-	e->ordinal = ordinal & ((1ull << 48) - 1);
-	e->size = (uint32_t)st->st_size;
-	e->blocks = (uint16_t)st->st_blocks;
-	e->owner = owner_of(f, st) & 31;
-}
-
-bool folder_attr_get(const struct folder *f, const struct folder_entry *e, struct stat *ret)
-{
-	const struct owner *o;
-
-	if (!e->owner)
-		return false;
-	o = &f->owners[e->owner - 1];
-	*ret = (struct stat){
-		.st_dev = f->dev,
-		.st_ino = e->ino,
-		.st_nlink = 1,
-		.st_mode = o->mode,
-		.st_uid = o->uid,
-		.st_gid = o->gid,
-		.st_size = e->size,
-		.st_blocks = e->blocks,
-		.st_blksize = 4096,
-		.st_mtim = clock_timespec(e->mtime_ns),
-		.st_ctim = clock_timespec(e->ctime_ns),
-		.st_atim = clock_timespec(e->atime_ns),
-	};
-	return true;
-}
-
-void folder_attr_drop(struct folder *f, const char *name)
-{
-	struct folder_entry *e = find(f, name);
-
-	if (e)
-		forget_attr(f, e);
-	else if (f)
-		f->attr_age++;
 }
 
 /* ---- nodes ---- */

@@ -41,7 +41,7 @@ struct folder;
 struct folder_entry {
 	uint64_t cookie : 48;
 	uint64_t type : 4;  /* DT_*; of those that are listed */
-	uint64_t owner : 5; /* see folder.c; 0: nothing is kept of its stat */
+	uint64_t owner : 5; /* see folder-attr.c; 0: nothing is kept of its stat */
 	uint64_t listed : 1;
 	uint64_t ino; /* of the backing file, as listed: for d_ino when nothing better is known */
 	int64_t mtime_ns, ctime_ns, atime_ns;

@@ -3,7 +3,7 @@
  *
  *   main.c     arguments, start and end          mount.c    mounting, and what may keep it from that
  *   serve.c    the loop, signals                 ops-*.c    one handler for each FUSE request
- *   node*.c    nodes and their names             folder.c   names of a directory, cookies for life
+ *   node*.c    nodes and their names             folder*.c  names of a directory, cookies for life
  *   path.c     from a node to its file           attr.c     what stat shows
  *   event.c    changes not made through us       inval.c    the kernel's caches follow them
  *   settle.c   messages being written            alias.c    names retired by a peer
