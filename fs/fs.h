@@ -42,6 +42,7 @@
 	3600.0 /* entries and attributes: every change comes by us, or is invalidated */
 #define FS_STRIPES 64
 #define FS_FDS 256
+#define FS_CLOSING 16
 #define FS_ORDINAL_BIT (1ull << 62) /* st_ino of messages, apart from backing inodes */
 #define FS_SETTLE_NS 2000000000ll
 #define FS_FOLDER_IDLE_NS 60000000000ll
@@ -73,6 +74,8 @@ struct mailfs {
 	struct node **loaded_dirs; /* directories that have a folder */
 	size_t n_loaded, loaded_cap;
 	size_t freed; /* nodes and names, since memory was last given back to the system */
+	int closing[FS_CLOSING]; /* descriptors for table_unlock() to close; with table_lock */
+	size_t n_closing;
 	struct node_table nodes;
 	struct alias_table aliases;
 	atomic_uint
@@ -101,10 +104,7 @@ static inline void table_lock(struct mailfs *fs)
 {
 	pthread_mutex_lock(&fs->table_lock);
 }
-static inline void table_unlock(struct mailfs *fs)
-{
-	pthread_mutex_unlock(&fs->table_lock);
-}
+void table_unlock(struct mailfs *fs); /* and closes what was to be closed under it */
 /* What a call that changes names answers.  The kernel makes one that says ESTALE a second time, after a
  * new look-up; but what said so may have changed the store before (an edit settled). */
 static inline int fs_change_errno(int err)
@@ -172,10 +172,14 @@ static inline bool kind_is_maildir(enum node_kind k)
 struct spot {
 	struct node *dir; /* referenced */
 	bool alias;
+	bool maildir; /* dir is a cur, new or tmp */
 	char name[NAME_MAX + 1];
 	char path[PATH_MAX];
 };
 int spot_find(struct mailfs *fs, struct node *dir, const char *name, struct spot *ret);
+/* stat of its file, as the backing file system says it.  A cur, new or tmp is kept open for it until a
+ * directory may have changed; rename_lock held. */
+int fs_stat_in(struct mailfs *fs, struct spot *p, struct stat *ret);
 void spot_release(struct mailfs *fs, struct spot *p);
 
 /* Names of changes to come, which only those who know them see. */

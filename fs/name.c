@@ -33,6 +33,7 @@ int spot_find(struct mailfs *fs, struct node *dir, const char *name, struct spot
 		strcpy(ret->name, a->to_name);
 	else
 		memcpy(ret->name, name, len + 1);
+	ret->maildir = kind_is_maildir(ret->dir->dir->kind);
 	err = node_path(ret->dir, ret->name, ret->path);
 	if (!err)
 		node_ref(ret->dir);
@@ -45,6 +46,30 @@ void spot_release(struct mailfs *fs, struct spot *p)
 	table_lock(fs);
 	node_unref(&fs->nodes, p->dir);
 	table_unlock(fs);
+}
+
+int fs_stat_in(struct mailfs *fs, struct spot *p, struct stat *ret)
+{
+	struct dir *dir = p->dir->dir;
+	unsigned age = atomic_load(&fs->kind_age);
+	struct fdcache_slot *slot = NULL;
+	const char *name;
+	int err;
+
+	if (!p->maildir)
+		return at_stat(fs->root_fd, p->path, ret);
+	if (atomic_load(&dir->fd_age) == age)
+		slot = fdcache_find(fs->fds, p->dir, false);
+	if (!slot) {
+		err = at_open_parent(fs->root_fd, p->path, &name);
+		if (err < 0)
+			return err;
+		slot = fdcache_add(fs->fds, p->dir, err, false);
+		atomic_store(&dir->fd_age, age);
+	}
+	err = fstatat(slot->fd, p->name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+	fdcache_unpin(fs->fds, slot);
+	return err;
 }
 
 bool fs_hidden(const struct mailfs *fs, const struct node *dir, const char *name)

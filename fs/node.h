@@ -24,6 +24,7 @@
 #include "backends/store/store.h"
 #include "fs/pool.h"
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,7 @@ struct dir {
 	struct more more;
 	enum node_kind kind;
 	unsigned kind_age;	    /* kind is good while this equals mailfs.kind_age */
+	atomic_uint fd_age;	    /* its descriptor is good while this does: fs_stat_in() */
 	bool changed;		    /* a visible change since the times were last shown */
 	int64_t mtime_ns, ctime_ns; /* as last shown: never given smaller ones */
 	struct folder *folder;	    /* listing and names, or NULL: neither; owned */

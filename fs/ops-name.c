@@ -47,7 +47,7 @@ static int lookup(struct mailfs *fs, struct node *dir, const char *name,
 
 	if (err < 0)
 		return err;
-	err = at_stat(fs->root_fd, p.path, &st);
+	err = fs_stat_in(fs, &p, &st);
 	if (err >= 0)
 		fs_entry(fs, p.dir, p.name, p.path, &st, ret);
 	if (err >= 0 && p.alias) {

@@ -28,6 +28,7 @@ struct renaming {
 	char to[PATH_MAX];
 	unsigned flags;
 	bool token;
+	struct stat seen;	      /* of the file at its new name; st_ino 0: not looked at */
 	struct node *source, *target; /* NULL: not known, or none */
 };
 
@@ -172,8 +173,8 @@ static void leave_alias(struct renaming *r, const char *old)
 static void renamed(struct renaming *r, const char *old, bool by_peer)
 {
 	struct mailfs *fs = r->fs;
-	struct stat st;
-	bool there = at_stat(fs->root_fd, r->to, &st) >= 0;
+	struct stat st = r->seen;
+	bool there = st.st_ino || at_stat(fs->root_fd, r->to, &st) >= 0;
 
 	if (r->flags & RENAME_EXCHANGE) {
 		table_lock(fs);
@@ -229,7 +230,8 @@ static int rename_held(struct renaming *r, const char *old)
 	if (r->source && node_writing(r->source) && !settle_is_new(r->source))
 		err = settle_now(fs, r->source);
 	if (err >= 0 && strcmp(r->from.path, r->to) != 0)
-		err = store_rename(fs->store, r->from.path, r->to, r->flags, &origin);
+		err = store_rename_seen(fs->store, r->from.path, r->to, r->flags, &origin,
+					&r->seen);
 	if (err < 0)
 		return err;
 	if (last)

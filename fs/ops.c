@@ -11,6 +11,7 @@
 #include "fs/fs.h"
 #include "fs/inval.h"
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ALIAS_BIT ((fuse_ino_t)2) /* nodes are aligned */
@@ -66,15 +67,31 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	tell_ready(fs);
 }
 
+void table_unlock(struct mailfs *fs)
+{
+	int fds[FS_CLOSING], keep = errno;
+	size_t n = fs->n_closing;
+
+	memcpy(fds, fs->closing, n * sizeof(fds[0]));
+	fs->n_closing = 0;
+	pthread_mutex_unlock(&fs->table_lock);
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+	errno = keep;
+}
+
 /* A node goes: nothing of it may stay open.  table_lock held. */
 static void on_free(struct node *n, void *arg)
 {
 	struct mailfs *fs = arg;
+	int kept = node_kept_fd(n);
 
 	fs->freed++;
 	fdcache_drop(fs->fds, n);
-	if (node_kept_fd(n) >= 0)
-		inval_close(fs, node_kept_fd(n));
+	if (kept >= 0 && node_has_more(n)->was_message && fs->n_closing < FS_CLOSING)
+		fs->closing[fs->n_closing++] = kept; /* kept in deleted/: soon done */
+	else if (kept >= 0)
+		inval_close(fs, kept);
 	if (!node_is_dir(n) || !folder_is_listed(n->dir->folder))
 		return;
 	for (size_t i = 0; i < fs->n_loaded; i++)
@@ -108,6 +125,8 @@ void mailfs_release(struct mailfs *fs)
 {
 	alias_table_release(&fs->aliases);
 	node_table_release(&fs->nodes);
+	while (fs->n_closing)
+		close(fs->closing[--fs->n_closing]);
 	fdcache_free(fs->fds);
 	free(fs->loaded_dirs);
 	for (size_t i = 0; i < FS_STRIPES; i++)

@@ -310,6 +310,29 @@ static int deleted_dir(struct store *s, const struct guid *mailbox)
 	return at_open(s->deleted_fd, text, O_RDONLY | O_DIRECTORY, 0);
 }
 
+/* The same, kept open for the next one: bodies go there one after the other.  Borrowed. */
+static int deleted_box(struct store *s, const struct guid *mailbox)
+{
+	int fd;
+
+	if (s->deleted_box_fd >= 0 && guid_equal(&s->deleted_box, mailbox))
+		return s->deleted_box_fd;
+	fd = deleted_dir(s, mailbox);
+	if (fd < 0)
+		return fd;
+	if (s->deleted_box_fd >= 0)
+		close(s->deleted_box_fd);
+	s->deleted_box = *mailbox;
+	return s->deleted_box_fd = fd;
+}
+
+/* Somebody may have removed the directory that is kept open: the next one looks for it again. */
+static void deleted_box_drop(struct store *s)
+{
+	if (s->deleted_box_fd >= 0)
+		close(MB_TAKE_FD(s->deleted_box_fd));
+}
+
 /* When: after the birth of this instance; the clock moves on, so that a later one is born later. */
 static int64_t deleted_ms(struct store *s, const struct entry *e)
 {
@@ -333,25 +356,38 @@ static void deleted_name(const struct entry *e, int64_t ms, const char *name,
 	snprintf(out + len, FNAME_MAX + 1 - (size_t)len, "%s", name); /* for people: cut if long */
 }
 
-int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
-		    char **ret_kept)
+static int put_deleted(struct store *s, int from, const char *name, const struct entry *e,
+		       int64_t ms, bool keep, char kept[FNAME_MAX + 1])
 {
-	MB_AUTO_CLOSE int from = -1, to = -1;
-	char text[GUID_TEXT], kept[FNAME_MAX + 1];
-	int64_t ms = deleted_ms(s, e);
-	const char *name;
-	int err = -EEXIST;
+	int to = deleted_box(s, &e->copy.place.mailbox), err = -EEXIST;
 
-	from = at_open_parent(s->mail_fd, path, &name);
-	if (from < 0)
-		return from;
-	to = deleted_dir(s, &e->copy.place.mailbox);
 	if (to < 0)
 		return to;
 	for (int tries = 0; err == -EEXIST && tries < 1000; tries++) { /* never over another body */
 		deleted_name(e, ms + tries, name, kept);
 		err = keep ? io_linkat(from, name, to, kept)
 			   : io_renameat2(from, name, to, kept, RENAME_NOREPLACE);
+	}
+	return err;
+}
+
+int file_to_deleted(struct store *s, const char *path, const struct entry *e, bool keep,
+		    char **ret_kept)
+{
+	MB_AUTO_CLOSE int from = -1;
+	char text[GUID_TEXT], kept[FNAME_MAX + 1];
+	int64_t ms = deleted_ms(s, e);
+	bool open_already = s->deleted_box_fd >= 0;
+	const char *name;
+	int err;
+
+	from = at_open_parent(s->mail_fd, path, &name);
+	if (from < 0)
+		return from;
+	err = put_deleted(s, from, name, e, ms, keep, kept);
+	if (err == -ENOENT && open_already) { /* the one or the other is not there */
+		deleted_box_drop(s);
+		err = put_deleted(s, from, name, e, ms, keep, kept);
 	}
 	if (err >= 0 && ret_kept)
 		*ret_kept = mb_xasprintf("%s/%s", guid_text(&e->copy.place.mailbox, text), kept);

@@ -60,6 +60,7 @@ struct rename_call {
 	struct entry source, target;
 	uint64_t ino; /* of the file */
 	bool is_message, replaces;
+	struct stat *seen;	  /* for the caller, when it was looked at under its new name */
 	char *kept, *kept_source; /* owned */
 };
 
@@ -83,6 +84,7 @@ static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
 		return publish(p, c->to, &c->tn, c->to_name, NULL, 0, NULL);
 	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
+	*c->seen = st;
 	return log_message_rename(p, source, &c->tn, c->to_name, &st);
 }
 
@@ -240,11 +242,8 @@ static bool same_parent(const char *a, const char *b)
 static int rename_file(struct posix_call *p, struct rename_call *c, unsigned flags,
 		       const struct stat *st)
 {
-	MB_AUTO_CLOSE int from_dir = -1, to_dir = -1;
+	MB_AUTO_CLOSE int to_dir = -1;
 
-	from_dir = at_open_parent(p->s->mail_fd, c->from, &c->from_name);
-	if (from_dir < 0)
-		return from_dir;
 	if (same_parent(c->from, c->to)) {
 		c->to_name = c->to + (c->from_name - c->from);
 	} else {
@@ -252,21 +251,26 @@ static int rename_file(struct posix_call *p, struct rename_call *c, unsigned fla
 		if (to_dir < 0)
 			return to_dir;
 	}
-	c->from_dir = from_dir;
-	c->to_dir = to_dir < 0 ? from_dir : to_dir;
+	c->to_dir = to_dir < 0 ? c->from_dir : to_dir;
 	return rename_held(p, c, flags, st);
 }
 
-static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags)
+static int rename_locked(struct posix_call *p, const char *from, const char *to, unsigned flags,
+			 struct stat *seen)
 {
-	struct rename_call c = {.from = from, .to = to};
+	struct rename_call c = {.from = from, .to = to, .seen = seen};
+	MB_AUTO_CLOSE int from_dir = -1;
 	struct stat st;
 	int err = tree_classify(p->tx, p->s, from, &c.fn, &c.from_name);
 
 	if (err >= 0)
 		err = tree_classify(p->tx, p->s, to, &c.tn, &c.to_name);
-	if (err >= 0)
-		err = at_stat(p->s->mail_fd, from, &st);
+	if (err >= 0 && c.fn.kind != NODE_ROOT) {
+		from_dir = c.from_dir = at_open_parent(p->s->mail_fd, from, &c.from_name);
+		err = from_dir;
+	}
+	if (err >= 0 && from_dir >= 0 && fstatat(from_dir, c.from_name, &st, AT_SYMLINK_NOFOLLOW))
+		err = -errno;
 	if (err < 0)
 		return err;
 	if (c.fn.kind == NODE_ROOT || c.tn.kind == NODE_ROOT || c.fn.kind == NODE_CUR ||
@@ -282,25 +286,26 @@ static int rename_locked(struct posix_call *p, const char *from, const char *to,
 	return rename_file(p, &c, flags, &st);
 }
 
-/* Between names that no mailbox cares about: only the system call. */
-static bool rename_is_plain(struct store *s, const char *from, const char *to)
+static bool is_file(struct store *s, const char *path)
 {
 	struct stat st;
 
-	return posix_is_plain(s, from) && posix_is_plain(s, to) &&
-	       at_stat(s->mail_fd, from, &st) == 0 && !S_ISDIR(st.st_mode);
+	return at_stat(s->mail_fd, path, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
 static int rename_local(struct store *s, const char *from, const char *to, unsigned flags,
-			const struct origin *origin)
+			const struct origin *origin, struct stat *seen)
 {
 	struct posix_call p = {.s = s, .origin = origin};
+	bool comes = posix_is_plain(s, from);
 	int err;
 
 	unsettled_forget(s, from);
-	if (!rename_is_plain(s, from, to)) {
-		err = change_begin_with(s, posix_is_plain(s, from) ? ROOM_ALL : ROOM_HALF, &p.tx);
-		return err < 0 ? err : change_end_call(s, p.tx, rename_locked(&p, from, to, flags));
+	/* Between names that no mailbox cares about: only the system call. */
+	if (!comes || !posix_is_plain(s, to) || !is_file(s, from)) {
+		err = change_begin_with(s, comes ? ROOM_ALL : ROOM_HALF, &p.tx);
+		return err < 0 ? err
+			       : change_end_call(s, p.tx, rename_locked(&p, from, to, flags, seen));
 	}
 	err = at_rename(s->mail_fd, from, to, flags);
 	if (err >= 0)
@@ -315,6 +320,15 @@ static int rename_local(struct store *s, const char *from, const char *to, unsig
 int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
 		 const struct origin *origin)
 {
+	struct stat seen;
+
+	return store_rename_seen(s, from, to, flags, origin, &seen);
+}
+
+int store_rename_seen(struct store *s, const char *from, const char *to, unsigned flags,
+		      const struct origin *origin, struct stat *ret_seen)
+{
+	struct stat seen = {0};
 	int err;
 
 	if (!at_path_ok(from) || !at_path_ok(to))
@@ -323,9 +337,10 @@ int store_rename(struct store *s, const char *from, const char *to, unsigned fla
 		return -EINVAL;
 	store_lock(s);
 	if (!expected_call(s, origin->pid, STEP_RENAME, from, to, &err))
-		err = rename_local(s, from, to, flags, origin);
+		err = rename_local(s, from, to, flags, origin, &seen);
 	else if (err >= 0)
 		err = 1;
 	store_unlock(s);
+	*ret_seen = seen;
 	return err < 0 ? -mb_err_errno(err) : err;
 }

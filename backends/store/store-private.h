@@ -94,7 +94,9 @@ struct store_place {
 struct store {
 	char *dir, *mail_path;
 	int dir_fd, mail_fd, log_fd, deleted_fd, staging_fd, lock_fd;
-	int intent_fd; /* -1: no put yet */
+	int intent_fd;	    /* -1: no put yet */
+	int deleted_box_fd; /* of deleted/GUID of `deleted_box`, where the last body went; or -1 */
+	struct guid deleted_box;
 	enum layout layout;
 	enum store_mode mode;
 	uint64_t replica;

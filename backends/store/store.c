@@ -427,7 +427,7 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 					  .tombstones_ns = STORE_TOMBSTONES_NS};
 	s->uidlists_due = true;
 	s->dir_fd = s->mail_fd = s->log_fd = s->deleted_fd = s->staging_fd = s->lock_fd =
-		s->intent_fd = -1;
+		s->intent_fd = s->deleted_box_fd = -1;
 	s->events_tail = &s->events;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->event_lock, NULL);
@@ -437,8 +437,8 @@ static struct store *store_new(const char *dir, enum store_mode mode)
 
 static void store_free(struct store *s)
 {
-	int *fds[] = {&s->dir_fd,     &s->mail_fd, &s->log_fd,	 &s->deleted_fd,
-		      &s->staging_fd, &s->lock_fd, &s->intent_fd};
+	int *fds[] = {&s->dir_fd,     &s->mail_fd, &s->log_fd,	  &s->deleted_fd,
+		      &s->staging_fd, &s->lock_fd, &s->intent_fd, &s->deleted_box_fd};
 
 	trial_close(s);
 	held_release(&s->held);

@@ -188,6 +188,10 @@ int store_classify(struct store *s, const char *path, struct node_info *ret);
  * RENAME_EXCHANGE (local files and directories only). */
 int store_rename(struct store *s, const char *from, const char *to, unsigned flags,
 		 const struct origin *origin);
+/* The same; *ret_seen is what stat() said of the file under its new name after the rename, st_ino 0 where
+ * there was no need to look: whoever needs it then looks himself. */
+int store_rename_seen(struct store *s, const char *from, const char *to, unsigned flags,
+		      const struct origin *origin, struct stat *ret_seen);
 /* tmp -> new/cur is a delivery; message -> other mailbox a copy, or, when the old name is unlinked
  * by the same program within seconds and no peer has the copy yet, a move. */
 int store_link(struct store *s, const char *from, const char *to, const struct origin *origin);

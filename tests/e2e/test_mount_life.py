@@ -335,3 +335,23 @@ def test_changes_in_the_backing_tree_show_up(make):
     os.unlink(os.path.join(d.backing, "cur", "1.a:2,S"))
     until("the expunge shows", lambda: os.listdir(d.path("cur")) == [])
     assert not os.path.exists(d.path("cur", "1.a:2,S"))
+
+
+def test_a_folder_that_took_anothers_name_behind_our_back(make):
+    d = make()
+    for name in (".a", ".a/cur", ".a/new", ".a/tmp"):
+        os.mkdir(d.path(name))
+    with open(d.path(".a", "cur", "1.a:2,"), "wb") as f:
+        f.write(b"one")
+        os.fsync(f.fileno())
+    for sub in ("cur", "new", "tmp"):  # each was looked at, with its name still free
+        assert not os.path.exists(d.path(".a", sub, "2.a:2,"))
+    os.rename(os.path.join(d.backing, ".a"), os.path.join(d.backing, ".b"))
+    for name in (".a", ".a/cur", ".a/new", ".a/tmp"):
+        os.mkdir(os.path.join(d.backing, name))
+    with open(os.path.join(d.backing, ".a", "cur", "2.a:2,"), "wb") as f:
+        f.write(b"two")
+    until("the new folder shows", lambda: os.path.exists(d.path(".a", "cur", "2.a:2,")))
+    until("the old one has its new name", lambda: os.path.exists(d.path(".b", "cur", "1.a:2,")))
+    assert not os.path.exists(d.path(".a", "cur", "1.a:2,"))
+    assert not os.path.exists(d.path(".b", "cur", "2.a:2,"))

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
+#include "backends/base/at.h"
 #include "backends/base/mem.h"
 #include "backends/store/store-private.h"
 #include <errno.h>
@@ -201,6 +202,30 @@ static void a_kept_body_is_younger_than_its_instance(void **state)
 	entry_release(&e);
 }
 
+/* The directory of the last one is kept open; it may have gone since, or not be that of the next one. */
+static void bodies_of_several_mailboxes_are_kept_apart(void **state)
+{
+	struct store_dir *d = *state;
+	char text[GUID_TEXT];
+
+	store_make_box(d, ".a");
+	store_deliver(d, "", "1.x", "1");
+	store_deliver(d, ".a", "2.x", "2");
+	store_deliver(d, "", "3.x", "3");
+	store_deliver(d, "", "4.x", "4");
+	assert_int_equal(store_unlink(d->s, "new/1.x", &d->me), 0);
+	assert_int_equal(store_unlink(d->s, ".a/new/2.x", &d->me), 0);
+	assert_int_equal(store_unlink(d->s, "new/3.x", &d->me), 0);
+	assert_int_equal(deleted_count(d), 3);
+	assert_int_equal(at_remove_tree(d->s->deleted_fd, guid_text(&GUID_INBOX, text)), 0);
+	assert_int_equal(deleted_count(d), 1);
+	assert_int_equal(store_unlink(d->s, "new/4.x", &d->me), 0);
+	assert_int_equal(deleted_count(d), 2);
+	assert_int_equal(store_unlink(d->s, "new/4.x", &d->me), -ENOENT);
+	assert_list(d, "");
+	store_consistent(d);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -214,6 +239,7 @@ int main(void)
 		TEST(hostile_bases_are_not_taken),
 		TEST(a_kept_body_comes_back),
 		TEST(a_kept_body_is_younger_than_its_instance),
+		TEST(bodies_of_several_mailboxes_are_kept_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

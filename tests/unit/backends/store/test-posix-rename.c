@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include "tests/support/store-dir.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,6 +130,34 @@ static void leaving_the_mailboxes_is_an_expunge(void **state)
 	assert_list(d, "INBOX/cur/1.x:2,");
 }
 
+static uint64_t ino_of(struct store_dir *d, const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(d->mail_fd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st.st_ino;
+}
+
+/* So that the mount need not ask again what the store has just looked at. */
+static void a_rename_of_a_message_tells_what_its_file_is(void **state)
+{
+	struct store_dir *d = *state;
+	struct stat seen;
+
+	outside_write(d, "tmp/1.x", "body");
+	assert_int_equal(store_rename_seen(d->s, "tmp/1.x", "tmp/2.x", 0, &d->me, &seen), 0);
+	assert_int_equal(seen.st_ino, 0);
+	store_deliver(d, "", "1.x", "a");
+	assert_int_equal(store_rename_seen(d->s, "new/1.x", "cur/1.x:2,S", 0, &d->me, &seen), 0);
+	assert_int_equal(seen.st_ino, ino_of(d, "cur/1.x:2,S"));
+	assert_int_equal(seen.st_size, 1);
+	assert_int_equal(store_rename_seen(d->s, "new/none", "cur/n:2,", 0, &d->me, &seen),
+			 -ENOENT);
+	assert_int_equal(seen.st_ino, 0);
+	assert_int_equal(store_rename_seen(d->s, "cur", "elsewhere", 0, &d->me, &seen), -EPERM);
+	store_consistent(d);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_dir_setup, store_dir_teardown)
@@ -140,6 +169,7 @@ int main(void)
 		TEST(exchange_is_for_local_files),
 		TEST(renaming_onto_its_own_link_changes_nothing),
 		TEST(leaving_the_mailboxes_is_an_expunge),
+		TEST(a_rename_of_a_message_tells_what_its_file_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
