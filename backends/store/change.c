@@ -220,7 +220,23 @@ int change_room(struct store *s, enum room room)
 	if (s->mode != STORE_WRITE)
 		return 0;
 	err = log_reserve(s->log, LOG_ROOM / ROOM_ALL * room);
+	if (err >= 0) /* the time of the data file moves, by which a clean state knows it */
+		err = store_mark_dirty(s);
 	return err < 0 ? err : index_reserve(s->index, INDEX_ROOM / ROOM_ALL * room);
+}
+
+int change_keep_room(struct store *s)
+{
+	struct store_state st;
+	bool clean = !s->dirty && state_read(s->dir_fd, &st) >= 0 && st.clean;
+	int err = change_room(s, ROOM_ALL);
+
+	if (err < 0 || !clean || !s->dirty)
+		return err;
+	st.index = index_stamp_now(s->dir_fd);
+	err = state_write(s->dir_fd, &st);
+	s->dirty = err < 0;
+	return err;
 }
 
 int change_begin_with(struct store *s, enum room room, struct index_txn **ret)

@@ -293,7 +293,7 @@ int store_server_start(struct store *s, const char *mount, void (*counters)(stru
 	if (!err) {
 		flusher_start(s); /* without it the log is flushed when somebody asks */
 		store_lock(s);
-		change_room(s, ROOM_ALL); /* or each change looks for it again */
+		change_keep_room(s); /* or each change looks for it again */
 		store_unlock(s);
 	}
 	if (err) {

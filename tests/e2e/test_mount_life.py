@@ -197,6 +197,18 @@ def test_status_tells_the_requests(make):
     assert "nothing is mounted" in run(mailbraid(), "--store", d.store, "status", "--fuse")
 
 
+def test_a_mount_of_a_clean_store_can_be_read_by_others(make):
+    """Nothing has changed since its clean stop, at the first start and at the next."""
+    d = make()
+    d.deliver("1.a", b"one")
+    time.sleep(2.1)  # what is young is scanned again at the next start
+    for _ in range(3):
+        assert d.stop() == 0
+        d.start()
+        told = json.loads(run(mailbraid(), "--store", d.store, "status", "--json"))
+        assert told["writer"] and told["messages"] == 1, told
+
+
 def test_third_listing_costs_nothing(make):
     d = make("noxattr")
     for i in range(500):

@@ -167,6 +167,56 @@ static void on_a_full_disk_the_state_is_marked_in_place(void **state)
 	assert_int_equal(deleted_count(d), 1);
 }
 
+/* Readers know the index of a clean store by its time, which the room moves. */
+static void room_for_a_store_that_nobody_changes_leaves_it_clean(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_state st;
+	struct store *reader;
+
+	store_deliver(d, "", "1.x", "a");
+	time_passes(10);
+	store_dir_reopen(d);
+	store_dir_reopen(d);
+	usleep(20000); /* a tick of the file system's clock */
+	store_lock(d->s);
+	assert_int_equal(change_keep_room(d->s), 0);
+	store_unlock(d->s);
+	assert_int_equal(state_read(d->s->dir_fd, &st), 0);
+	assert_true(st.clean && !d->s->dirty);
+	assert_true(index_is_as_left(d->s->dir_fd, &st));
+	assert_int_equal(store_open(d->dir, STORE_READ, &reader), 0);
+	store_close(reader);
+	assert_int_equal(store_unlink(d->s, "new/1.x", &d->me), 0);
+	assert_int_equal(state_read(d->s->dir_fd, &st), 0);
+	assert_true(!st.clean && d->s->dirty);
+	store_lock(d->s);
+	assert_int_equal(change_keep_room(d->s), 0);
+	store_unlock(d->s);
+	assert_int_equal(state_read(d->s->dir_fd, &st), 0);
+	assert_true(!st.clean && d->s->dirty);
+}
+
+/* The state says so before the time moves: a reader that comes between does not call it damage. */
+static void a_change_says_so_before_it_takes_room(void **state)
+{
+	struct store_dir *d = *state;
+	struct store_state st;
+
+	store_deliver(d, "", "1.x", "a");
+	time_passes(10);
+	store_dir_reopen(d);
+	store_dir_reopen(d);
+	store_lock(d->s);
+	assert_int_equal(change_room(d->s, ROOM_HALF), 0);
+	store_unlock(d->s);
+	assert_int_equal(state_read(d->s->dir_fd, &st), 0);
+	assert_true(!st.clean && d->s->dirty);
+	store_dir_reopen(d);
+	assert_int_equal(state_read(d->s->dir_fd, &st), 0);
+	assert_true(st.clean);
+}
+
 /* What the next change needs is on the disk already; nobody sees it in sizes. */
 static void room_is_kept_for_log_and_index(void **state)
 {
@@ -389,6 +439,8 @@ int main(void)
 		TEST(without_room_for_the_state_nothing_is_written),
 		TEST(on_a_full_disk_the_state_is_marked_in_place),
 		TEST(room_is_kept_for_log_and_index),
+		TEST(room_for_a_store_that_nobody_changes_leaves_it_clean),
+		TEST(a_change_says_so_before_it_takes_room),
 		TEST(a_put_is_told_and_a_programs_call_is_not),
 		TEST(calls_may_come_from_any_thread),
 		TEST(the_index_remembers_how_far_it_is),
