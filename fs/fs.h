@@ -54,6 +54,7 @@ struct fs_options {
 	const char *mountpoint;	 /* absolute */
 	bool kernel_permissions; /* -o default_permissions; always with allow_other */
 	bool allow_other, noxattr, read_only, nonempty;
+	unsigned flags; /* for the kernel: see mount_parse_options() */
 	int threads;
 	int ready_fd; /* told "1" once the mount answers, or an error line; -1: nobody */
 };

@@ -28,17 +28,46 @@ static const char no_device[] =
 
 /* ---- options ---- */
 
-/* What mount(8), fstab and systemd add, and means nothing here. */
+/* What mount(8), fstab and systemd add, and means nothing here: times of reading are the backing
+ * directory's. */
 static bool is_ignored(const char *opt)
 {
-	static const char *const names[] = {"rw",     "nosuid",	  "nodev",   "user",	 "users",
-					    "nouser", "auto",	  "noauto",  "nofail",	 "_netdev",
-					    "exec",   "defaults", "noatime", "relatime", "async"};
+	static const char *const names[] = {
+		"rw",	       "user",		"users",      "nouser",	    "auto",
+		"noauto",      "nofail",	"_netdev",    "defaults",   "atime",
+		"noatime",     "diratime",	"nodiratime", "relatime",   "norelatime",
+		"strictatime", "nostrictatime", "lazytime",   "nolazytime", "silent",
+		"loud",	       "mand",		"nomand",     "iversion",   "noiversion"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(opt, names[i]) == 0)
 			return true;
 	return strncmp(opt, "x-", 2) == 0 || *opt == '\0';
+}
+
+/* What the kernel makes of every mount; `user` in fstab brings three of them.  In pairs. */
+static const char *const flag_names[] = {"nosuid", "suid",  "nodev", "dev",	  "noexec",
+					 "exec",   "async", "sync",  "nodirsync", "dirsync"};
+
+static bool parse_flag(const char *text, unsigned *flags)
+{
+	for (unsigned i = 0; i < sizeof(flag_names) / sizeof(flag_names[0]); i++) {
+		if (strcmp(text, flag_names[i]) != 0)
+			continue;
+		*flags = (*flags | 1u << i) & ~(1u << (i ^ 1)); /* the later one counts */
+		return true;
+	}
+	return false;
+}
+
+static void add_flags(struct fuse_args *args, unsigned flags)
+{
+	for (unsigned i = 0; i < sizeof(flag_names) / sizeof(flag_names[0]); i++) {
+		MB_AUTO_FREE char *text = mb_xasprintf("-o%s", flag_names[i]);
+
+		if (flags & 1u << i && strcmp(flag_names[i], "nodirsync") != 0)
+			fuse_opt_add_arg(args, text);
+	}
 }
 
 static bool parse_option(const char *text, struct fs_options *opt)
@@ -58,7 +87,7 @@ static bool parse_option(const char *text, struct fs_options *opt)
 	else if (strncmp(text, "threads=", 8) == 0 && atoi(text + 8) > 0)
 		opt->threads = atoi(text + 8);
 	else
-		return is_ignored(text);
+		return parse_flag(text, &opt->flags) || is_ignored(text);
 	return true;
 }
 
@@ -363,6 +392,7 @@ static int make_session(struct mailfs *fs)
 		fuse_opt_add_arg(&args, "-odefault_permissions");
 	if (o->read_only)
 		fuse_opt_add_arg(&args, "-oro");
+	add_flags(&args, o->flags);
 	fs->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), fs);
 	fuse_opt_free_args(&args);
 	return fs->session ? 0

@@ -211,7 +211,8 @@ static void tell_fuse(const struct status *st)
 	json_object_foreach(st->fuse, name, n)
 		printf("fuse        %-16s %" JSON_INTEGER_FORMAT "\n", name, json_integer_value(n));
 	if (!json_object_size(st->fuse))
-		printf("fuse        no requests: nothing is mounted\n");
+		printf("fuse        no requests%s\n",
+		       st->mount && *st->mount ? " yet" : ": nothing is mounted");
 }
 
 static void tell(const struct status *st)

@@ -187,6 +187,7 @@ def test_requests_of_a_delivery(make):
 def test_status_tells_the_requests(make):
     """The same figures as the daemon's own, for people and as JSON."""
     d = make()
+    assert "nothing is mounted" not in run(mailbraid(), "--store", d.store, "status", "--fuse")
     d.deliver("1.a")
     told = json.loads(run(mailbraid(), "--store", d.store, "status", "--fuse", "--json"))["fuse"]
     assert told["create"] == 1 and told["rename"] == 1, told
