@@ -58,16 +58,6 @@ static int count_entry(struct entry *e, void *arg)
 	return 0;
 }
 
-static int keep_peer(struct peer_state *p, void *arg)
-{
-	struct peers *all = arg;
-
-	MB_GROW(all->list, all->cap, all->n + 1);
-	all->list[all->n] = *p;
-	all->list[all->n++].destination = mb_xstrdup(p->destination ? p->destination : "");
-	return 0;
-}
-
 static int read_index(struct store *s, struct status *st)
 {
 	struct index_txn *tx;
@@ -82,10 +72,8 @@ static int read_index(struct store *s, struct status *st)
 	tree_release(&tree);
 	if (err >= 0)
 		err = index_each(tx, count_entry, st);
-	if (err >= 0)
-		err = index_each_peer(tx, keep_peer, &st->peers);
 	index_abort(tx);
-	return err;
+	return err < 0 ? err : peers_read_store(s, &st->peers);
 }
 
 static int add_log_file(uint32_t sequence, int64_t created_ns, uint64_t size, void *arg)

@@ -420,6 +420,17 @@ def test_status_tells_what_is_there(a, b):
     assert status["lost"] == 0 and status["damaged"] == 0 and status["writer"] is False
 
 
+def test_status_after_syncs_with_options(a, b):
+    """What a peer's restricted syncs remember is read without harm; the peer's store as well."""
+    a.deliver("1.x.host")
+    a.must("sync", b.destination)
+    for options in (["-1"], ["--pull", "new"], ["-m", "INBOX"]):
+        a.must("sync", *options, b.destination)
+        assert "store:" + b.path in a.must("status").out
+        assert [p["destination"] for p in a.status()["peers"]] == ["store:" + b.path]
+        b.must("status")
+
+
 def test_status_and_log_change_nothing(a):
     a.deliver("1.x.host")
     before = a.log_bytes()
