@@ -112,6 +112,9 @@ struct backend_ops {
 	 * mb_err_retry() or the code says that the whole backend is gone.
 	 */
 	int (*put)(struct backend *b, const struct record *want, int body);
+	/* Of many: `on`, until `off`, each put is to be noticed at once by who watches the mailbox; the
+	 * others need not be.  NULL: nobody watches, or every put is noticed. */
+	void (*wake)(struct backend *b, bool on);
 	/* All puts since begin are durable when this returns. */
 	int (*commit)(struct backend *b);
 	/* Clock: makes it see a stamp, gives its next one. */

@@ -113,6 +113,14 @@ static int put(struct backend *b, const struct record *want, int fd)
 	PASS(put, in, want, fd);
 }
 
+static void wake(struct backend *b, bool on)
+{
+	struct backend *in = ((struct fault *)b)->inner;
+
+	if (in->ops->wake)
+		in->ops->wake(in, on);
+}
+
 static int commit(struct backend *b)
 {
 	PASS(commit, in);
@@ -187,6 +195,7 @@ static const struct backend_ops fault_ops = {
 	.body = body,
 	.begin = begin,
 	.put = put,
+	.wake = wake,
 	.commit = commit,
 	.now = now,
 	.peer = peer,

@@ -374,6 +374,7 @@ static int sb_begin(struct backend *backend, uint64_t from, bool many)
 
 	b->from = from;
 	b->many = many;
+	b->wake = false;
 	b->bodies = 0;
 	int err = b->dry ? -EROFS : take_role(b);
 
@@ -427,7 +428,7 @@ static int fill_staged(struct store_backend *b, struct copy *c, int body, int fd
 		err = check_staged(c, fd, size);
 	if (!err)
 		err = set_received(fd, c->received_ns);
-	if (!err && alone && !b->many)
+	if (!err && alone && (!b->many || b->wake))
 		err = io_fsync(fd);
 	else
 		b->unsynced = true;
@@ -455,7 +456,7 @@ static int stage(struct store_backend *b, struct copy *c, int body, char name[ST
 
 static int submit(struct store_backend *b, const struct record *want, const char *staged)
 {
-	return b->client ? store_client_put(b->client, want, staged, b->many)
+	return b->client ? store_client_put(b->client, want, staged, b->many && !b->wake)
 			 : store_put(b->store, want, staged);
 }
 
@@ -506,6 +507,11 @@ static int sb_put(struct backend *backend, const struct record *want, int body)
 	if (err)
 		return err;
 	return body >= 0 ? put_body(b, &r, body) : submit(b, &r, NULL);
+}
+
+static void sb_wake(struct backend *backend, bool on)
+{
+	store_backend_of(backend)->wake = on;
 }
 
 static int sb_commit(struct backend *backend)
@@ -568,6 +574,7 @@ static const struct backend_ops STORE_OPS = {
 	.body = sb_body,
 	.begin = sb_begin,
 	.put = sb_put,
+	.wake = sb_wake,
 	.commit = sb_commit,
 	.now = sb_now,
 	.peer = sb_peer,

@@ -29,6 +29,7 @@ struct store_backend {
 	/* between begin and commit */
 	uint64_t from;
 	bool many;
+	bool wake;		  /* of many: the next ones through the mount */
 	bool ending;		  /* a sync state was put: the sync is at its end */
 	unsigned bodies;	  /* staged since begin() */
 	struct sent_digest *sent; /* owned: not told to the store yet, at most STORE_LEARN_MAX */

@@ -174,6 +174,14 @@ static int put(struct backend *b, const struct record *want, int fd)
 	return told(b, "put", what, in->ops->put(in, want, fd));
 }
 
+static void wake(struct backend *b, bool on)
+{
+	struct backend *in = inner_of(b);
+
+	if (in->ops->wake)
+		in->ops->wake(in, on);
+}
+
 static int commit(struct backend *b)
 {
 	struct backend *in = inner_of(b);
@@ -243,6 +251,7 @@ static const struct backend_ops trace_ops = {
 	.body = body,
 	.begin = begin,
 	.put = put,
+	.wake = wake,
 	.commit = commit,
 	.now = now,
 	.peer = peer,

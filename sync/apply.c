@@ -7,6 +7,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "sync/gather.h"
+#include "sync/wake.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -237,6 +238,27 @@ static int put(const struct apply *a, int side, const struct record *item, int o
 	return err;
 }
 
+static int put_and_wake(const struct apply *a, int side, const struct record *item, int opened)
+{
+	struct backend *b = a->b[side];
+
+	b->ops->wake(b, true);
+	int ret = put(a, side, item, opened);
+	b->ops->wake(b, false);
+	return ret;
+}
+
+/* Which items wake who watches; NULL: the plan is not put in bulk, or nobody watches. */
+static bool *choose(const struct apply *a, int side, enum apply_part part)
+{
+	const struct plan *plan = &a->result->plan[side];
+
+	if (part != APPLY_REST || !a->b[side]->ops->wake ||
+	    (a->all ? a->all : plan->n) <= APPLY_MANY)
+		return NULL;
+	return wake_choose(&a->in->side[side], &a->result->tree, plan);
+}
+
 /* ---- the plan -------------------------------------------------------------------------------- */
 
 bool apply_has_aliases(const struct apply *a)
@@ -282,6 +304,7 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 {
 	const struct plan *plan = &a->result->plan[side];
 	bool bulk = part == APPLY_REST && plan->n >= AHEAD_FROM;
+	bool *wakes MB_AUTO_FREE = choose(a, side, part);
 	struct refused refused = {0};
 	bool stale = false;
 	int gone = 0;
@@ -307,7 +330,8 @@ static int put_items(const struct apply *a, int side, enum apply_part part, stru
 			refuse(a, side, item, &refused);
 			continue;
 		}
-		err = put(a, side, item, opened);
+		err = wakes && wakes[i] ? put_and_wake(a, side, item, opened)
+					: put(a, side, item, opened);
 		if (err > 0) {
 			a->report->changed = true;
 			session_count(&a->report->to[side],

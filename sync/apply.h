@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* More items than this are put in bulk: no system call in a mount for each. */
+/* More items than this are put in bulk: no system call in a mount for each, only for the last of each
+ * mailbox (wake.h). */
 #define APPLY_MANY 2000
 
 struct apply {

@@ -10,8 +10,10 @@ import os
 import pytest
 
 from support import maildir, mutts
+from support.daemon import Daemon
 from support.fixtures import linked  # noqa: F401
-from support.programs import need
+from support.programs import mailbraid, need, need_fuse, run
+from support.replica import Replica
 from support.wait import until
 from support.watching import Watcher
 
@@ -105,3 +107,107 @@ def test_a_name_that_the_peer_changed_can_still_be_written(program, linked):  # 
         until("both are equal", lambda: in_step(linked), tell=linked.messages)
     finally:
         screen.close()
+
+
+# ---- in bulk: over 2000 changes make no call in the mount each, and yet each folder wakes ----------
+
+BULK = 2500
+
+# What programs ask inotify(7) for, of new/ and cur/: monitor.c, ioloop-notify-inotify.c, fsnotify,
+# KDirWatch.
+MASKS = {
+    "mutt and neomutt": ("moved_to", "attrib", "close_write"),
+    "Dovecot IDLE": ("create", "delete", "delete_self", "move", "modify"),
+    "aerc": ("move", "create", "attrib", "modify", "move_self", "delete", "delete_self"),
+    "KMail": ("delete", "delete_self", "create", "move", "move_self", "modify", "attrib"),
+}
+
+
+class Bulk:
+    """A mounted store, and another that sends it 2500 mails, a tenth of them to a folder."""
+
+    def __init__(self):
+        self.d = Daemon()
+        self.watchers = {}
+        try:
+            self.b = Replica(f"{self.d.base}/b")
+            self.b.mkfolder("work")
+            self.sync()
+        except BaseException:
+            self.close()
+            raise
+
+    def sync(self, *options):
+        run(mailbraid(), "--store", self.d.store, "sync", *options, self.b.destination)
+
+    def watch(self):
+        """One that watches for each program; what they had is forgotten."""
+        self.unwatch()
+        where = [self.d.path(f, sub) for f in ("", ".work") for sub in ("new", "cur")]
+        for who, mask in MASKS.items():
+            base = self.d.path("..", "watch-" + who.replace(" ", "-"))
+            os.makedirs(base, exist_ok=True)
+            self.watchers[who] = Watcher(base, *where, mask=mask)
+
+    def unwatch(self):
+        while self.watchers:
+            self.watchers.popitem()[1].close()
+
+    def close(self):
+        self.unwatch()
+        self.d.close()
+
+    def names(self, folder, sub):
+        return sorted(os.listdir(self.d.path(folder, sub)))
+
+
+@pytest.fixture
+def bulk():
+    need_fuse()
+    need("inotifywait")
+    b = Bulk()
+    yield b
+    b.close()
+
+
+def folder_of(i):
+    return "work" if i % 10 == 0 else "INBOX"
+
+
+def woken(bulk, folder, sub, events, who=tuple(MASKS)):
+    """Each of these got one of the events, of a name in the directory; nobody got a flood."""
+    where = os.path.join(bulk.d.mnt, folder, sub) + "/"
+    for name in who:
+        w = bulk.watchers[name]
+        until(f"{name} is woken in {where}",
+              lambda w=w: any(e in events and p.startswith(where) for e, p in w.events()),
+              tell=w.events)  # fmt: skip
+        assert len(w.events()) < 100, len(w.events())
+
+
+def test_a_bulk_wakes_who_watches_each_folder(bulk):
+    for i in range(BULK):
+        bulk.b.deliver(f"{i}.a", b"Subject: x\n\n%d\n" % i, folder=folder_of(i))
+    bulk.watch()
+    bulk.sync()
+    assert len(bulk.names("", "new")) + len(bulk.names(".work", "new")) == BULK
+    woken(bulk, "", "new", {"MOVED_TO"})
+    woken(bulk, ".work", "new", {"MOVED_TO"})
+
+    for i in range(BULK):
+        box = bulk.b.folder(folder_of(i))
+        os.rename(f"{box}/new/{i}.a", f"{box}/cur/{i}.a:2,S")
+    bulk.watch()
+    bulk.sync()
+    assert len(bulk.names("", "cur")) + len(bulk.names(".work", "cur")) == BULK
+    woken(bulk, "", "cur", {"MOVED_TO"})
+    woken(bulk, ".work", "cur", {"MOVED_TO"})
+
+    for i in range(100, BULK):
+        os.unlink(f"{bulk.b.folder(folder_of(i))}/cur/{i}.a:2,S")
+    bulk.watch()
+    bulk.sync("--allow-mass-expunge")
+    assert len(bulk.names("", "cur")) + len(bulk.names(".work", "cur")) == 100
+    others = tuple(set(MASKS) - {"mutt and neomutt"})  # these ask for no deletions
+    woken(bulk, "", "cur", {"DELETE"}, others)
+    woken(bulk, ".work", "cur", {"DELETE"}, others)

@@ -9,13 +9,13 @@ from support.wait import until
 
 
 class Watcher:
-    def __init__(self, base, *directories):
+    def __init__(self, base, *directories, mask=("move", "create", "delete")):
+        """`mask`: the events that are asked for, as inotifywait(1) names them."""
         self.out = os.path.join(base, "events")
         self.err = os.path.join(base, "watches")
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
             self.process = subprocess.Popen(
-                ["inotifywait", "-m", "--format", "%e %w%f", "-e", "move", "-e", "create",
-                 "-e", "delete", *directories],
+                ["inotifywait", "-m", "--format", "%e %w%f", "-e", ",".join(mask), *directories],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             )  # fmt: skip
         try:
