@@ -2,8 +2,8 @@
  * index-damage.c - an index whose bytes were damaged must not stop the store for ever.
  *
  * LMDB believes its pages.  Where they are damaged it ends the process by an assertion, or the kernel
- * does by SIGBUS (the file is shorter than the map) or SIGSEGV (there is no such page).  These are caught
- * here, a SIGSEGV only in LMDB's own code: the data file of every
+ * does by SIGBUS (the file is shorter than the map), SIGSEGV (there is no such page) or SIGFPE (a page size
+ * of 0).  These are caught here, the latter two only in LMDB's own code: the data file of every
  * index that this process has open is removed, the process says so and ends with "try later"; the next
  * start finds no index and builds it from checkpoint, log and files.  A reader removes it only when the
  * store has no writer: it takes the writer's lock for that.
@@ -92,7 +92,7 @@ static void on_bus_error(int sig)
 
 /* A fault of our own is none of the index, nor is a signal that somebody sent: it ends the process as
  * usual, as soon as this has returned. */
-static void on_no_memory(int sig)
+static void on_fault(int sig)
 {
 	if (in_lmdb > 0)
 		end_damaged();
@@ -107,13 +107,15 @@ static void on_assertion(MDB_env *env, const char *text)
 
 static void catch_bus_errors(void)
 {
-	struct sigaction now, bus = {.sa_handler = on_bus_error},
-			      none = {.sa_handler = on_no_memory};
+	struct sigaction now, bus = {.sa_handler = on_bus_error}, fault = {.sa_handler = on_fault};
+	static const int faults[] = {SIGSEGV, SIGFPE};
 
 	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 		sigaction(SIGBUS, &bus, NULL);
-	if (sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-		sigaction(SIGSEGV, &none, NULL);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		if (sigaction(faults[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+			sigaction(faults[i], &fault, NULL);
+	}
 }
 
 void index_damage_watch(MDB_env *env, const char *path, bool writable)

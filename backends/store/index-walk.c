@@ -50,13 +50,16 @@ static int collect(struct walk *w)
 {
 	MDB_cursor *c;
 	MDB_val k, v;
-	int r = mdb_cursor_open(w->tx->txn, w->tx->ix->dbi[w->table], &c);
+	int r;
 
-	if (r)
-		return index_error(r);
 	buf_reset(&w->keys);
 	w->n = 0;
 	index_lmdb_enter();
+	r = mdb_cursor_open(w->tx->txn, w->tx->ix->dbi[w->table], &c);
+	if (r) {
+		index_lmdb_leave();
+		return txn_doubt(w->tx, index_error(r));
+	}
 	for (r = first_of_batch(w, c, &k); !r && in_prefix(w, &k);
 	     r = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
 		if (k.mv_size > INDEX_KEY_MAX) {

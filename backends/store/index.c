@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAP_SIZE_MAX (sizeof(size_t) > 4 ? (size_t)1 << 36 : (size_t)1 << 29)
@@ -29,6 +31,11 @@ const char *const TABLE_NAMES[T_COUNT] = {
 	[T_PEER] = "peer",     [T_ENTRY] = "entry",
 };
 
+/*
+ * LMDB believes its pages: a number of a page that it read becomes an offset, and the system says EINVAL
+ * of a negative one; flags that it read decide which sizes are wrong.  We give it no such argument
+ * ourselves: all of these are said of an index that is damaged.
+ */
 int index_error(int mdb)
 {
 	switch (mdb) {
@@ -42,10 +49,8 @@ int index_error(int mdb)
 	case MDB_READERS_FULL:
 	case MDB_MAP_RESIZED:
 		return -EAGAIN;
-	case MDB_BAD_VALSIZE:
-	case MDB_BAD_TXN:
-	case MDB_BAD_DBI:
-		return -EINVAL;
+	case EINVAL:
+		return MB_E_FORMAT;
 	default:
 		return mdb > 0 ? -mdb : MB_E_FORMAT;
 	}
@@ -94,11 +99,16 @@ int table_get(struct index_txn *tx, enum table t, const void *key, size_t key_le
 	return txn_doubt(tx, r);
 }
 
-int txn_doubt(struct index_txn *tx, int r)
+static int index_doubt(struct index *ix, int r)
 {
 	if (r == MB_E_CHECKSUM || r == MB_E_FORMAT)
-		atomic_store(&tx->ix->bad, true);
+		atomic_store(&ix->bad, true);
 	return r;
+}
+
+int txn_doubt(struct index_txn *tx, int r)
+{
+	return index_doubt(tx->ix, r);
 }
 
 bool index_is_bad(const struct index *ix)
@@ -178,14 +188,35 @@ static int open_env(const char *path, unsigned flags, size_t size, MDB_env **ret
 		r = mdb_env_set_maxdbs(env, T_COUNT);
 	if (!r)
 		r = mdb_env_set_maxreaders(env, MAX_READERS);
+	index_damage_watch(env, path, !(flags & MDB_RDONLY)); /* opening reads two pages */
+	index_lmdb_enter();
 	if (!r)
 		r = mdb_env_open(env, path, flags, 0600);
+	index_lmdb_leave();
 	if (r) {
+		index_damage_forget(env);
 		mdb_env_close(env);
 		return index_error(r);
 	}
 	*ret = env;
 	return 0;
+}
+
+/* Is there room for a map of the file?  Where there is, and LMDB found none, the file told it a length
+ * that it does not have. */
+static bool could_map(const char *path)
+{
+	MB_AUTO_FREE char *data = mb_xasprintf("%s/data.mdb", path);
+	struct stat st;
+
+	if (stat(data, &st) < 0)
+		return false;
+	size_t len = MAP_SIZE_MIN + (size_t)st.st_size;
+	void *p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, len);
+	return true;
 }
 
 static int open_any_size(const char *path, bool writable, MDB_env **ret)
@@ -198,7 +229,7 @@ static int open_any_size(const char *path, bool writable, MDB_env **ret)
 		if (r != -ENOMEM)
 			return r;
 	}
-	return -ENOMEM;
+	return could_map(path) ? MB_E_FORMAT : -ENOMEM;
 }
 
 static int open_table(struct index *ix, MDB_txn *txn, enum table t)
@@ -263,7 +294,6 @@ int index_open(const char *path, bool writable, struct index **ret)
 	r = open_any_size(path, writable, &env);
 	if (r < 0)
 		return r;
-	index_damage_watch(env, path, writable);
 	mdb_reader_check(env, &dead);
 
 	ix = mb_xcalloc(1, sizeof(*ix));
@@ -299,7 +329,9 @@ void index_close(struct index *ix)
 
 int index_sync(struct index *ix)
 {
-	return index_error(mdb_env_sync(ix->env, 1));
+	int r = mdb_env_sync(ix->env, 1);
+
+	return r > 0 ? -r : index_error(r); /* it reads nothing: what the system says is so */
 }
 
 int index_reserve(struct index *ix, uint64_t bytes)
@@ -417,15 +449,15 @@ int index_begin(struct index *ix, bool write, struct index_txn **ret)
 	count_txn(ix, 1);
 	index_lmdb_enter();
 	r = mdb_txn_begin(ix->env, NULL, write ? 0 : MDB_RDONLY, &txn);
-	index_lmdb_leave();
 	if (r == MDB_MAP_RESIZED) {
 		r = follow_size(ix);
 		if (!r)
 			r = mdb_txn_begin(ix->env, NULL, write ? 0 : MDB_RDONLY, &txn);
 	}
+	index_lmdb_leave();
 	if (r) {
 		count_txn(ix, -1U);
-		return index_error(r);
+		return index_doubt(ix, index_error(r));
 	}
 	*ret = mb_xcalloc(1, sizeof(**ret));
 	**ret = (struct index_txn){.ix = ix, .txn = txn, .write = write};
@@ -454,6 +486,22 @@ static void txn_free(struct index_txn *tx)
 	free(tx);
 }
 
+/* Is the file about as long as it may be?  If not, it was a page far behind its end that was "too big". */
+static bool is_at_limit(struct index *ix)
+{
+	const uint64_t near = UINT64_C(1) << 30;
+	uint64_t most = UINT64_C(1) << 32; /* of a FAT */
+	struct rlimit lim;
+	struct stat st;
+	int fd;
+
+	if (mdb_env_get_fd(ix->env, &fd) || fstat(fd, &st) < 0)
+		return true;
+	if (getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_cur < most)
+		most = lim.rlim_cur;
+	return (uint64_t)st.st_size + near >= most;
+}
+
 int index_commit(struct index_txn *tx)
 {
 	int r = tx->failed ? tx->failed : index_marks_flush(tx);
@@ -466,6 +514,8 @@ int index_commit(struct index_txn *tx)
 	index_lmdb_enter();
 	r = index_error(mdb_txn_commit(tx->txn)); /* frees it, whatever happens */
 	index_lmdb_leave();
+	if (r == -EFBIG && !is_at_limit(tx->ix))
+		r = MB_E_FORMAT;
 	if (r < 0)
 		drop_kept(tx->ix);
 	txn_doubt(tx, r);

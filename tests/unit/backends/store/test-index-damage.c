@@ -6,8 +6,10 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "tests/support/index-dir.h"
+#include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/store/index-private.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -163,6 +165,85 @@ static void only_what_lmdb_does_is_the_indexs_fault(void **state)
 	index_dir_reopen(d);
 }
 
+/* What LMDB or the system under it says of a number that was read from a damaged page. */
+static void no_error_of_damage_is_our_argument(void **state)
+{
+	static const int said[] = {EINVAL,	MDB_BAD_VALSIZE, MDB_BAD_TXN,
+				   MDB_BAD_DBI, MDB_CORRUPTED,	 MDB_PAGE_NOTFOUND};
+
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		assert_int_equal(index_error(said[i]), MB_E_FORMAT);
+	assert_int_equal(index_error(0), 0);
+	assert_int_equal(index_error(MDB_NOTFOUND), -ENOENT);
+	assert_int_equal(index_error(ENOSPC), -ENOSPC);
+	assert_int_equal(index_error(EIO), -EIO);
+}
+
+/* Where LMDB 0.9 has them in each of its two first pages, with 64 bits. */
+enum { META_MAGIC = 16, META_PAGE_SIZE = 40, META_LAST_PAGE = 136 };
+
+static void write_meta(struct index_dir *d, int page, off_t at, const void *bytes, size_t len)
+{
+	int fd = open(d->data, O_RDWR | O_CLOEXEC);
+	uint32_t magic = 0;
+
+	assert_int_equal(pread(fd, &magic, 4, page * 4096 + META_MAGIC), 4);
+	assert_int_equal(magic, 0xBEEFC0DE);
+	assert_int_equal(pwrite(fd, bytes, len, page * 4096 + at), len);
+	close(fd);
+}
+
+/* 75: it ended the process; else what index_open() gave, 1: damage, 2: something else. */
+static int opens(struct index_dir *d)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE};
+		struct index *ix;
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, STDERR_FILENO);
+		for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+			signal(faults[i], SIG_DFL);
+		int r = index_open(d->index, true, &ix);
+		_exit(r == 0 ? 0 : r == MB_E_FORMAT ? 1 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void numbers_of_the_first_pages_are_not_believed(void **state)
+{
+	struct index_dir *d = *state;
+	const uint32_t no_size = 0, negative = 0x80000000;
+	const uint64_t far = UINT64_MAX / 4096 - 1;
+
+	if (sizeof(size_t) < 8 || sysconf(_SC_PAGESIZE) != 4096)
+		skip();
+	index_close(d->ix);
+	d->ix = NULL;
+	write_meta(d, 0, META_PAGE_SIZE, &negative, 4);
+	assert_int_equal(opens(d), 1);
+	unlink(d->data);
+	index_dir_reopen(d);
+	index_close(d->ix);
+	d->ix = NULL;
+	write_meta(d, 0, META_PAGE_SIZE, &no_size, 4);
+	assert_int_equal(opens(d), 75);
+	assert_false(has_data(d));
+	index_dir_reopen(d);
+	index_close(d->ix);
+	d->ix = NULL;
+	write_meta(d, 0, META_LAST_PAGE, &far, 8);
+	write_meta(d, 1, META_LAST_PAGE, &far, 8);
+	assert_int_equal(opens(d), 1);
+	unlink(d->data);
+	index_dir_reopen(d);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, index_dir_setup, index_dir_teardown)
@@ -172,6 +253,8 @@ int main(void)
 		T(a_store_without_a_lock_is_one_without_a_writer),
 		T(one_that_was_closed_stays),
 		T(only_what_lmdb_does_is_the_indexs_fault),
+		T(no_error_of_damage_is_our_argument),
+		T(numbers_of_the_first_pages_are_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
