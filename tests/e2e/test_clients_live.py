@@ -211,3 +211,25 @@ def test_a_bulk_wakes_who_watches_each_folder(bulk):
     others = tuple(set(MASKS) - {"mutt and neomutt"})  # these ask for no deletions
     woken(bulk, "", "cur", {"DELETE"}, others)
     woken(bulk, ".work", "cur", {"DELETE"}, others)
+
+
+# ---- folders ---------------------------------------------------------------------------------------
+
+
+def test_folders_are_made_renamed_and_removed_as_such(linked):  # noqa: F811
+    need("inotifywait")
+    w = Watcher(linked.base, linked.mail)
+    try:
+        maildir.make(linked.peer, ".Made")
+        w.wait("CREATE,ISDIR", f"{linked.mail}/.Made")
+        until("both are equal", lambda: in_step(linked), tell=linked.messages)
+        os.rename(f"{linked.peer}/.Made", f"{linked.peer}/.Renamed")
+        w.wait("MOVED_FROM,ISDIR", f"{linked.mail}/.Made")
+        w.wait("MOVED_TO,ISDIR", f"{linked.mail}/.Renamed")
+        until("both are equal", lambda: in_step(linked), tell=linked.messages)
+        for sub in ("cur", "new", "tmp", ""):
+            os.rmdir(f"{linked.peer}/.Renamed/{sub}")
+        w.wait("DELETE,ISDIR", f"{linked.mail}/.Renamed")
+        until("both are equal", lambda: in_step(linked), tell=linked.messages)
+    finally:
+        w.close()

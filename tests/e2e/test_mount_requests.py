@@ -1,0 +1,111 @@
+"""How many requests the daemon waits for in what mail programs do, by `status --fuse --json`."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from support.daemon import Daemon
+from support.programs import mailbraid, need, need_fuse, run
+
+N = 100
+UNWAITED = ("forget", "release", "notify")  # nobody waits for these
+SLACK = 8  # of a whole loop, not of each mail: what the deliveries before it set off
+
+
+@pytest.fixture
+def d():
+    need_fuse()
+    daemon = Daemon("noxattr")
+    yield daemon
+    daemon.close()
+
+
+def requests(d, work):
+    """What work() costs, by kind."""
+
+    def told():
+        return json.loads(run(mailbraid(), "--store", d.store, "status", "--fuse", "--json"))["fuse"]
+
+    before = told()
+    work()
+    after = told()
+    spent = {k: v - before.get(k, 0) for k, v in after.items() if k not in UNWAITED}
+    return {k: v for k, v in spent.items() if v}
+
+
+def look(d, sub):
+    """The listing that a program made before it changes anything."""
+    for e in os.scandir(d.path(sub)):
+        e.stat()
+
+
+def deliver(d, sub, end):
+    for i in range(N):
+        d.deliver(f"{i}.a{end}", sub=sub)
+    look(d, sub)
+
+
+def test_a_flag_is_two(d):
+    deliver(d, "cur", ":2,")
+
+    def flag():
+        for i in range(N):
+            os.rename(d.path("cur", f"{i}.a:2,"), d.path("cur", f"{i}.a:2,S"))
+
+    spent = requests(d, flag)
+    assert sum(spent.values()) <= 2 * N + SLACK, spent
+
+
+def test_a_pickup_is_two(d):
+    deliver(d, "new", "")
+
+    def pick_up():
+        for i in range(N):
+            os.rename(d.path("new", f"{i}.a"), d.path("cur", f"{i}.a:2,"))
+
+    spent = requests(d, pick_up)
+    assert sum(spent.values()) <= 2 * N + SLACK, spent
+
+
+def test_an_unlink_is_one(d):
+    deliver(d, "cur", ":2,")
+
+    def expunge():
+        for i in range(N):
+            os.unlink(d.path("cur", f"{i}.a:2,"))
+
+    spent = requests(d, expunge)
+    assert sum(spent.values()) <= N + SLACK, spent
+
+
+def test_a_cold_open_is_one(d):
+    """After a new mount and a listing; the program reads each to its end."""
+    deliver(d, "cur", ":2,")
+    d.remount()
+    look(d, "cur")
+
+    def read():
+        for i in range(N):
+            with open(d.path("cur", f"{i}.a:2,"), "rb") as f:
+                assert f.read()
+
+    spent = requests(d, read)
+    assert sum(spent.values()) <= N + SLACK, spent
+
+
+def test_the_third_opening_by_mblaze_costs_nothing(d):
+    need("mlist", "mscan")
+    deliver(d, "cur", ":2,")
+
+    def scan():
+        listed = subprocess.run(["mlist", d.mnt], capture_output=True, check=True).stdout
+        assert len(listed.splitlines()) == N
+        env = dict(os.environ, HOME=d.base, MBLAZE=d.base)
+        subprocess.run(["mscan"], input=listed, env=env, capture_output=True, check=True)
+
+    scan()
+    scan()
+    spent = requests(d, scan)
+    assert sum(spent.values()) <= 0.01 * N + SLACK, spent
