@@ -6,6 +6,8 @@ no key pressed.
 """
 
 import os
+import signal
+import time
 
 import pytest
 
@@ -233,3 +235,36 @@ def test_folders_are_made_renamed_and_removed_as_such(linked):  # noqa: F811
         until("both are equal", lambda: in_step(linked), tell=linked.messages)
     finally:
         w.close()
+
+
+# ---- a reconciler that does nothing ------------------------------------------------------------------
+
+
+def reconciler(linked):  # noqa: F811
+    """Its process id: a child of the mount's supervisor."""
+    supervisor = linked.daemon.pid
+    with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as f:
+        for pid in f.read().split():
+            with open(f"/proc/{pid}/cmdline", "rb") as words:
+                if b"reconcile" in words.read().split(b"\0"):
+                    return int(pid)
+    return None
+
+
+def test_nothing_waits_for_a_reconciler_that_is_stopped(linked):  # noqa: F811
+    pid = until("a reconciler", lambda: reconciler(linked), tell=linked.messages)
+    slowest = 0.0
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for i in range(30, 80):
+            start = time.monotonic()
+            path = linked.deliver(i)
+            seen = f"{linked.mail}/cur/{maildir.base(i)}:2,S"
+            os.rename(path, seen)
+            with open(seen, "rb") as f:
+                assert f.read() == maildir.message(i)
+            slowest = max(slowest, time.monotonic() - start)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert slowest < 5, slowest  # a busy machine; who waited for the stopped one would never end
+    until("both are equal", lambda: in_step(linked), tell=linked.messages)

@@ -8,6 +8,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.programs import mailbraid, need, need_fuse, run
+from support.wait import until
 
 N = 100
 UNWAITED = ("forget", "release", "notify")  # nobody waits for these
@@ -41,8 +42,8 @@ def look(d, sub):
         e.stat()
 
 
-def deliver(d, sub, end):
-    for i in range(N):
+def deliver(d, sub, end, n=N):
+    for i in range(n):
         d.deliver(f"{i}.a{end}", sub=sub)
     look(d, sub)
 
@@ -96,16 +97,18 @@ def test_a_cold_open_is_one(d):
 
 
 def test_the_third_opening_by_mblaze_costs_nothing(d):
+    """At most a hundredth of a request a mail."""
     need("mlist", "mscan")
-    deliver(d, "cur", ":2,")
+    n = 600
+    deliver(d, "cur", ":2,", n)
 
     def scan():
         listed = subprocess.run(["mlist", d.mnt], capture_output=True, check=True).stdout
-        assert len(listed.splitlines()) == N
+        assert len(listed.splitlines()) == n
         env = dict(os.environ, HOME=d.base, MBLAZE=d.base)
         subprocess.run(["mscan"], input=listed, env=env, capture_output=True, check=True)
 
     scan()
     scan()
-    spent = requests(d, scan)
-    assert sum(spent.values()) <= 0.01 * N + SLACK, spent
+    # what the deliveries set off may still be under way on a busy machine
+    until("a look that costs nothing", lambda: sum(requests(d, scan).values()) <= 0.01 * n)
