@@ -382,14 +382,21 @@ static void move_merged(struct memory *m)
 	}
 }
 
-/* As in a store: the other mailbox begins as what this one is. */
+/* As in a store: the other mailbox begins as what this one is, or, when that had become this one, is a
+ * mailbox again. */
 static void begin_winner(struct memory *m, const struct mailbox *loser)
 {
 	struct mailbox winner = mailbox_as(loser, &loser->merged_into);
-	if (tree_find(&m->tree, &loser->merged_into))
+	struct guid to = tree_resolve(&m->tree, loser->guid);
+	struct mailbox *there = tree_find(&m->tree, &to);
+	bool loop = there && mailbox_merged(there);
+	if (loop)
+		there->merged_into = to;
+	else if (tree_find(&m->tree, &winner.guid))
 		return;
-	tree_put(&m->tree, &winner);
-	memory_log(m, true, &winner.guid, NULL);
+	else
+		tree_put(&m->tree, &winner);
+	memory_log(m, true, loop ? &to : &winner.guid, NULL);
 }
 
 static int put_mailbox(struct memory *m, const struct mailbox *want)
@@ -401,9 +408,9 @@ static int put_mailbox(struct memory *m, const struct mailbox *want)
 		return 0;
 	if (!box)
 		tree_put(&m->tree, want);
-	if (known && !guid_is_zero(&want->merged_into))
+	if (known && mailbox_merged(want))
 		begin_winner(m, want);
-	if (!guid_is_zero(&want->merged_into))
+	if (mailbox_merged(want))
 		move_merged(m);
 	memory_log(m, true, &want->guid, NULL);
 	return 1;

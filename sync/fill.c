@@ -121,7 +121,7 @@ static bool is_settled(const struct tree *t, const struct guid *g)
 {
 	const struct mailbox *box = tree_find(t, g);
 
-	return box && guid_is_zero(&box->merged_into);
+	return box && !mailbox_merged(box);
 }
 
 bool fill_may_go(const struct fill *f, int side, const struct guid *key, const struct message *m)

@@ -144,7 +144,7 @@ static void keep_for_mail(struct merging *m, struct mailbox *box, struct stamp l
 	if (twin && !both_know(m, twin) && !live_apart(m, box, twin)) {
 		rule_recreated(m, box, twin);
 		notice_add(m, NOTICE_MAILBOX_KEPT,
-			   guid_is_zero(&box->merged_into) ? &box->guid : &box->merged_into, NULL,
+			   !mailbox_merged(box) ? &box->guid : &box->merged_into, NULL,
 			   mb_xstrdup("deleted and made again on one side; mail that the deleter "
 				      "had not seen is in the new one"));
 		return;
@@ -163,7 +163,7 @@ static bool rule_unseen_mail(struct merging *m)
 
 	for (size_t i = 0; i < m->tree->n; i++) {
 		struct mailbox *box = &m->tree->nodes[i];
-		if (stamp_is_none(&latest[i]) || !guid_is_zero(&box->merged_into) ||
+		if (stamp_is_none(&latest[i]) || mailbox_merged(box) ||
 		    (mailbox_alive(box) && box->selectable))
 			continue;
 		changed = true;
@@ -201,7 +201,7 @@ static bool rule_parent_stays(struct merging *m)
 			continue;
 		struct guid guid = tree_resolve(m->tree, m->tree->nodes[i].parent);
 		struct mailbox *parent = tree_find(m->tree, &guid);
-		if (!parent || mailbox_alive(parent) || !guid_is_zero(&parent->merged_into))
+		if (!parent || mailbox_alive(parent) || mailbox_merged(parent))
 			continue;
 		changed = true;
 		keep_as_parent(m, parent);
@@ -245,7 +245,7 @@ static bool delete_lost(const struct merging *m, int side, const struct mailbox 
 {
 	const struct mailbox *mine = tree_find(&m->in->side[side].tree, &box->guid);
 	const struct mailbox *other = tree_find(&m->in->side[!side].tree, &box->guid);
-	return mine && other && guid_is_zero(&mine->merged_into) && !mailbox_alive(mine) &&
+	return mine && other && !mailbox_merged(mine) && !mailbox_alive(mine) &&
 	       stamp_compare(&other->dead, &mine->dead) < 0;
 }
 

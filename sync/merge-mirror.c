@@ -433,7 +433,8 @@ static void mirror_mailbox(struct mirror *mi, const struct mailbox *source,
 		now.old_part = source->old_part;
 		now.named_at = source->named_at;
 	}
-	now.merged_into = GUID_ZERO;
+	if (mailbox_merged(&now))
+		now.merged_into = now.guid;
 	now.revived = stamp_max(here->revived, source->revived);
 	if (!mailbox_alive(&now))
 		now.revived = stamp_after(now.dead);
@@ -489,7 +490,7 @@ static bool mirror_node(struct mirror *mi, const struct mailbox *now)
 	const struct mailbox *source = tree_find(&mi->m->in->side[!mi->side].tree, &now->guid);
 	const struct mailbox *here = tree_find(own, &now->guid);
 
-	if (!guid_is_zero(&now->merged_into)) {
+	if (mailbox_merged(now)) {
 		if (here && mailbox_alive(here))
 			tree_put(own, now);
 		return false;

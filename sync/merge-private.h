@@ -87,8 +87,8 @@ void notice_add(struct merging *m, enum notice_kind kind, const struct guid *mai
 		const struct guid *message, char *text);
 
 /* merge-tree.c */
-void tree_join_sides(struct merging *m); /* joined, those made apart united */
-void tree_settle_names(struct merging *m);
+void tree_join_sides(struct merging *m);   /* joined, those made apart united */
+bool tree_settle_names(struct merging *m); /* likewise */
 /* `loser` becomes part of `winner`; registers that are shared go over. */
 void mailbox_merge_into(struct mailbox *loser, struct mailbox *winner);
 /* With a stamp that is later than `than` and than that of what it was. */

@@ -70,7 +70,7 @@ static bool take_parents(struct settling *s)
 		if (guid_is_zero(&parent) || (box && mailbox_alive(box)))
 			continue;
 		const struct mailbox *now = joined(s, &parent);
-		if (!box && now && !guid_is_zero(&now->merged_into)) {
+		if (!box && now && mailbox_merged(now)) {
 			tree_put(s->own, now); /* it became another: that it did is needed too */
 			changed = true;
 			continue;
@@ -93,11 +93,11 @@ static void take_needed(struct settling *s)
 	}
 	for (size_t i = 0; i < s->own->n; i++) { /* those made apart that became one */
 		const struct mailbox *box = &s->own->nodes[i];
-		if (guid_is_zero(&box->merged_into))
+		if (!mailbox_merged(box))
 			continue;
 		struct guid to = tree_resolve(m->tree, box->guid);
 		const struct mailbox *winner = tree_find(s->own, &to);
-		if (!winner)
+		if (!winner || mailbox_merged(winner))
 			take_along(s, &to);
 	}
 }
@@ -110,9 +110,8 @@ static bool apply_rules(struct settling *s, struct tree *t)
 	struct merge_result scratch = {0};
 	struct merging on = {.in = s->m->in, .out = &scratch, .tree = t};
 
-	rule_cycles(&on);
-	tree_settle_names(&on);
-	bool any = scratch.n_notices;
+	bool any = rule_cycles(&on);
+	any |= tree_settle_names(&on);
 	merge_result_release(&scratch);
 	return any;
 }
@@ -191,7 +190,7 @@ static bool may_bury(struct settling *s)
 
 static void bury(struct mailbox *box, const struct mailbox *now)
 {
-	if (now && !mailbox_alive(now) && guid_is_zero(&now->merged_into))
+	if (now && !mailbox_alive(now) && !mailbox_merged(now))
 		mailbox_join(box, now);
 	if (!mailbox_alive(box))
 		return;
@@ -296,7 +295,7 @@ static bool take_folder(struct tree *own, const struct mailbox *now)
 {
 	const struct mailbox *here = tree_find(own, &now->guid);
 
-	if (here && mailbox_alive(here) && !mailbox_alive(now) && guid_is_zero(&now->merged_into))
+	if (here && mailbox_alive(here) && !mailbox_alive(now) && !mailbox_merged(now))
 		return true;
 	tree_put(own, now);
 	return false;

@@ -153,12 +153,24 @@ void mailbox_merge_into(struct mailbox *loser, struct mailbox *winner)
 	loser->merged_into = winner->guid;
 }
 
+/* One replica made x part of y where another made y part of x: a sync in one direction, or with a mere
+ * name, does not ask for the lower GUID.  The least of them stays, everywhere. */
+static void break_loops(struct tree *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct guid to = tree_resolve(t, t->nodes[i].guid);
+		struct mailbox *least = tree_find(t, &to);
+		if (least && mailbox_merged(least))
+			least->merged_into = least->guid;
+	}
+}
+
 /* Mailboxes that became others before, and were changed where that was not known. */
 static void join_merged_before(struct tree *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		struct mailbox *loser = &t->nodes[i], *winner;
-		if (guid_is_zero(&loser->merged_into))
+		if (!mailbox_merged(loser))
 			continue;
 		struct guid to = tree_resolve(t, loser->guid);
 		winner = guid_equal(&to, &loser->guid) ? NULL : tree_find(t, &to);
@@ -177,7 +189,7 @@ static int must_stay(const struct merging *m, const struct mailbox *box)
 }
 
 /* Of two with one name the one that the other becomes: INBOX, one that a side which gets nothing has, or
- * else knows, else the lowest GUID, so that merges never form a loop. */
+ * else knows, else the lowest GUID. */
 static struct mailbox *winner_of(const struct merging *m, struct mailbox *a, struct mailbox *b)
 {
 	if (guid_equal(&a->guid, &GUID_INBOX) || guid_equal(&b->guid, &GUID_INBOX))
@@ -204,7 +216,8 @@ static bool unite(struct merging *m, struct named *names, size_t n)
 	bool changed = false;
 	for (size_t i = 0; i < n; i++) {
 		struct mailbox *box = names[i].box;
-		if (box == winner || !has_birth_name(box))
+		if (box == winner || !has_birth_name(box) ||
+		    !mailbox_may_become(box, &winner->guid))
 			continue;
 		mailbox_merge_into(box, winner);
 		changed = true;
@@ -245,6 +258,7 @@ bool rule_made_apart(struct merging *m)
 void tree_join_sides(struct merging *m)
 {
 	join_nodes(m);
+	break_loops(m->tree);
 	join_merged_before(m->tree);
 	rule_made_apart(m);
 }
@@ -364,15 +378,17 @@ static bool was_never_open(const struct mailbox *box)
 
 /* A mere name becomes what else has its name, of two the higher GUID.  Not one that a side which gets
  * nothing keeps. */
-static bool unite_mere(const struct merging *m, struct mailbox *a, struct mailbox *b)
+static bool unite_mere(struct merging *m, struct mailbox *a, struct mailbox *b)
 {
 	struct mailbox *winner = was_never_open(a) && was_never_open(b) ? winner_of(m, a, b)
 				 : was_never_open(a)			? b
 									: a;
 	struct mailbox *loser = winner == a ? b : a;
-	if (!was_never_open(loser) || must_stay(m, loser) > must_stay(m, winner))
+	if (!was_never_open(loser) || must_stay(m, loser) > must_stay(m, winner) ||
+	    !mailbox_may_become(loser, &winner->guid))
 		return false;
 	mailbox_merge_into(loser, winner);
+	rule_made_apart(m); /* those beneath may be two of one name now */
 	return true;
 }
 
@@ -429,9 +445,11 @@ static bool rule_name_clash(struct merging *m)
 }
 
 /* Each round makes one name longer or one mailbox fewer; the bound is for hostile input only. */
-void tree_settle_names(struct merging *m)
+bool tree_settle_names(struct merging *m)
 {
 	size_t rounds = 4 * m->tree->n + 4;
+	bool any = false;
 	while (rounds-- && rule_name_clash(m))
-		;
+		any = true;
+	return any;
 }

@@ -88,7 +88,7 @@ static void keep_mailbox(struct merge_side *mine, const struct merge_side *their
 	const struct mailbox *other = tree_find(&theirs->tree, &now);
 	struct stamp needed;
 
-	if (!box || !other || !guid_is_zero(&other->merged_into))
+	if (!box || !other || mailbox_merged(other))
 		return;
 	needed = stamp_after(other->dead);
 	if (!mailbox_alive(other) && stamp_compare(&box->revived, &needed) < 0)

@@ -60,7 +60,7 @@ static enum record_type what_mailbox(const struct merge_side *side, const struct
 				     const struct mailbox *now)
 {
 	const struct mailbox *was = tree_find(&side->tree, &now->guid);
-	if (!guid_is_zero(&now->merged_into))
+	if (mailbox_merged(now))
 		return was && mailbox_alive(was) ? REC_MAILBOX_MERGE : REC_NONE;
 	if (!is_shown(was) && is_shown(now))
 		return was ? REC_MAILBOX_REVIVE : REC_MAILBOX_CREATE;
@@ -393,8 +393,8 @@ static bool *raise_uid_next(struct planner *p, const struct work *work, size_t n
 }
 
 enum merged_when {
-	/* It becomes one which this side never heard of: the other begins in its place, directory
-	 * and all, and no file has to move.  Or this side never heard of it: mailboxes beneath may
+	/* It becomes one which this side never heard of, or that had become it: the other begins in its
+	 * place, directory and all, and no file has to move.  Or this side never heard of it: mailboxes beneath may
 	 * name it as their parent. */
 	MERGED_FIRST,
 	MERGED_AFTER_LIVE,
@@ -407,7 +407,10 @@ static enum merged_when merged_when(const struct planner *p, const struct mailbo
 	const struct mailbox *into = tree_find(p->tree, &now);
 	if (!into || !mailbox_alive(into))
 		return MERGED_LAST;
-	if (!tree_find(&p->have->tree, &box->merged_into) || !tree_find(&p->have->tree, &box->guid))
+	const struct tree *have = &p->have->tree;
+	struct guid there = tree_resolve(have, box->merged_into);
+	if (!tree_find(have, &box->merged_into) || !tree_find(have, &box->guid) ||
+	    guid_equal(&there, &box->guid))
 		return MERGED_FIRST;
 	return MERGED_AFTER_LIVE;
 }
@@ -417,7 +420,7 @@ static void plan_merged_mailboxes(struct planner *p, const struct node_order *or
 {
 	for (size_t i = 0; i < p->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
-		if (!guid_is_zero(&box->merged_into) && merged_when(p, box) == when)
+		if (mailbox_merged(box) && merged_when(p, box) == when)
 			plan_mailbox(p, box, box->uid_next);
 	}
 }
@@ -483,8 +486,7 @@ static void plan_dead_mailboxes(struct planner *p, const struct node_order *orde
 {
 	for (size_t i = p->tree->n; i-- > 0;) {
 		const struct mailbox *box = order[i].box;
-		if ((!mailbox_alive(box) && guid_is_zero(&box->merged_into)) ||
-		    becomes_name(p, box))
+		if ((!mailbox_alive(box) && !mailbox_merged(box)) || becomes_name(p, box))
 			plan_mailbox(p, box, box->uid_next);
 	}
 }

@@ -343,11 +343,21 @@ struct stamp mailbox_seen(const struct mailbox *m)
 	return stamp_max(m->named_at, m->revived);
 }
 
+bool mailbox_merged(const struct mailbox *m)
+{
+	return !guid_is_zero(&m->merged_into) && !guid_equal(&m->merged_into, &m->guid);
+}
+
+bool mailbox_may_become(const struct mailbox *loser, const struct guid *winner)
+{
+	return guid_is_zero(&loser->merged_into) || guid_compare(winner, &loser->merged_into) < 0;
+}
+
 bool mailbox_alive(const struct mailbox *m)
 {
 	struct stamp seen = mailbox_seen(m);
 
-	return guid_is_zero(&m->merged_into) && stamp_compare(&seen, &m->dead) > 0;
+	return !mailbox_merged(m) && stamp_compare(&seen, &m->dead) > 0;
 }
 
 static int compare_name(const struct mailbox *a, const struct mailbox *b)

@@ -84,7 +84,9 @@ struct mailbox {
 	uint32_t uid_shown; /* of a side's tree: mail clients of its Dovecot may have seen the UIDs
 				below, under this UIDVALIDITY.  No register: neither kept nor merged */
 	uint32_t uid_validity_shown; /* likewise: the greatest that they may have seen */
-	struct guid merged_into;     /* zero, or the mailbox that this one became (made apart) */
+	/* Zero, or the mailbox that this one became (made apart).  Its own GUID: it stayed when a loop of
+	 * such ends was found, and is a mailbox like any other; mailbox_merged(). */
+	struct guid merged_into;
 };
 
 void copy_release(struct copy *c);
@@ -101,6 +103,9 @@ bool copy_decode(struct reader *r, struct copy *ret);
 
 void mailbox_release(struct mailbox *m);
 void mailbox_clone(struct mailbox *dst, const struct mailbox *src);
+bool mailbox_merged(const struct mailbox *m); /* it became another one */
+/* A mailbox that ended a loop never becomes one with a greater GUID: registers would not take it. */
+bool mailbox_may_become(const struct mailbox *loser, const struct guid *winner);
 bool mailbox_alive(const struct mailbox *m);	    /* and not merged into another */
 struct stamp mailbox_seen(const struct mailbox *m); /* max(named_at, revived) */
 bool mailbox_equal(const struct mailbox *a, const struct mailbox *b);

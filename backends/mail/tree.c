@@ -120,7 +120,7 @@ static const struct guid *merged_into(const struct tree *t, const struct guid *g
 {
 	const struct mailbox *m = tree_find(t, g);
 
-	return m && !guid_is_zero(&m->merged_into) ? &m->merged_into : NULL;
+	return m && mailbox_merged(m) ? &m->merged_into : NULL;
 }
 
 /* In a loop every member resolves to its least GUID. */
@@ -249,7 +249,7 @@ struct mailbox *tree_child(const struct tree *t, const struct guid *parent, cons
 			continue;
 		if (mailbox_alive(m))
 			return m;
-		if (!structural && guid_is_zero(&m->merged_into) && has_live_below(t, &m->guid))
+		if (!structural && !mailbox_merged(m) && has_live_below(t, &m->guid))
 			structural = m;
 	}
 	return structural;

@@ -284,7 +284,7 @@ int md_put_mailbox(struct maildir *m, const struct record *want)
 	err = md_flush(m);
 	if (err)
 		return err;
-	if (!guid_is_zero(&w->merged_into))
+	if (mailbox_merged(w))
 		return box ? put_merged(m, box, &w->merged_into) : 0;
 	if (!mailbox_alive(w))
 		return box ? put_deleted(m, box) : 0;

@@ -532,7 +532,7 @@ static void drop_absorbed(struct naming *c)
 		const struct mailbox *there =
 			box->structural && ask_local(c) ? tree_find(&c->local, &box->guid) : NULL;
 
-		if (there && !guid_is_zero(&there->merged_into))
+		if (there && mailbox_merged(there))
 			md_box_drop(c->m, box);
 	}
 }

@@ -52,17 +52,24 @@ static int raise_marks(struct index_txn *tx, const struct record *r)
 
 int index_resolve_mailbox(struct index_txn *tx, struct guid *g)
 {
-	for (int i = 0; i < CHAIN_MAX; i++) {
+	struct guid least = *g;
+
+	for (int i = 0; i < 2 * CHAIN_MAX; i++) {
 		struct mailbox m;
 		int r = index_get_mailbox(tx, g, &m, NULL);
 		if (r < 0)
 			return r == -ENOENT ? 0 : r;
 		struct guid next = m.merged_into;
+		bool merged = mailbox_merged(&m);
 		mailbox_release(&m);
-		if (guid_is_zero(&next) || guid_equal(&next, g))
+		if (!merged)
 			return 0;
 		*g = next;
+		/* more steps than a chain has: from here on all are of the loop */
+		if (i <= CHAIN_MAX || guid_compare(g, &least) < 0)
+			least = *g;
 	}
+	*g = least;
 	return 0;
 }
 
@@ -178,7 +185,7 @@ static int apply_mailbox(struct index_txn *tx, const struct record *rec, uint64_
 	if (r >= 0) {
 		bool changed = r > 0;
 		r = put_joined(tx, &m, &local, changed, modseq);
-		if (r >= 0 && changed && !guid_is_zero(&m.merged_into))
+		if (r >= 0 && changed && mailbox_merged(&m))
 			r = rekey_all(tx, &m.guid, modseq);
 	}
 	mailbox_release(&m);

@@ -123,8 +123,6 @@ int index_put_copy_alias(struct index_txn *tx, const struct guid *from, uint64_t
 
 /* index-apply-copy.c: the types from REC_ARRIVE to REC_FOUND. */
 int index_apply_copy(struct index_txn *tx, const struct record *r, uint64_t modseq);
-/* The mailbox that `g` was merged into, at the end of the chain; g itself otherwise. */
-int index_resolve_mailbox(struct index_txn *tx, struct guid *g);
 
 /* index-damage.c: a damaged index ends the process, once; see there.  `path`: of the index. */
 void index_damage_watch(MDB_env *env, const char *path, bool writable);

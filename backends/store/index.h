@@ -105,6 +105,10 @@ int index_meta_put(struct index_txn *tx, const char *name, const void *src, size
 bool index_meta_has(struct index_txn *tx,
 		    const char *prefix); /* such a name, or it cannot be told */
 
+/* The mailbox that `g` became, at the end of the chain; of a loop the least GUID, as tree_resolve(); g
+ * itself otherwise, also when it is not known. */
+int index_resolve_mailbox(struct index_txn *tx, struct guid *g);
+
 /* Mailboxes.  put with `local` NULL keeps the local facts that are there.  n_live is always the
  * index's own (counted when a mailbox is put that copies referred to already), modseq never goes
  * down. */

@@ -105,7 +105,7 @@ static int next_op(struct mailbox_put *p, struct store_step *op)
 	memset(op, 0, sizeof(*op));
 	mailbox_dir(p->tx, &p->guid, &dir);
 	if (!mailbox_alive(m) || !m->selectable) {
-		if (dir && *dir && guid_is_zero(&m->merged_into))
+		if (dir && *dir && !mailbox_merged(m))
 			step_set(op, STEP_RMDIR, mb_xstrdup(dir), NULL);
 		return mailbox_alive(m) && op->op == STEP_NONE ? put_place(p, op) : 0;
 	}
@@ -342,8 +342,7 @@ static bool becomes_merged(const struct mailbox_put *p)
 {
 	const struct mailbox *m = tree_find(&p->tree, &p->guid);
 
-	return !guid_is_zero(&m->merged_into) &&
-	       (!p->known || guid_is_zero(&p->before.merged_into));
+	return mailbox_merged(m) && (!p->known || !mailbox_merged(&p->before));
 }
 
 struct done_ops {

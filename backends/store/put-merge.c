@@ -36,6 +36,33 @@ static int begin_winner(struct mailbox_put *p, const struct mailbox *loser,
 	return err;
 }
 
+/* The winner had become this one: the least on the way is a mailbox again, before this one becomes it. */
+static int end_loop(struct mailbox_put *p, const struct mailbox *loser, const struct origin *origin)
+{
+	struct record r = {.type = REC_MAILBOX_STATE, .origin = *origin};
+	struct guid g = loser->merged_into, end = g;
+	struct mailbox least = {0}, next = {0};
+	int err = index_resolve_mailbox(p->tx, &end);
+
+	if (err < 0 || !guid_equal(&end, &loser->guid))
+		return err;
+	for (; err >= 0 && !guid_equal(&g, &end); g = next.merged_into) {
+		mailbox_release(&next);
+		err = index_get_mailbox(p->tx, &g, &next, NULL);
+		if (err >= 0 && (guid_is_zero(&least.guid) || guid_compare(&g, &least.guid) < 0))
+			mailbox_clone(&least, &next);
+	}
+	if (err >= 0 && guid_compare(&least.guid, &loser->guid) < 0) {
+		mailbox_clone(&r.mailbox, &least);
+		r.mailbox.merged_into = least.guid;
+		err = change_record(p->s, p->tx, &r);
+	}
+	mailbox_release(&least);
+	mailbox_release(&next);
+	record_release(&r);
+	return err;
+}
+
 /* Files of the loser that went to the winner's directory, to be noted once the record is in. */
 struct moved_file {
 	struct guid guid;
@@ -152,9 +179,11 @@ static int prepare_winner(struct mailbox_put *p, const struct mailbox *loser,
 	MB_AUTO_FREE char *winner_dir = NULL;
 	int err = index_get_mailbox(p->tx, &loser->merged_into, &winner, NULL);
 
-	mailbox_release(&winner);
 	if (err == -ENOENT)
 		err = begin_winner(p, loser, origin);
+	else if (err >= 0)
+		err = end_loop(p, loser, origin);
+	mailbox_release(&winner);
 	if (err < 0)
 		return err;
 	mailbox_dir(p->tx, &loser->guid, ret_dir);
@@ -173,8 +202,6 @@ int put_merge(struct mailbox_put *p, const struct mailbox *loser, const struct o
 	MB_AUTO_FREE char *dir = NULL;
 	int err;
 
-	if (guid_equal(&loser->guid, &loser->merged_into))
-		return MB_E_PROTOCOL;
 	if (mailbox_dir(p->tx, &loser->guid, &dir) == 0)
 		err = all_known(p, &loser->guid, dir);
 	else

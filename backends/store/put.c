@@ -57,21 +57,12 @@ static void see_stamps(struct store *s, struct copy *c)
 static int resolve_mailbox(struct copy_put *c)
 {
 	struct guid g = c->new.place.mailbox;
-	struct mailbox m = {0};
-	int err;
+	int err = index_resolve_mailbox(c->tx, &g);
 
-	for (int hops = 0; hops < 16; hops++) {
-		err = index_get_mailbox(c->tx, &g, &m, NULL);
-		if (err < 0)
-			return err == -ENOENT ? MB_E_STALE : err;
-		bool merged = !guid_is_zero(&m.merged_into);
-
-		if (merged)
-			g = m.merged_into;
-		mailbox_release(&m);
-		if (!merged)
-			break;
-	}
+	if (err >= 0)
+		err = index_get_mailbox(c->tx, &g, NULL, NULL);
+	if (err < 0)
+		return err == -ENOENT ? MB_E_STALE : err;
 	c->new.place.mailbox = g;
 	return 0;
 }

@@ -175,24 +175,6 @@ static bool is_placed(const struct record *r)
 	       copy_alive(&r->copy);
 }
 
-/* The mailbox that g is by now. */
-static int now_mailbox(struct index_txn *tx, struct guid *g)
-{
-	for (int hops = 0; hops < 16; hops++) {
-		struct mailbox m = {0};
-		int err = index_get_mailbox(tx, g, &m, NULL);
-		struct guid into = m.merged_into;
-
-		if (err < 0)
-			return err;
-		mailbox_release(&m);
-		if (guid_is_zero(&into))
-			return 0;
-		*g = into;
-	}
-	return -ELOOP;
-}
-
 static bool same_base(const struct place *a, const struct place *b)
 {
 	return !b->base || (a->base && strcmp(a->base, b->base) == 0);
@@ -209,7 +191,7 @@ static char *list_of_put(struct store *s, struct index_txn *tx, const struct rec
 	struct stat st;
 	bool there, lined;
 
-	if (now_mailbox(tx, &mailbox) < 0 || mailbox_dir(tx, &mailbox, &dir) < 0)
+	if (index_resolve_mailbox(tx, &mailbox) < 0 || mailbox_dir(tx, &mailbox, &dir) < 0)
 		return NULL;
 	path = list_path(dir);
 	int err = at_stat(s->mail_fd, path, &st);

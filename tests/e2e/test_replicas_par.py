@@ -44,6 +44,62 @@ def forget_state(replica):
             os.unlink(os.path.join(replica.path, part))
 
 
+# ---- mailboxes that became each other ---------------------------------------------------------------
+
+
+def in_all(replicas, folder, names):
+    for r in replicas:
+        found = sorted(n.partition(":")[0] for sub in ("cur", "new") for n in os.listdir(os.path.join(r.folder(folder), sub)))
+        assert found == sorted(names), (r.path, found)
+
+
+def test_names_that_became_each_other(three):
+    """One sync in one direction, and one both ways, see a mere name and a mailbox the other way round."""
+    a, b, c = three
+    a.mkfolder("K/sub")
+    a.must("status")
+    b.mkfolder("Q")
+    b.mkfolder("Q/sub2")
+    b.sync(c)
+    for name in (".Q", ".Q.sub2"):
+        os.rename(os.path.join(b.mail, name), os.path.join(b.mail, name.replace("Q", "K")))
+    b.sync(c)
+    b.rmfolder("K")
+    b.sync(c)
+    a.must("sync", "-1", b.destination)
+    c.mkfolder("K")
+    c.deliver("1.c.host", folder="K")
+    b.mkfolder("K")
+    b.deliver("2.b.host", folder="K")
+    a.sync(c)
+    b.sync(c)
+    settle(a, b, c)
+    in_all(three, "K", ["1.c.host", "2.b.host"])
+    a.deliver("3.a.host", folder="K")
+    settle(a, b, c)
+    in_all(three, "K", ["1.c.host", "2.b.host", "3.a.host"])
+    check_same(a, b, c)
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_made_apart_and_united_by_a_one_way_sync_and_by_others(three, later):
+    """The source of a one-way sync keeps its own, whichever it is; elsewhere the lower one stays."""
+    a, b, c = three
+    for r in (a, b)[:: 1 - 2 * later]:
+        r.mkfolder("K")
+        r.deliver("1.%s.host" % os.path.basename(r.path), folder="K")
+        r.must("status")
+    b.sync(c)
+    a.must("sync", "-1", b.destination)
+    a.sync(c)
+    b.sync(c)
+    settle(a, b, c)
+    a.deliver("2.a.host", folder="K")
+    settle(a, b, c)
+    in_all(three, "K", ["1.a.host", "1.b.host", "2.a.host"])
+    check_same(a, b, c)
+
+
 # ---- rows 88 to 90: memory that was lost -----------------------------------------------------------
 
 

@@ -118,7 +118,8 @@ static void mail_that_nobody_knows_holds_it_up(void **state)
 	store_consistent(d);
 }
 
-static void a_mailbox_is_not_merged_into_itself(void **state)
+/* That is how a loop ends: it stays what it is. */
+static void a_mailbox_that_becomes_itself_stays(void **state)
 {
 	struct store_dir *d = *state;
 	struct guid g;
@@ -126,8 +127,49 @@ static void a_mailbox_is_not_merged_into_itself(void **state)
 	store_make_box(d, ".A");
 	store_deliver(d, ".A", "1.x", "a");
 	g = store_box(d, "A");
-	assert_true(merge(d, "A", &g) < 0);
+	assert_true(merge(d, "A", &g) >= 0);
 	assert_list(d, "A/new/1.x");
+	store_consistent(d);
+	store_dir_reopen(d);
+	assert_list(d, "A/new/1.x");
+}
+
+/* Elsewhere the one had become the other; here the other became the one.  The least stays, and is told. */
+static void a_loop_ends(void **state)
+{
+	struct store_dir *d = *state;
+	struct record told = {.type = REC_MAILBOX_REVIVE, .origin = {.replica = 0x9999}};
+	struct guid a, b, least;
+
+	store_make_box(d, ".A");
+	store_make_box(d, ".B");
+	store_deliver(d, ".A", "1.x", "a");
+	store_deliver(d, ".B", "2.x", "b");
+	a = store_box(d, "A");
+	b = store_box(d, "B");
+	const char *names[] = {"A", "B"};
+	bool b_least = guid_compare(&b, &a) < 0;
+	const char *low = names[b_least], *high = names[!b_least];
+	MB_AUTO_FREE char *all = mb_xasprintf("%s/new/1.x | %s/new/2.x", low, low);
+	MB_AUTO_FREE char *before = mb_xasprintf("%s/new/1.x | %s/new/2.x", high, high);
+
+	least = b_least ? b : a;
+	store_get_box(d, low, &told.mailbox);
+	told.mailbox.merged_into = least;
+	assert_int_equal(merge(d, low, b_least ? &a : &b), 1);
+	assert_list(d, before);
+	assert_int_equal(merge(d, high, &least), 1);
+	assert_true(store_put(d->s, &told, NULL) >= 0);
+	record_release(&told);
+	assert_list(d, all);
+	store_consistent(d);
+	store_deliver(d, b_least ? ".B" : ".A", "3.x", "c");
+	store_dir_close(d);
+	store_dir_drop(d, "index");
+	store_dir_open(d);
+	free(all);
+	all = mb_xasprintf("%s/new/1.x | %s/new/2.x | %s/new/3.x", low, low, low);
+	assert_list(d, all);
 	store_consistent(d);
 }
 
@@ -200,7 +242,8 @@ int main(void)
 		TEST(a_name_makes_no_name_of_the_winner),
 		TEST(files_go_to_the_winners_directory),
 		TEST(mail_that_nobody_knows_holds_it_up),
-		TEST(a_mailbox_is_not_merged_into_itself),
+		TEST(a_mailbox_that_becomes_itself_stays),
+		TEST(a_loop_ends),
 		TEST(a_kill_or_failure_at_any_step_loses_nothing),
 	};
 
