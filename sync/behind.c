@@ -4,6 +4,7 @@
  * In the background everything that the processes say goes to STORE/run/messages, from the start: no
  * descriptor of the caller stays open.  When it fails, the waiting command shows what was said.
  */
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
@@ -11,11 +12,17 @@
 #include "sync/cli.h"
 #include "sync/run-dir.h"
 #include "sync/supervise.h"
+#include "sync/unmount.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PATIENCE_NS INT64_C(30000000000)
 
 /* The mount answers: the waiting command may return. */
 static void ready(void *arg)
@@ -95,9 +102,35 @@ static int serve_behind(const struct supervise *o, int lock_fd)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : CLI_FAILED;
 }
 
+/* It was unmounted (umount(8) returns before its processes have closed the store), or it is not mounted
+ * yet: it ends or answers soon.  Who watches notes the store itself, and mounts nothing. */
+static bool is_ending(const char *store)
+{
+	char *mount MB_AUTO_FREE = run_dir_mount(store);
+	bool ours;
+
+	if (!mount || strcmp(mount, store) == 0)
+		return false;
+	free(mounted_store(mount, &ours));
+	return !ours;
+}
+
+static int claim(const struct supervise *o)
+{
+	const struct timespec nap = {.tv_nsec = 20000000};
+	int64_t until = clock_mono_ns() + PATIENCE_NS;
+
+	for (;;) {
+		int fd = run_dir_claim(o->store, o->mount);
+		if (fd != MB_E_LOCKED || clock_mono_ns() > until || !is_ending(o->store))
+			return fd;
+		nanosleep(&nap, NULL);
+	}
+}
+
 int supervise_store(const struct supervise *o, bool foreground)
 {
-	int lock_fd MB_AUTO_CLOSE = run_dir_claim(o->store, o->mount);
+	int lock_fd MB_AUTO_CLOSE = claim(o);
 
 	if (lock_fd < 0)
 		return mb_err_exit(mb_fail_do(

@@ -54,6 +54,7 @@ void child_end(struct child *c, int64_t now_ns, int64_t grace_ns)
 	if (!c->pid || c->kill_ns)
 		return;
 	kill(c->pid, SIGTERM);
+	kill(c->pid, SIGCONT); /* who was stopped does not hear it */
 	c->kill_ns = now_ns + grace_ns;
 }
 

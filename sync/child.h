@@ -27,7 +27,7 @@ struct child {
  * child gets SIGTERM when this process dies, and no blocked signals.  0 or -errno. */
 int child_start(struct child *c, const char *const argv[], int pass_fd, int64_t now_ns);
 
-/* SIGTERM, and SIGKILL after `grace_ns`.  Nothing when it does not run. */
+/* SIGTERM, also to one that was stopped, and SIGKILL after `grace_ns`.  Nothing when it does not run. */
 void child_end(struct child *c, int64_t now_ns, int64_t grace_ns);
 
 /* Reaps it if it ended.  true: it did, *ret_status as waitpid(). */

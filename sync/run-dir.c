@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +72,19 @@ int run_dir_supervisor(const char *store, pid_t *ret)
 	long pid = strtol(text, NULL, 10);
 	*ret = pid > 1 ? (pid_t)pid : 0;
 	return 0;
+}
+
+char *run_dir_mount(const char *store)
+{
+	char text[PATH_MAX + 32];
+	int fd MB_AUTO_CLOSE = open_in(store, "supervisor", O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text), 0);
+
+	if (n <= 0 || text[n - 1] != '\n')
+		return NULL;
+	text[n - 1] = '\0';
+	char *space = strchr(text, ' ');
+	return space ? mb_xstrdup(space + 1) : NULL;
 }
 
 int run_dir_wait(const char *store, int64_t patience_ms)

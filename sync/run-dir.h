@@ -16,6 +16,8 @@ int run_dir_claim(const char *store, const char *mount);
 int run_dir_note(int fd, const char *mount);
 /* Pid of the supervisor, 0 when there is none, or an error. */
 int run_dir_supervisor(const char *store, pid_t *ret);
+/* The mount point that the last supervisor noted; owned; NULL: none, or it cannot be told. */
+char *run_dir_mount(const char *store);
 /* Waits until it has ended; -ETIMEDOUT when it has not by then. */
 int run_dir_wait(const char *store, int64_t patience_ms);
 /* Tells it to end (SIGTERM) and waits.  -ESRCH: there was none. */

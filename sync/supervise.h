@@ -29,7 +29,8 @@ struct supervise {
 int supervise(const struct supervise *o);
 
 /* Same, as the one supervisor of the store (run-dir.h), in the background unless `foreground`: then
- * it returns when the mount answers, or with the exit code of what failed. */
+ * it returns when the mount answers, or with the exit code of what failed.  Waits up to 30 s for one that
+ * was unmounted and has not ended yet. */
 int supervise_store(const struct supervise *o, bool foreground);
 
 #endif

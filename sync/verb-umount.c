@@ -20,6 +20,7 @@
 
 #define NATURAL_MS 3000
 #define PATIENCE_MS 30000
+#define LOOK_MS 200
 #define LET_GO_NS INT64_C(3000000000)
 
 static void nap(void)
@@ -55,6 +56,17 @@ static void wake_stopped(const char *store)
 		       (int)pid);
 }
 
+/* One that was stopped just now may be met later, or come to it while we wait. */
+static int wait_for_end(const char *store, int64_t patience_ms)
+{
+	int64_t until = clock_mono_ns() + patience_ms * 1000000;
+	int err;
+
+	while ((err = run_dir_wait(store, LOOK_MS)) == -ETIMEDOUT && clock_mono_ns() < until)
+		wake_stopped(store);
+	return err;
+}
+
 static int end(const char *dir, const char *store, bool lazy)
 {
 	pid_t supervisor = 0;
@@ -78,9 +90,9 @@ static int end(const char *dir, const char *store, bool lazy)
 				: "See \"findmnt -t fuse.mailbraid\".",
 			"cannot unmount %s", dir));
 	/* It ends by itself when its file system was unmounted, unless that was dead. */
-	if (supervisor && run_dir_wait(store, NATURAL_MS) == -ETIMEDOUT)
+	if (supervisor && wait_for_end(store, NATURAL_MS) == -ETIMEDOUT)
 		kill(supervisor, SIGTERM);
-	if (store && run_dir_wait(store, PATIENCE_MS) < 0) {
+	if (store && wait_for_end(store, PATIENCE_MS) < 0) {
 		mb_fail_do(-ETIMEDOUT, "Look at STORE/run/messages.",
 			   "the mount's supervisor still runs");
 		return CLI_AGAIN;

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -74,6 +75,43 @@ def test_unmounted_by_somebody_else(make):
     subprocess.run(["umount", d.mnt] if os.geteuid() == 0 else ["fusermount3", "-u", d.mnt], check=True)
     assert d.process.wait(10) == 0
     d.process = None
+
+
+def unmount(path):
+    subprocess.run(["umount", path] if os.geteuid() == 0 else ["fusermount3", "-u", path], check=True)
+
+
+def test_a_mount_right_after_a_umount_waits_for_the_one_before(tmp_path):
+    """umount(8) returns before the processes of the mount have ended: here the first of them is slow."""
+    need_fuse()
+    store, mnt = str(tmp_path / "store"), str(tmp_path / "mnt")
+    os.mkdir(mnt)
+    mount = [mailbraid(), "--store", store, "mount", "--no-sync", mnt]
+    run(mailbraid(), "--store", store, "init")
+    run(*mount)
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0 and is_mounted(mnt), done
+        with open(os.path.join(store, "run", "supervisor"), encoding="utf-8") as f:
+            supervisor = int(f.read().split()[0])
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            unmount(mnt)
+            with subprocess.Popen(mount, stderr=subprocess.PIPE, text=True) as second:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    second.wait(1)
+                os.kill(supervisor, signal.SIGCONT)
+                assert second.wait(60) == 0, second.stderr.read()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(supervisor, signal.SIGCONT)
+        assert is_mounted(mnt) and sorted(os.listdir(mnt))[:3] == ["cur", "new", "tmp"]
+        for _ in range(3):
+            unmount(mnt)
+            run(*mount)
+            assert is_mounted(mnt)
+    finally:
+        run(mailbraid(), "--store", store, "umount", mnt)
 
 
 def test_sigkill_loses_nothing(make):

@@ -81,6 +81,24 @@ def test_who_asks_is_told_within_seconds(stopped, tmp_path):
     assert json.loads(stopped.call("status", "--json")[1])["answers"]
 
 
+def test_one_that_is_stopped_during_the_umount_ends_too(stopped):
+    """Here after the umount has looked for it: it waits for the supervisor, which was stopped first."""
+    with open(os.path.join(stopped.a.path, "run", "supervisor"), encoding="utf-8") as f:
+        supervisor = int(f.read().split()[0])
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(stopped.pid, signal.SIGCONT)
+    try:
+        argv = [mailbraid(), "--store", stopped.a.path, "umount", "--lazy", stopped.mnt]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as umount:
+            time.sleep(0.5)
+            os.kill(stopped.pid, signal.SIGSTOP)
+            os.kill(supervisor, signal.SIGCONT)
+            assert umount.wait(20) == 0, umount.stderr.read()
+    finally:
+        os.kill(supervisor, signal.SIGCONT) if os.path.exists(f"/proc/{supervisor}") else None
+    assert not os.path.ismount(stopped.mnt)
+
+
 def test_a_umount_lets_it_end_in_order(stopped):
     code, text, took = stopped.call("umount", stopped.mnt)
     assert code == 0 and took < 5, text
