@@ -30,8 +30,10 @@ void gather_release(struct gather *g)
 	}
 	free(g->order);
 	free(g->aliases);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		tree_release(&g->given[i]);
 		merge_side_release(&g->in.side[i]);
+	}
 	memset(g, 0, sizeof(*g));
 }
 
@@ -262,6 +264,18 @@ static int compare_messages(const void *a, const void *b)
 	return guid_compare(&x->guid, &y->guid);
 }
 
+/* Of UIDs that were given while the news was read, the messages may not be in it. */
+static void mark_given_since(struct tree *t, const struct tree *before)
+{
+	for (size_t i = 0; before->n && i < t->n; i++) {
+		struct mailbox *now = &t->nodes[i];
+		const struct mailbox *was = tree_find(before, &now->guid);
+		uint32_t next = was && was->uid_next ? was->uid_next : 1;
+		if (next < now->uid_next)
+			now->uid_unheard = next;
+	}
+}
+
 static int read_trees(struct gather *g)
 {
 	for (int i = 0; i < 2; i++) {
@@ -269,6 +283,7 @@ static int read_trees(struct gather *g)
 		int err = g->b[i]->ops->tree(g->b[i], &s->tree);
 		if (err < 0)
 			return err;
+		mark_given_since(&s->tree, &g->given[i]);
 		s->caps = g->info[i].caps;
 		s->replica = g->info[i].replica;
 		s->case_insensitive = s->caps & CAP_FOLDS;

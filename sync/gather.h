@@ -32,12 +32,14 @@ struct gather {
 	struct gather_alias *aliases; /* owned: found while reading */
 	size_t n_aliases, cap_aliases;
 	size_t cap_messages[2], cap_missing[2];
-	bool compared;	   /* in full */
-	bool related;	   /* both sides know some message, or each other */
-	bool filled;	   /* fill.h chose; so the sides have mailboxes in common since: */
-	bool strangers;	   /* they never met, and had nothing in common */
-	struct fill *fill; /* borrowed; NULL: what one side alone knows is gathered, too */
-	uint64_t both;	   /* of a full comparison: messages alive on both sides under one GUID */
+	struct tree given[2]; /* owned: as each side was before its news was read; or empty: it gave
+				 no UIDs since, or keeps none */
+	bool compared;	      /* in full */
+	bool related;	      /* both sides know some message, or each other */
+	bool filled;	      /* fill.h chose; so the sides have mailboxes in common since: */
+	bool strangers;	      /* they never met, and had nothing in common */
+	struct fill *fill;    /* borrowed; NULL: what one side alone knows is gathered, too */
+	uint64_t both; /* of a full comparison: messages alive on both sides under one GUID */
 	const struct progress_to *progress; /* borrowed; may be NULL */
 	struct merge_input in;		    /* owned: filled by gather_read() */
 };

@@ -119,6 +119,9 @@ void rule_renumber(struct merging *m);
 /* By index of `t`, the joined tree or a target's: the uid_next that a side has for that mailbox and for
  * all that are merged into it, at least 1.  Owned. */
 uint32_t *side_uid_next(const struct merging *m, int side, const struct tree *t);
+/* Likewise what a side may have for it: its own, or the other's but for UIDs of messages that the merge
+ * may not have heard of (uid_unheard). */
+uint32_t *side_uid_most(const struct merging *m, int side, const struct tree *t);
 
 /* merge-scope.c */
 void targets_make(struct merging *m);

@@ -9,20 +9,35 @@
 #include "sync/merge-private.h"
 #include "sync/scope.h"
 
+/* Raises those in `next`, by index of `t`, to what that side has, or has heard messages of. */
+static void raise_to(const struct tree *mine, bool heard, const struct tree *t, uint32_t *next)
+{
+	for (size_t i = 0; i < mine->n; i++) {
+		const struct mailbox *own = &mine->nodes[i];
+		struct guid to = tree_resolve(t, own->guid);
+		const struct mailbox *box = tree_find(t, &to);
+		uint32_t n = heard && own->uid_unheard ? own->uid_unheard : own->uid_next;
+		if (box && n > next[box - t->nodes])
+			next[box - t->nodes] = n;
+	}
+}
+
 uint32_t *side_uid_next(const struct merging *m, int side, const struct tree *t)
 {
-	const struct tree *mine = &m->in->side[side].tree;
 	uint32_t *next = mb_xcalloc(t->n, sizeof(*next));
 
 	for (size_t i = 0; i < t->n; i++)
 		next[i] = 1;
-	for (size_t i = 0; i < mine->n; i++) {
-		struct guid to = tree_resolve(t, mine->nodes[i].guid);
-		const struct mailbox *box = tree_find(t, &to);
-		if (box && mine->nodes[i].uid_next > next[box - t->nodes])
-			next[box - t->nodes] = mine->nodes[i].uid_next;
-	}
+	raise_to(&m->in->side[side].tree, false, t, next);
 	return next;
+}
+
+uint32_t *side_uid_most(const struct merging *m, int side, const struct tree *t)
+{
+	uint32_t *most = side_uid_next(m, side, t);
+
+	raise_to(&m->in->side[!side].tree, true, t, most);
+	return most;
 }
 
 static int compare_uids(const void *x, const void *y)

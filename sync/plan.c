@@ -16,6 +16,7 @@ struct planner {
 	struct plan *plan;
 	uint32_t *
 		uid_next; /* owned; by index of `tree`: what the side has, then what its puts will make */
+	uint32_t *uid_most; /* owned, likewise: see side_uid_most() */
 };
 
 /* A copy that differs from the target. */
@@ -455,6 +456,13 @@ static uint32_t first_uid_next(const struct planner *p, const struct mailbox *bo
 	return otherwise;
 }
 
+/* Not of UIDs whose messages come only later: they would be taken by then. */
+static uint32_t uid_next_for(const struct planner *p, const struct mailbox *box, uint32_t wanted)
+{
+	uint32_t most = p->uid_most[index_of(p, box)];
+	return wanted < most ? wanted : most;
+}
+
 static void plan_live_mailboxes(struct planner *p, const struct node_order *order,
 				const bool *grows, const uint32_t *before)
 {
@@ -463,8 +471,10 @@ static void plan_live_mailboxes(struct planner *p, const struct node_order *orde
 		size_t index = index_of(p, box);
 		if (mailbox_alive(box) && !becomes_name(p, box))
 			plan_mailbox(p, box,
-				     first_uid_next(p, box,
-						    grows[index] ? before[index] : box->uid_next));
+				     uid_next_for(p, box,
+						  first_uid_next(p, box,
+								 grows[index] ? before[index]
+									      : box->uid_next)));
 	}
 }
 
@@ -477,7 +487,9 @@ static void plan_uid_next(struct planner *p, const struct node_order *order, con
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
 		struct record item = {.type = REC_MAILBOX_STATE, .mailbox = *box};
-		if (grows[index] && box->uid_next > p->uid_next[index] && !becomes_name(p, box))
+		item.mailbox.uid_next = uid_next_for(p, box, box->uid_next);
+		if (grows[index] && item.mailbox.uid_next > p->uid_next[index] &&
+		    !becomes_name(p, box))
 			add_item(p, &item);
 	}
 }
@@ -487,7 +499,7 @@ static void plan_dead_mailboxes(struct planner *p, const struct node_order *orde
 	for (size_t i = p->tree->n; i-- > 0;) {
 		const struct mailbox *box = order[i].box;
 		if ((!mailbox_alive(box) && !mailbox_merged(box)) || becomes_name(p, box))
-			plan_mailbox(p, box, box->uid_next);
+			plan_mailbox(p, box, uid_next_for(p, box, box->uid_next));
 	}
 }
 
@@ -517,6 +529,7 @@ static void plan_side(struct planner *p, const struct node_order *order)
 	MB_AUTO_FREE uint32_t *before = mb_xcalloc(nodes, sizeof(*before));
 	struct work *work = copies_to_do(p, &n);
 	p->uid_next = side_uid_next(p->m, p->side, p->tree);
+	p->uid_most = side_uid_most(p->m, p->side, p->tree);
 	bool *grows = raise_uid_next(p, work, n, before);
 
 	if (n)
@@ -535,6 +548,7 @@ static void plan_side(struct planner *p, const struct node_order *order)
 	free(grows);
 	free(work);
 	free(p->uid_next);
+	free(p->uid_most);
 }
 
 void plans_make(struct merging *m)

@@ -40,9 +40,21 @@ uint64_t session_origin(uint64_t replica, uint64_t scope)
 
 /* ---- news ------------------------------------------------------------------------------------ */
 
+static bool set_empty(const struct change_set *c)
+{
+	return !c->n_messages && !c->n_mailboxes && !c->n_aliases;
+}
+
+static bool has_news(const struct session *s)
+{
+	return s->full || !set_empty(&s->news[0]) || !set_empty(&s->news[1]);
+}
+
 static int read_news(struct session *s)
 {
 	for (int i = 0; i < 2 && !s->full; i++) {
+		change_set_release(&s->news[i]);
+		memset(&s->news[i], 0, sizeof(s->news[i]));
 		int err = s->b[i]->ops->changes(s->b[i], &s->since[i], session_news_of(s, 1 - i),
 						&s->news[i]);
 		if (err == MB_E_POSITION) {
@@ -65,9 +77,27 @@ static int read_news(struct session *s)
 	return 0;
 }
 
-static bool set_empty(const struct change_set *c)
+/* Neither side is told of UIDs that the other gave without the messages that have them: what was given
+ * is asked, and then what is new, once more.  A UID that comes after its uid_next could not be used
+ * there. */
+static int read_given(struct session *s)
 {
-	return !c->n_messages && !c->n_mailboxes && !c->n_aliases;
+	bool moved = false;
+
+	for (int i = 0; i < 2; i++) {
+		struct tree *given = &s->gather.given[i];
+		struct position end;
+		if (!(s->info[i].caps & CAP_UIDS))
+			continue;
+		tree_release(given);
+		int err = s->b[i]->ops->tree(s->b[i], given);
+		if (err >= 0)
+			err = s->b[i]->ops->position(s->b[i], &end);
+		if (err < 0)
+			return err;
+		moved |= !position_equal(&end, &s->end[i]);
+	}
+	return moved ? read_news(s) : 0;
 }
 
 static bool far_apart(const struct position *a, const struct position *b)
@@ -446,7 +476,9 @@ static int run_once(struct session *s, bool first)
 		err = read_news(s);
 	if (err < 0)
 		return err;
-	if (s->full || !set_empty(&s->news[0]) || !set_empty(&s->news[1]))
+	if (has_news(s))
+		err = read_given(s);
+	if (err >= 0 && has_news(s))
 		err = merge_and_act(s);
 	if (err >= 0)
 		err = finish(s, changed_before);

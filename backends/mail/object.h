@@ -84,6 +84,8 @@ struct mailbox {
 	uint32_t uid_shown; /* of a side's tree: mail clients of its Dovecot may have seen the UIDs
 				below, under this UIDVALIDITY.  No register: neither kept nor merged */
 	uint32_t uid_validity_shown; /* likewise: the greatest that they may have seen */
+	uint32_t uid_unheard; /* likewise, 0 = none: messages with UIDs from here to uid_next may be
+				 unknown to the session */
 	/* Zero, or the mailbox that this one became (made apart).  Its own GUID: it stayed when a loop of
 	 * such ends was found, and is a mailbox like any other; mailbox_merged(). */
 	struct guid merged_into;

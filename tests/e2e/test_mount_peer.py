@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -232,3 +233,32 @@ def test_copy_of_the_mount_is_the_backing_tree(pair):
     copy = os.path.join(pair.d.base, "copy")
     shutil.copytree(pair.d.mnt, copy)
     run("diff", "-r", copy, pair.d.backing)
+
+
+def test_mail_that_comes_while_it_syncs_keeps_its_uid(pair):
+    """Only the mount gives UIDs: nobody else has given any of them."""
+    stop = threading.Event()
+    names, said = [], []
+
+    def deliver():
+        while not stop.is_set() and len(names) < 5000:
+            pair.d.deliver(f"{len(names)}.a", b"Subject: %d\n\nbody\n" % len(names))
+            names.append(f"{len(names)}.a")
+
+    def sync():
+        argv = [os.environ["MAILBRAID"], "--store", pair.b.path, "sync", "store:" + pair.d.store]
+        said.append(subprocess.run(argv, capture_output=True, text=True, check=False))
+
+    sync()
+    sender = threading.Thread(target=deliver)
+    sender.start()
+    try:
+        for _ in range(6):
+            sync()
+    finally:
+        stop.set()
+        sender.join()
+    sync()
+    assert said[-1].returncode == 0, said[-1]
+    assert sorted(m[0] for m in pair.b.tree()["INBOX"]) == sorted(names)
+    assert "new UIDs" not in "".join(r.stdout + r.stderr for r in said)

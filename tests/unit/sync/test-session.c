@@ -443,6 +443,68 @@ static void a_first_sync_tells_what_it_matched(void **state)
 	session_result_release(&r);
 }
 
+/* ---- UIDs while mail comes ------------------------------------------------------------------- */
+
+static struct backend_ops busy_ops;
+static const struct backend_ops *quiet_ops;
+static struct guid late[64];
+static uint32_t late_uid[64];
+static size_t n_late;
+
+static void deliver_late(struct backend *b)
+{
+	assert_true(n_late < sizeof(late) / sizeof(*late));
+	late[n_late] = deliver(b, "late");
+	late_uid[n_late] = copy_of(b, &late[n_late])->place.uid;
+	n_late++;
+}
+
+/* One comes right before its mailboxes are read. */
+static int busy_tree(struct backend *b, struct tree *ret)
+{
+	deliver_late(b);
+	return quiet_ops->tree(b, ret);
+}
+
+static void begin_busy(struct backend *b)
+{
+	quiet_ops = b->ops;
+	busy_ops = *quiet_ops;
+	busy_ops.tree = busy_tree;
+	n_late = 0;
+	deliver_late(b);
+	b->ops = &busy_ops;
+}
+
+/* Only one side gives UIDs: the other was told of some without their messages, and could not use them
+ * when these came. */
+static void mail_that_comes_meanwhile_keeps_its_uid(void **state)
+{
+	struct pair *p = *state;
+
+	deliver(p->a, "before");
+	for (int busy = 0; busy < 2; busy++) {
+		struct backend *b = busy ? p->b : p->a;
+		sync_changed(p);
+		begin_busy(b);
+		for (int i = 0; i < 4; i++) {
+			struct session_result r = sync_pair(p);
+			assert_true(r.again);
+			session_result_release(&r);
+		}
+		b->ops = quiet_ops;
+		sync_changed(p);
+		assert_true(n_late > 4);
+		for (size_t i = 0; i < n_late; i++) {
+			assert_int_equal(copy_of(p->a, &late[i])->place.uid, late_uid[i]);
+			assert_int_equal(copy_of(p->b, &late[i])->place.uid, late_uid[i]);
+		}
+		assert_equal_sides(p);
+		assert_int_equal(tree_find(memory_tree(p->a), &GUID_INBOX)->uid_next,
+				 tree_find(memory_tree(p->b), &GUID_INBOX)->uid_next);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
@@ -463,6 +525,7 @@ int main(void)
 		T(an_alias_reaches_a_third_side),
 		T(a_cut_leaves_no_half_of_a_message),
 		T(a_dry_run_changes_nothing),
+		T(mail_that_comes_meanwhile_keeps_its_uid),
 		T(a_store_is_not_its_own_peer),
 		T(a_state_string_replaces_what_is_remembered),
 		T(no_state_string_of_a_known_pair_writes_nothing),
