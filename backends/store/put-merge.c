@@ -16,22 +16,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The winner is not here yet: it begins as what the loser is, directory and all. */
+/* The winner is not here yet: it begins as what the loser is. */
 static int begin_winner(struct mailbox_put *p, const struct mailbox *loser,
 			const struct origin *origin)
 {
 	struct record r = {.type = REC_MAILBOX_STATE, .origin = *origin};
 	struct mailbox winner = mailbox_as(loser, &loser->merged_into);
-	MB_AUTO_FREE char *dir = NULL;
 	int err;
 
 	mailbox_clone(&r.mailbox, &winner);
-	mailbox_dir(p->tx, &loser->guid, &dir);
 	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
-	if (err >= 0 && dir)
-		err = mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
 	record_release(&r);
 	return err;
 }
@@ -170,10 +164,10 @@ static int all_known(struct mailbox_put *p, const struct guid *mailbox, const ch
 	return err;
 }
 
-/* Gives the winner a directory: the loser's, when it has none of its own.  *ret_dir: what the loser
- * still has then, owned, or NULL. */
+/* The winner is there.  *ret_dir: of the loser, owned, or NULL; *ret_takes: it becomes the winner's, which
+ * has none. */
 static int prepare_winner(struct mailbox_put *p, const struct mailbox *loser,
-			  const struct origin *origin, char **ret_dir)
+			  const struct origin *origin, char **ret_dir, bool *ret_takes)
 {
 	struct mailbox winner = {0};
 	MB_AUTO_FREE char *winner_dir = NULL;
@@ -187,11 +181,15 @@ static int prepare_winner(struct mailbox_put *p, const struct mailbox *loser,
 	if (err < 0)
 		return err;
 	mailbox_dir(p->tx, &loser->guid, ret_dir);
-	if (!*ret_dir || mailbox_dir(p->tx, &loser->merged_into, &winner_dir) == 0)
-		return 0;
-	MB_AUTO_FREE char *dir = MB_TAKE(*ret_dir);
+	*ret_takes = *ret_dir && mailbox_dir(p->tx, &loser->merged_into, &winner_dir) < 0;
+	return 0;
+}
 
-	err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
+/* Once the merge is in the log: else the loser would be without its mail, which came to the winner as new. */
+static int give_dir(struct mailbox_put *p, const struct mailbox *loser, const char *dir)
+{
+	int err = mailbox_set_dir(p->s, p->tx, &loser->guid, NULL);
+
 	return err < 0 ? err : mailbox_set_dir(p->s, p->tx, &loser->merged_into, dir);
 }
 
@@ -200,6 +198,7 @@ int put_merge(struct mailbox_put *p, const struct mailbox *loser, const struct o
 	struct record r = {.type = REC_MAILBOX_MERGE, .origin = *origin};
 	struct move_all all = {.s = p->s, .tx = p->tx, .to = loser->merged_into};
 	MB_AUTO_FREE char *dir = NULL;
+	bool takes = false;
 	int err;
 
 	if (mailbox_dir(p->tx, &loser->guid, &dir) == 0)
@@ -208,17 +207,21 @@ int put_merge(struct mailbox_put *p, const struct mailbox *loser, const struct o
 		err = 0;
 	free(MB_TAKE(dir));
 	if (err >= 0)
-		err = prepare_winner(p, loser, origin, &dir);
-	if (err >= 0 && dir)
+		err = prepare_winner(p, loser, origin, &dir, &takes);
+	if (err >= 0 && dir && !takes)
 		err = index_each_in(p->tx, &loser->guid, 0, move_to_winner, &all);
 	if (err >= 0) {
 		mailbox_clone(&r.mailbox, loser);
 		err = change_record(p->s, p->tx, &r);
 	}
 	record_release(&r);
+	if (err >= 0 && takes)
+		err = give_dir(p, loser, dir);
 	if (err < 0)
 		p->s->rescan = true; /* files that went already are found by their inode */
 	err = note_moved(&all, err);
+	if (takes)
+		return err < 0 ? err : 1;
 	if (err >= 0 && dir && put_rmdir(p, dir) >= 0) {
 		change_event(p->s, EVENT_REMOVED, dir, NULL, false);
 	} else if (err >= 0 && dir) { /* what is left there is an unknown directory, for the scan */

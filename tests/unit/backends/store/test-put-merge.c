@@ -180,6 +180,16 @@ static int merge_a(struct store_dir *d)
 	return store_has_box(d, "A") ? merge(d, "A", &winner) : 0;
 }
 
+static const struct guid UNKNOWN = {{0x77, 1}};
+
+/* A becomes a mailbox that is not here yet. */
+static int merge_a_into_unknown(struct store_dir *d)
+{
+	struct guid now = store_box(d, "A");
+
+	return guid_equal(&now, &UNKNOWN) ? 0 : merge(d, "A", &UNKNOWN);
+}
+
 static struct store_dir *fresh(void **state)
 {
 	struct store_dir *d;
@@ -209,29 +219,103 @@ static void check(struct store_dir *d)
 	free(list);
 }
 
-static void a_kill_or_failure_at_any_step_loses_nothing(void **state)
+static void fails_at_any_step(void **state, int (*fn)(struct store_dir *d))
 {
 	bool more = true;
 
 	for (int n = 1; more; n++) {
 		struct store_dir *d = fresh(state);
 
-		more = store_dir_kill_at(d, n, merge_a);
+		more = store_dir_kill_at(d, n, fn);
 		store_dir_open(d);
 		check(d);
-		assert_true(merge_a(d) >= 0);
+		assert_true(fn(d) >= 0);
 		check(d);
 	}
 	more = true;
 	for (int n = 1; more; n++) {
 		struct store_dir *d = fresh(state);
 
-		store_dir_fail_at(d, n, ENOSPC, merge_a, &more);
+		store_dir_fail_at(d, n, ENOSPC, fn, &more);
 		store_dir_reopen(d);
 		check(d);
-		assert_true(merge_a(d) >= 0);
+		assert_true(fn(d) >= 0);
 		check(d);
 	}
+}
+
+static void a_kill_or_failure_at_any_step_loses_nothing(void **state)
+{
+	fails_at_any_step(state, merge_a);
+}
+
+static void nor_when_the_winner_is_not_here_yet(void **state)
+{
+	fails_at_any_step(state, merge_a_into_unknown);
+}
+
+static struct record loop_merge, loop_told;
+
+/* The least of A and B became the other; what a peer says then waits in loop_merge and loop_told. */
+static struct store_dir *fresh_loop(void **state)
+{
+	struct store_dir *d = fresh(state);
+	struct guid a = store_box(d, "A"), b = store_box(d, "B");
+	bool b_least = guid_compare(&b, &a) < 0;
+	const char *low = b_least ? "B" : "A", *high = b_least ? "A" : "B";
+
+	record_release(&loop_merge);
+	record_release(&loop_told);
+	loop_merge = (struct record){.type = REC_MAILBOX_MERGE, .origin = {.replica = 0x9999}};
+	loop_told = (struct record){.type = REC_MAILBOX_REVIVE, .origin = {.replica = 0x9999}};
+	store_get_box(d, low, &loop_told.mailbox);
+	loop_told.mailbox.merged_into = loop_told.mailbox.guid;
+	assert_int_equal(merge(d, low, b_least ? &a : &b), 1);
+	store_get_box(d, high, &loop_merge.mailbox);
+	loop_merge.mailbox.merged_into = loop_told.mailbox.guid;
+	return d;
+}
+
+static int end_the_loop(struct store_dir *d)
+{
+	int err = store_put(d->s, &loop_merge, NULL);
+
+	return err < 0 ? err : store_put(d->s, &loop_told, NULL);
+}
+
+static void check_ended(struct store_dir *d)
+{
+	struct guid g;
+
+	check(d);
+	assert_true(end_the_loop(d) >= 0);
+	check(d);
+	g = store_box(d, strcmp(loop_told.mailbox.part, "A") == 0 ? "A" : "B");
+	assert_true(guid_equal(&g, &loop_told.mailbox.guid));
+	assert_false(store_has_box(d, strcmp(loop_told.mailbox.part, "A") == 0 ? "B" : "A"));
+}
+
+static void a_loop_ends_though_it_is_killed_at_any_step(void **state)
+{
+	bool more = true;
+
+	for (int n = 1; more; n++) {
+		struct store_dir *d = fresh_loop(state);
+
+		more = store_dir_kill_at(d, n, end_the_loop);
+		store_dir_open(d);
+		check_ended(d);
+	}
+	more = true;
+	for (int n = 1; more; n++) {
+		struct store_dir *d = fresh_loop(state);
+
+		store_dir_fail_at(d, n, ENOSPC, end_the_loop, &more);
+		store_dir_reopen(d);
+		check_ended(d);
+	}
+	record_release(&loop_merge);
+	record_release(&loop_told);
 }
 
 int main(void)
@@ -245,6 +329,8 @@ int main(void)
 		TEST(a_mailbox_that_becomes_itself_stays),
 		TEST(a_loop_ends),
 		TEST(a_kill_or_failure_at_any_step_loses_nothing),
+		TEST(nor_when_the_winner_is_not_here_yet),
+		TEST(a_loop_ends_though_it_is_killed_at_any_step),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
