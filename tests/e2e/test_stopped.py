@@ -28,6 +28,15 @@ def supervised(store):
     return None
 
 
+def is_stopped(pid):
+    """All of its threads: one that writes to the disk stops when that is done."""
+    states = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat") as f:
+            states.append(f.read().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
+
+
 class Stopped:
     def __init__(self, base, *options):
         self.a = Replica(base / "a")
@@ -37,6 +46,7 @@ class Stopped:
         until("the file system to run", lambda: supervised(self.a.path))
         self.pid = supervised(self.a.path)
         os.kill(self.pid, signal.SIGSTOP)
+        until("the file system to stop", lambda: is_stopped(self.pid))
 
     def call(self, *argv):
         """Exit code, output, seconds."""
