@@ -110,7 +110,7 @@ void apply_show(const struct apply *a, int side)
 
 static int open_any(const struct apply *a, int giver, const struct guid *guid, uint64_t id)
 {
-	const struct message *m = gather_find(&a->in->side[giver], guid);
+	const struct message *m = merge_side_find(&a->in->side[giver], guid);
 	struct backend *b = a->b[giver];
 	int err = b->ops->body(b, guid, id);
 
@@ -148,7 +148,7 @@ static bool needs_body(const struct record *item)
 /* A message that was never here needs its body; for others the backend is asked first. */
 static bool never_here(const struct apply *a, int side, const struct record *item)
 {
-	return needs_body(item) && !gather_find(&a->in->side[side], &item->copy.guid);
+	return needs_body(item) && !merge_side_find(&a->in->side[side], &item->copy.guid);
 }
 
 /*

@@ -155,13 +155,6 @@ static int add_entry(struct piece *p, struct fill_copy *e)
 	return 0;
 }
 
-static int compare_messages(const void *a, const void *b)
-{
-	const struct message *x = a, *y = b;
-
-	return guid_compare(&x->guid, &y->guid);
-}
-
 static int make_piece(struct piece *p)
 {
 	struct fill *f = p->f;
@@ -172,7 +165,7 @@ static int make_piece(struct piece *p)
 	for (; err >= 0 && p->at < f->n[p->from] && plan->n < f->piece; p->at++)
 		err = add_entry(p, &f->copies[p->from][p->at]);
 	if (side->n_messages)
-		qsort(side->messages, side->n_messages, sizeof(*side->messages), compare_messages);
+		merge_side_sort(side);
 	return err < 0 ? err : 0;
 }
 

@@ -49,7 +49,7 @@ static void find_candidates(const struct gather *g, int side, struct candidates 
 
 	for (size_t i = 0; i < s->n_messages; i++) {
 		const struct message *m = &s->messages[i];
-		if (gather_find(&g->in.side[1 - side], &m->guid))
+		if (merge_side_find(&g->in.side[1 - side], &m->guid))
 			continue;
 		for (size_t k = 0; k < m->n; k++) {
 			if (!copy_alive(&m->copies[k]))

@@ -257,13 +257,6 @@ static int add_neighbours(struct gather *g, int i, const struct guid *key)
 	return 0;
 }
 
-static int compare_messages(const void *a, const void *b)
-{
-	const struct message *x = a, *y = b;
-
-	return guid_compare(&x->guid, &y->guid);
-}
-
 /* Of UIDs that were given while the news was read, the messages may not be in it. */
 static void mark_given_since(struct tree *t, const struct tree *before)
 {
@@ -307,22 +300,9 @@ int gather_read(struct gather *g)
 	}
 	if (err < 0)
 		return err;
-	for (int i = 0; i < 2; i++) {
-		struct merge_side *s = &g->in.side[i];
-		if (s->n_messages)
-			qsort(s->messages, s->n_messages, sizeof(*s->messages), compare_messages);
-	}
+	for (int i = 0; i < 2; i++)
+		merge_side_sort(&g->in.side[i]);
 	return 0;
-}
-
-struct message *gather_find(const struct merge_side *side, const struct guid *guid)
-{
-	struct message key = {.guid = *guid};
-
-	if (!side->n_messages)
-		return NULL;
-	return bsearch(&key, side->messages, side->n_messages, sizeof(*side->messages),
-		       compare_messages);
 }
 
 /* ---- old mail -------------------------------------------------------------------------------- */

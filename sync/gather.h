@@ -81,7 +81,4 @@ bool gather_share_a_mailbox(const struct tree *a, const struct tree *b);
  */
 uint64_t gather_hold_old(struct gather *g);
 
-/* The states of a message on one side, or NULL. */
-struct message *gather_find(const struct merge_side *side, const struct guid *guid);
-
 #endif

@@ -24,18 +24,8 @@ struct candidates {
 
 static bool heard_of(const struct merge_side *side, const struct guid *g)
 {
-	size_t low = 0, high = side->n_messages;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = guid_compare(&side->messages[mid].guid, g);
-		if (order == 0)
-			return side->messages[mid].n > 0;
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return false;
+	const struct message *m = merge_side_find(side, g);
+	return m && m->n > 0;
 }
 
 static int compare_u64(uint64_t a, uint64_t b)

@@ -59,6 +59,27 @@ int merge(const struct merge_input *in, struct merge_result *ret)
 	return 0;
 }
 
+static int compare_messages(const void *a, const void *b)
+{
+	const struct message *x = a, *y = b;
+	return guid_compare(&x->guid, &y->guid);
+}
+
+void merge_side_sort(struct merge_side *side)
+{
+	if (side->n_messages)
+		qsort(side->messages, side->n_messages, sizeof(*side->messages), compare_messages);
+}
+
+struct message *merge_side_find(const struct merge_side *side, const struct guid *guid)
+{
+	const struct message key = {.guid = *guid};
+	if (!side->n_messages)
+		return NULL;
+	return bsearch(&key, side->messages, side->n_messages, sizeof(*side->messages),
+		       compare_messages);
+}
+
 void merge_side_release(struct merge_side *s)
 {
 	tree_release(&s->tree);

@@ -93,6 +93,8 @@ struct plan {
  * change.  Sides without CAP_STAMPS get no items that are REC_NONE, but for aliases.
  */
 enum record_type plan_what(const struct merge_side *side, const struct record *item);
+/* The copy that an item of a plan is about, as the side has it (by its old identity), or NULL. */
+const struct copy *plan_side_copy(const struct merge_side *side, const struct record *item);
 /* The same for people, who are told by the joined tree: a message whose mailbox became another one is
  * not moved. */
 enum record_type plan_what_joined(const struct merge_side *side, const struct tree *joined,
@@ -113,6 +115,9 @@ struct merge_result {
 
 int merge(const struct merge_input *in, struct merge_result *ret);
 void merge_side_release(struct merge_side *s);
+void merge_side_sort(struct merge_side *side); /* its messages, as merge() wants them */
+/* The states of a message on that side, which is sorted; borrowed, or NULL. */
+struct message *merge_side_find(const struct merge_side *side, const struct guid *guid);
 void merge_result_release(struct merge_result *r);
 
 #endif

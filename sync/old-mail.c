@@ -71,7 +71,7 @@ static bool is_held(const struct other_side *o, const struct copy *c)
 	for (size_t i = 0; i < o->side->n_missing; i++)
 		if (guid_equal(&o->side->missing[i], &c->guid))
 			return false; /* known, and wanted */
-	known = gather_find(o->side, &c->guid);
+	known = merge_side_find(o->side, &c->guid);
 	if (known && message_find(known, c->id))
 		return false;
 	return !has_digest(&o->digests, &c->digest) && !has_digest(&o->digests, &c->alike);

@@ -77,23 +77,12 @@ static bool base_differs(const struct copy *was, const struct copy *now)
 	return now->place.base && was->place.base && strcmp(was->place.base, now->place.base) != 0;
 }
 
-static const struct copy *side_copy(const struct merge_side *side, const struct record *item)
+const struct copy *plan_side_copy(const struct merge_side *side, const struct record *item)
 {
 	bool renamed = !guid_is_zero(&item->old_guid);
-	const struct guid *guid = renamed ? &item->old_guid : &item->copy.guid;
-	size_t low = 0, high = side->n_messages;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = guid_compare(&side->messages[mid].guid, guid);
-		if (order == 0)
-			return message_find(&side->messages[mid],
-					    renamed ? item->old_id : item->copy.id);
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return NULL;
+	const struct message *m =
+		merge_side_find(side, renamed ? &item->old_guid : &item->copy.guid);
+	return m ? message_find(m, renamed ? item->old_id : item->copy.id) : NULL;
 }
 
 /* Another mailbox, by a move: when a mailbox becomes another, the stamp of the place stays. */
@@ -112,7 +101,7 @@ static bool became(const struct tree *joined, const struct guid *was, const stru
 static enum record_type what_copy(const struct merge_side *side, const struct tree *joined,
 				  const struct record *item)
 {
-	const struct copy *was = side_copy(side, item), *now = &item->copy;
+	const struct copy *was = plan_side_copy(side, item), *now = &item->copy;
 	bool lived = was && copy_alive(was);
 
 	if (!copy_alive(now))
@@ -469,12 +458,11 @@ static void plan_live_mailboxes(struct planner *p, const struct node_order *orde
 	for (size_t i = 0; i < p->tree->n; i++) {
 		const struct mailbox *box = order[i].box;
 		size_t index = index_of(p, box);
-		if (mailbox_alive(box) && !becomes_name(p, box))
-			plan_mailbox(p, box,
-				     uid_next_for(p, box,
-						  first_uid_next(p, box,
-								 grows[index] ? before[index]
-									      : box->uid_next)));
+		if (!mailbox_alive(box) || becomes_name(p, box))
+			continue;
+		uint32_t next =
+			first_uid_next(p, box, grows[index] ? before[index] : box->uid_next);
+		plan_mailbox(p, box, uid_next_for(p, box, next));
 	}
 }
 

@@ -5,7 +5,6 @@
 
 #include "backends/base/hash.h"
 #include "backends/base/mem.h"
-#include "sync/gather.h"
 
 #define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
 #include <uthash.h>
@@ -42,9 +41,7 @@ static bool take(struct woken **all, const struct guid *mailbox, enum wake_kind 
 /* It is gone from where the side has it. */
 static bool take_left(struct woken **all, const struct merge_side *side, const struct record *item)
 {
-	bool renamed = !guid_is_zero(&item->old_guid);
-	const struct message *m = gather_find(side, renamed ? &item->old_guid : &item->copy.guid);
-	const struct copy *was = m ? message_find(m, renamed ? item->old_id : item->copy.id) : NULL;
+	const struct copy *was = plan_side_copy(side, item);
 
 	return was && take(all, &was->place.mailbox, WAKE_LEFT);
 }

@@ -102,8 +102,8 @@ uint64_t index_writes(const struct index_txn *tx);
 /* meta.  get: -ENOENT when it is not there, -EINVAL when it is not `len` bytes long. */
 int index_meta_get(struct index_txn *tx, const char *name, void *dst, size_t len);
 int index_meta_put(struct index_txn *tx, const char *name, const void *src, size_t len);
-bool index_meta_has(struct index_txn *tx,
-		    const char *prefix); /* such a name, or it cannot be told */
+/* A name that begins so; also when it cannot be told. */
+bool index_meta_has(struct index_txn *tx, const char *prefix);
 
 /* The mailbox that `g` became, at the end of the chain; of a loop the least GUID, as tree_resolve(); g
  * itself otherwise, also when it is not known. */

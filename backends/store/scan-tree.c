@@ -73,10 +73,11 @@ int scan_stat_box(struct scan *sc, struct scan_box *b)
 /* The list of what is read is asked for everywhere: it may be the first one. */
 static void stat_list(struct scan *sc, struct scan_box *b)
 {
-	MB_AUTO_FREE char *path = path_join(b->dir, NULL, UIDLIST_NAME);
+	if (b->changed && !sc->lists) {
+		MB_AUTO_FREE char *path = path_join(b->dir, NULL, UIDLIST_NAME);
 
-	if (b->changed && !sc->lists)
 		file_mark_of(sc->s, path, &b->list);
+	}
 	b->listed = uidlist_changed(sc->tx, &b->guid, &b->list);
 }
 

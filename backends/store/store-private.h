@@ -229,8 +229,8 @@ int change_begin(struct store *s, struct index_txn **ret);
  * is refused, before anything is done, while not all of it can be kept; renames and flags may use half;
  * the rest is for what change_begin() begins: expunges above all. */
 enum room { ROOM_HALF = 1, ROOM_ALL = 2 };
-int change_room(struct store *s,
-		enum room room); /* takes it when it is not there yet; marks dirty */
+/* Takes it when it is not there yet; marks dirty. */
+int change_room(struct store *s, enum room room);
 /* The same for all, when nothing has changed yet: a store that is clean is clean afterwards. */
 int change_keep_room(struct store *s);
 int change_begin_with(struct store *s, enum room room, struct index_txn **ret);

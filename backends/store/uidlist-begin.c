@@ -122,14 +122,6 @@ int uidlist_end_anew(struct store *s, struct index_txn *tx, const struct guid *m
 
 /* ---- one that is not there ---- */
 
-static bool has_list(struct store *s, const char *dir)
-{
-	MB_AUTO_FREE char *path = path_join(dir, NULL, UIDLIST_NAME);
-	struct file_mark mark;
-
-	return file_mark_of(s, path, &mark) == 0;
-}
-
 /* Known from when lists were settled last, or since. */
 static bool is_served(struct store *s, struct index_txn *tx)
 {
@@ -143,7 +135,8 @@ static bool is_served(struct store *s, struct index_txn *tx)
 			MB_AUTO_FREE char *dir = NULL;
 
 			if (mailbox_alive(&t.nodes[i]) &&
-			    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 && has_list(s, dir))
+			    mailbox_dir(tx, &t.nodes[i].guid, &dir) == 0 &&
+			    uidlist_is_there(s, dir))
 				s->served = SERVED_YES;
 		}
 		tree_release(&t);
@@ -167,7 +160,7 @@ int uidlist_begin(struct store *s, struct index_txn *tx, const struct guid *mail
 	struct mailbox m = {0};
 	int err;
 
-	if (has_list(s, dir) || !is_served(s, tx))
+	if (uidlist_is_there(s, dir) || !is_served(s, tx))
 		return 0;
 	err = index_get_mailbox(tx, mailbox, &m, NULL);
 	if (err < 0 || !m.uid_validity) {

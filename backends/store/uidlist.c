@@ -107,17 +107,20 @@ int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox, struct ui
 	return index_meta_put(tx, name, note, sizeof(*note));
 }
 
-static bool is_there(struct store *s, const char *name)
+bool uidlist_is_there(struct store *s, const char *dir)
 {
+	MB_AUTO_FREE char *path = path_join(dir, NULL, UIDLIST_NAME);
 	struct file_mark mark;
 
-	return file_mark_of(s, name, &mark) == 0;
+	return file_mark_of(s, path, &mark) == 0;
 }
 
 bool uidlists_may_be(struct store *s, struct index_txn *tx)
 {
+	struct file_mark mark;
+
 	return s->served == SERVED_YES || index_meta_has(tx, UIDLIST_NAME "/") ||
-	       is_there(s, UIDLIST_NAME) || is_there(s, UIDVALIDITY_NAME);
+	       uidlist_is_there(s, "") || file_mark_of(s, UIDVALIDITY_NAME, &mark) == 0;
 }
 
 bool uidlist_changed(struct index_txn *tx, const struct guid *mailbox, const struct file_mark *now)

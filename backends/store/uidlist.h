@@ -36,6 +36,7 @@ int uidlist_get_note(struct index_txn *tx, const struct guid *mailbox, struct ui
 /* Keeps `highest` true. */
 int uidlist_put_note(struct index_txn *tx, const struct guid *mailbox, struct uidlist_note *note);
 
+bool uidlist_is_there(struct store *s, const char *dir); /* one stat */
 /* The list of the mailbox in `dir`, borrowed until the next call.  -ENOENT, MB_E_FORMAT, … */
 int uidlist_load(struct store *s, const char *dir, struct uidlist_cache **ret);
 /* ---- uidlist-settle.c: the lock on the list is held ---- */

@@ -59,7 +59,7 @@ static struct guid deliver(struct backend *b, const char *text)
 
 static struct copy *copy_of(struct fixture *f, int side, const struct guid *g)
 {
-	return &gather_find(&f->g.in.side[side], g)->copies[0];
+	return &merge_side_find(&f->g.in.side[side], g)->copies[0];
 }
 
 /* As if nobody had looked at a body yet. */

@@ -67,7 +67,7 @@ static void each_key_comes_once_and_sorted(void **state)
 		assert_true(guid_compare(&g->in.side[0].messages[i - 1].guid,
 					 &g->in.side[0].messages[i].guid) < 0);
 	for (size_t i = 0; i < 20; i++)
-		assert_ptr_equal(gather_find(&g->in.side[0], &g->in.side[0].messages[i].guid),
+		assert_ptr_equal(merge_side_find(&g->in.side[0], &g->in.side[0].messages[i].guid),
 				 &g->in.side[0].messages[i]);
 }
 
@@ -79,9 +79,9 @@ static void who_has_the_same_uid_comes_along(void **state)
 	far = deliver(f->b[1], "third"); /* UID 2: nobody's neighbour */
 	gather_add(&f->g, &a);
 	assert_int_equal(gather_read(&f->g), 0);
-	assert_non_null(gather_find(&f->g.in.side[0], &a));
-	assert_non_null(gather_find(&f->g.in.side[1], &b));
-	assert_null(gather_find(&f->g.in.side[1], &far));
+	assert_non_null(merge_side_find(&f->g.in.side[0], &a));
+	assert_non_null(merge_side_find(&f->g.in.side[1], &b));
+	assert_null(merge_side_find(&f->g.in.side[1], &far));
 }
 
 /* The peer gets the state that side 0 has. */
@@ -121,10 +121,10 @@ static void only_what_differs_is_a_key(void **state)
 	assert_int_equal(f->g.n_order, 3);
 	assert_int_equal(gather_read(&f->g), 0);
 	for (int i = 0; i < 2; i++)
-		assert_non_null(gather_find(&f->g.in.side[i], &flagged));
-	assert_non_null(gather_find(&f->g.in.side[0], &mine));
-	assert_non_null(gather_find(&f->g.in.side[1], &theirs));
-	assert_null(gather_find(&f->g.in.side[0], &same[0]));
+		assert_non_null(merge_side_find(&f->g.in.side[i], &flagged));
+	assert_non_null(merge_side_find(&f->g.in.side[0], &mine));
+	assert_non_null(merge_side_find(&f->g.in.side[1], &theirs));
+	assert_null(merge_side_find(&f->g.in.side[0], &same[0]));
 }
 
 static void more_messages_than_a_page(void **state)
