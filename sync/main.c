@@ -2,7 +2,7 @@
  * main.c - mailbraid: the table of verbs, and what stands before the verb.
  *
  * Verb v is sync/verb-v.c and man/mailbraid-v.1.  Started as mount.mailbraid it is mount(8)'s helper:
- * SOURCE is the store, DIR the mount point.
+ * SOURCE is the store, DIR the mount point; mount.fuse3(8) calls us in the same way by our own name.
  */
 #include "backends/base/err.h"
 #include "backends/base/io.h"
@@ -17,9 +17,10 @@
 #include <string.h>
 
 static const struct verb *const verbs[] = {
-	&verb_init,    &verb_mount,	&verb_umount, &verb_watch,	&verb_sync,
-	&verb_backup,  &verb_status,	&verb_log,    &verb_checkpoint, &verb_demo,
-	&verb_version, &verb_reconcile, &verb_peer,   &verb_conflicts,	&verb_lost,
+	&verb_init,	  &verb_mount,	   &verb_umount,  &verb_watch,
+	&verb_sync,	  &verb_backup,	   &verb_status,  &verb_log,
+	&verb_checkpoint, &verb_demo,	   &verb_version, &verb_reconcile,
+	&verb_peer,	  &verb_conflicts, &verb_lost,	  &verb_pause,
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -188,7 +189,8 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");
 	signal(SIGPIPE, SIG_IGN);
 	mb_msg_set_program("mailbraid");
-	if (strcmp(name, "mount.mailbraid") == 0 || strcmp(name, "mount.fuse.mailbraid") == 0)
+	if (strcmp(name, "mount.mailbraid") == 0 || strcmp(name, "mount.fuse.mailbraid") == 0 ||
+	    (argc > 2 && argv[1][0] == '/')) /* no verb begins so */
 		return run_helper(&cli, argc, argv);
 
 	struct letters letters = {0};

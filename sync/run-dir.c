@@ -87,6 +87,25 @@ char *run_dir_mount(const char *store)
 	return space ? mb_xstrdup(space + 1) : NULL;
 }
 
+void run_dir_pause(const char *store, bool paused)
+{
+	char *path MB_AUTO_FREE = mb_xasprintf("%s/run/paused", store);
+
+	if (!paused) {
+		unlink(path);
+		return;
+	}
+	int fd MB_AUTO_CLOSE = open_in(store, "paused", O_WRONLY | O_CREAT);
+}
+
+bool run_dir_paused(const char *store)
+{
+	char *path MB_AUTO_FREE = mb_xasprintf("%s/run/paused", store);
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
 int run_dir_wait(const char *store, int64_t patience_ms)
 {
 	int64_t until = clock_mono_ns() + patience_ms * 1000000;

@@ -8,6 +8,7 @@
 #include "backends/base/msg.h"
 #include "sync/child.h"
 #include "sync/cli.h"
+#include "sync/run-dir.h"
 #include "sync/unmount.h"
 
 #include <errno.h>
@@ -20,15 +21,17 @@
 #include <unistd.h>
 
 #define SECOND_NS INT64_C(1000000000)
-#define PAUSE_NS (5 * SECOND_NS)
+#define PAUSE_S 5	 /* when nothing is said */
+#define PAUSE_MAX_S 3600 /* who asked may never come back */
 
 struct supervisor {
 	const struct supervise *o;
 	struct child fs, sync;
 	int signal_fd;
-	int ready_fd; /* from mailbraid-fs while it starts, else -1 */
-	bool mounted; /* it answers now */
-	bool ever;    /* it did once */
+	int ready_fd;	  /* from mailbraid-fs while it starts, else -1 */
+	int64_t pause_ns; /* no reconciler before then; 0 = none is asked for */
+	bool mounted;	  /* it answers now */
+	bool ever;	  /* it did once */
 	bool ending;
 	bool done;
 	int code;
@@ -55,6 +58,12 @@ static void start_sync(struct supervisor *s)
 {
 	if (!s->o->sync_argv || s->sync.pid || s->ending || !s->mounted)
 		return;
+	if (s->pause_ns > clock_mono_ns()) {
+		s->sync.due_ns = s->pause_ns;
+		return;
+	}
+	s->pause_ns = 0;
+	run_dir_pause(s->o->store, false);
 	int err = child_start(&s->sync, s->o->sync_argv, -1, clock_mono_ns());
 	if (err < 0) {
 		mb_fail(err, "cannot start the reconciler");
@@ -132,6 +141,8 @@ static void on_sync_death(struct supervisor *s, int status)
 		end_all(s);
 		return;
 	}
+	if (s->pause_ns)
+		run_dir_pause(s->o->store, true);
 	if (s->sync.due_ns)
 		return; /* paused: it comes back by itself */
 	if (!told)
@@ -153,14 +164,35 @@ static void on_deaths(struct supervisor *s)
 		on_fs_death(s, status);
 }
 
-/* The reconciler lets go of the mount, so that it can be unmounted. */
-static void pause_sync(struct supervisor *s)
+/* The reconciler ends for so long: so that the mount can be unmounted, or the machine sleeps. */
+static void pause_sync(struct supervisor *s, int seconds)
 {
 	int64_t now = clock_mono_ns();
 
+	if (!s->o->sync_argv)
+		return;
 	child_end(&s->sync, now, 2 * SECOND_NS);
-	if (s->o->sync_argv)
-		s->sync.due_ns = now + PAUSE_NS;
+	s->pause_ns = s->sync.due_ns = now + seconds * SECOND_NS;
+	if (!s->sync.pid)
+		run_dir_pause(s->o->store, true);
+}
+
+static void sync_now(struct supervisor *s)
+{
+	if (s->sync.pid && !s->sync.kill_ns) {
+		kill(s->sync.pid, SIGUSR1);
+	} else if (s->o->sync_argv) {
+		s->pause_ns = 0;
+		s->sync.due_ns = clock_mono_ns();
+	}
+}
+
+/* sigqueue() says how long. */
+static int pause_seconds(const struct signalfd_siginfo *info)
+{
+	if (info->ssi_code != SI_QUEUE || info->ssi_int <= 0)
+		return PAUSE_S;
+	return info->ssi_int < PAUSE_MAX_S ? info->ssi_int : PAUSE_MAX_S;
 }
 
 static void on_signal(struct supervisor *s)
@@ -173,11 +205,10 @@ static void on_signal(struct supervisor *s)
 			on_deaths(s);
 			break;
 		case SIGUSR1:
-			if (s->sync.pid)
-				kill(s->sync.pid, SIGUSR1);
+			sync_now(s);
 			break;
 		case SIGUSR2:
-			pause_sync(s);
+			pause_sync(s, pause_seconds(&info));
 			break;
 		default:
 			end_all(s);
@@ -229,6 +260,7 @@ int supervise(const struct supervise *o)
 	if (s.signal_fd < 0)
 		return mb_fail(-errno, "no signalfd") ? CLI_FAILED : 0;
 	unmount_stale(o->mount);
+	run_dir_pause(o->store, false);
 	start_fs(&s);
 	while (!s.done) {
 		int timeout = on_time(&s);

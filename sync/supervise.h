@@ -7,7 +7,9 @@
  * `mailbraid watch` is supervised by the same code, with a plain writer in the place of mailbraid-fs.
  * It parses nothing from outside.  The file system ending by itself with 0 means that somebody
  * unmounted it: then all ends.  SIGTERM, SIGINT, SIGHUP: reconciler, then file system, then we.
- * SIGUSR1: sync now.  SIGUSR2: the reconciler lets go of the mount for some seconds (umount).
+ * SIGUSR1: sync now, also when it was to rest.  SIGUSR2: the reconciler ends, and is started again after
+ * as many seconds as sigqueue() gave along (else 5): umount and `mailbraid pause`.  While it rests there
+ * is run/paused (run-dir.h).
  */
 #ifndef MB_SYNC_SUPERVISE_H
 #define MB_SYNC_SUPERVISE_H

@@ -23,7 +23,7 @@
 #define PEERS_MAX 64
 
 struct options {
-	bool foreground, no_sync, nonempty;
+	bool foreground, no_sync, nonempty, remount;
 	char *mount_options; /* owned: what mailbraid-fs gets with -o, or NULL */
 	const char *peers[PEERS_MAX];
 	size_t n_peers;
@@ -61,6 +61,7 @@ static void add_options(struct options *o, const char *list)
 		if (!*word || ignored(word))
 			continue;
 		o->nonempty |= strcmp(word, "nonempty") == 0;
+		o->remount |= strcmp(word, "remount") == 0;
 		char *more = o->mount_options ? mb_xasprintf("%s,%s", o->mount_options, word)
 					      : mb_xstrdup(word);
 		free(o->mount_options);
@@ -224,6 +225,14 @@ static void make_argv(struct mount *m)
 
 static int mount(const struct cli *cli, const struct verb *v, struct mount *m)
 {
+	if (m->o->remount)
+		return mb_err_exit(mb_fail_do(
+			-EINVAL,
+			"End it with \"mailbraid umount\" and mount it with other options; or "
+			"\"mount "
+			"-o remount,bind,ro DIR\" forbids changes there, by the reconciler as "
+			"well.",
+			"a mount of mailbraid cannot be given other options while it is mounted"));
 	int code = cli_store(cli, v, &m->store);
 
 	if (!code)

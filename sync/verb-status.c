@@ -32,6 +32,7 @@ struct status {
 	bool writer;   /* somebody listens at the socket */
 	bool silent;   /* … and does not answer */
 	pid_t stopped; /* … because it was stopped */
+	bool paused;   /* its reconciler rests */
 	json_t *fuse;  /* owned; with --fuse: requests by kind, as the mount counted them */
 	struct peers peers;
 };
@@ -105,6 +106,7 @@ static void read_writer(struct status *st)
 
 	if (run_dir_supervisor(st->dir, &st->supervisor) < 0)
 		st->supervisor = 0;
+	st->paused = st->supervisor && run_dir_paused(st->dir);
 	store_client_patience(ANSWER_S);
 	st->stopped = store_writer_stopped(st->dir);
 	int err = st->stopped ? MB_E_STOPPED : store_client_connect(st->dir, &c);
@@ -174,6 +176,9 @@ static void tell_writer(const struct status *st)
 	if (st->supervisor)
 		printf("supervisor  pid %d, messages in %s/run/messages\n", (int)st->supervisor,
 		       st->dir);
+	if (st->paused)
+		printf("PAUSED      nothing is synced now, because somebody said \"mailbraid "
+		       "pause\"; it goes on by itself\n");
 }
 
 static void tell_trouble(const struct status *st)
@@ -272,6 +277,7 @@ static void tell_json(const struct status *st)
 			    st->mount && *st->mount ? json_string(st->mount) : json_null());
 	json_object_set_new(o, "supervisor",
 			    st->supervisor ? json_integer(st->supervisor) : json_null());
+	json_object_set_new(o, "paused", json_boolean(st->paused));
 	json_object_set_new(o, "peers", peers_json(&st->peers));
 	if (st->fuse)
 		json_object_set(o, "fuse", st->fuse);

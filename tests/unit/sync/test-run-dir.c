@@ -74,6 +74,21 @@ static void the_claim_follows_a_fork_and_dies_with_the_process(void **state)
 	close(ready[1]);
 }
 
+static void a_rest_is_noted(void **state)
+{
+	struct tmp_dir *d = *state;
+
+	assert_false(run_dir_paused(d->path));
+	run_dir_pause(d->path, false);
+	assert_int_equal(tmp_dir_entries(d), 0);
+	run_dir_pause(d->path, true);
+	assert_true(run_dir_paused(d->path));
+	run_dir_pause(d->path, true);
+	assert_true(run_dir_paused(d->path));
+	run_dir_pause(d->path, false);
+	assert_false(run_dir_paused(d->path));
+}
+
 static void messages_are_kept_and_bounded(void **state)
 {
 	struct tmp_dir *d = *state;
@@ -102,6 +117,7 @@ int main(void)
 		T(nobody_at_first),
 		T(one_at_a_time),
 		T(the_claim_follows_a_fork_and_dies_with_the_process),
+		T(a_rest_is_noted),
 		T(messages_are_kept_and_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
