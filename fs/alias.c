@@ -46,13 +46,21 @@ static struct alias **find(struct alias_table *t, const struct node *dir, const 
 	return p;
 }
 
+/* Of one mailbox: cur and new of the same directory. */
+static bool together(const struct node *a, const struct node *b)
+{
+	return a == b || (a->name.dir && a->name.dir == b->name.dir);
+}
+
 void alias_add(struct alias_table *t, struct node *dir, const char *name, struct node *to_dir,
 	       const char *to_name, int64_t now_ns)
 {
-	struct alias *a = mb_xcalloc(1, sizeof(*a));
-	struct alias **p;
+	struct alias **p, *a;
 
 	alias_shadowed(t, dir, name);
+	if (!together(dir, to_dir))
+		return;
+	a = mb_xcalloc(1, sizeof(*a));
 	a->dir = dir;
 	a->to_dir = to_dir;
 	a->name = mb_xstrdup(name);
@@ -94,7 +102,7 @@ void alias_follow(struct alias_table *t, const struct node *dir, const char *nam
 		for (struct alias **p = &t->by_name[i], *a; (a = *p);) {
 			bool hit = a->to_dir == dir && strcmp(a->to_name, name) == 0;
 
-			if (hit && !to_dir) {
+			if (hit && (!to_dir || !together(a->dir, to_dir))) {
 				remove_at(t, p);
 				continue;
 			}

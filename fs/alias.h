@@ -4,7 +4,9 @@
  * A program that listed a folder before the change still opens, renames and unlinks the mail by the
  * name it knows.  An alias leads from that name to the present one and follows later renames; it is
  * never listed, has no entry timeout, and ends with the mail, with a real file of its name, or after
- * ALIAS_LIFE_NS.  Local renames make none: they are strictly POSIX.
+ * ALIAS_LIFE_NS.  Local renames make none: they are strictly POSIX.  It ends also when the mail leaves
+ * the mailbox: neomutt unlinks the old names of all that has gone from the folder that it shows, which
+ * must not expunge what the peer has moved.
  *
  * The caller's lock (the table lock).  An alias holds a reference on both directories.
  */
@@ -33,13 +35,14 @@ struct alias_table {
 void alias_table_init(struct alias_table *t, struct node_table *nodes);
 void alias_table_release(struct alias_table *t);
 
+/* What was dir/name is to_dir/to_name; in another mailbox: nothing leads there. */
 void alias_add(struct alias_table *t, struct node *dir, const char *name, struct node *to_dir,
 	       const char *to_name, int64_t now_ns);
 const struct alias *alias_find(const struct alias_table *t, const struct node *dir,
 			       const char *name, int64_t now_ns);
 /* The name dir/name is a real file's now. */
 void alias_shadowed(struct alias_table *t, const struct node *dir, const char *name);
-/* What dir/name led to is to_dir/to_name now, or gone (to_dir NULL). */
+/* What is called dir/name is to_dir/to_name now, or gone (to_dir NULL). */
 void alias_follow(struct alias_table *t, const struct node *dir, const char *name,
 		  struct node *to_dir, const char *to_name);
 void alias_expire(struct alias_table *t, int64_t now_ns);

@@ -172,6 +172,26 @@ def test_move_of_a_retired_name(pair, known):
     assert pair.names(".other", "cur") == ["m:2,FS"] and pair.names("cur") == []
 
 
+@pytest.mark.parametrize("flags", ["", "F"])
+def test_a_mail_that_the_peer_moved_has_no_name_in_its_old_folder(pair, known, flags):
+    """neomutt unlinks the old names of what is gone from its folder: the moved one has to stay."""
+    pair.d.folder(".other")
+    pair.sync()
+    if flags:
+        pair.b.flag("m", "+F")
+        pair.sync()
+        assert read(known).endswith(b"body\n")
+    os.rename(f"{pair.b.mail}/cur/m:2,{flags}", f"{pair.b.mail}/.other/cur/m:2,{flags}")
+    pair.sync()
+    for name in {known, known + flags}:
+        with pytest.raises(FileNotFoundError):
+            os.unlink(name)
+        with pytest.raises(FileNotFoundError):
+            os.rename(name, known + "S")
+        assert not os.path.exists(name)
+    assert pair.names(".other", "cur") == [f"m:2,{flags}"] and pair.names("cur") == []
+
+
 def test_local_renames_leave_nothing_behind(pair, known):
     os.rename(known, known + "S")
     assert not os.path.exists(known)

@@ -67,6 +67,32 @@ static void it_ends_with_the_mail_and_with_a_real_name(void **state)
 	alias_shadowed(&t, nodes.root, "a");
 }
 
+static struct node *a_directory(uint64_t ino, struct node *parent, const char *name)
+{
+	struct stat st = {.st_dev = 1, .st_ino = ino, .st_mode = S_IFDIR | 0700};
+	struct node *n = node_get(&nodes, &st);
+
+	node_folder(parent);
+	node_add_name(&nodes, n, parent, name);
+	return n;
+}
+
+/* neomutt unlinks the names of all that is no longer in its folder. */
+static void it_leads_into_no_other_mailbox(void **state)
+{
+	struct node *work = a_directory(3, nodes.root, ".work");
+	struct node *cur = a_directory(4, work, "cur"), *new = a_directory(5, work, "new");
+	struct node *other = a_directory(6, a_directory(7, nodes.root, ".other"), "cur");
+
+	alias_add(&t, new, "m", cur, "m:2,S", 0);
+	assert_string_equal(alias_find(&t, new, "m", 1)->to_name, "m:2,S");
+	alias_follow(&t, cur, "m:2,S", other, "m:2,S");
+	assert_null(alias_find(&t, new, "m", 1));
+	alias_add(&t, cur, "n:2,", other, "n:2,", 0);
+	assert_null(alias_find(&t, cur, "n:2,", 1));
+	assert_int_equal(t.n, 0);
+}
+
 /* The program knew `old`, asks for `wanted`; the mail is called `real`. */
 static void only_the_difference_of_flags_counts(void **state)
 {
@@ -98,6 +124,7 @@ int main(void)
 		TEST(it_leads_to_the_present_name),
 		TEST(it_ends),
 		TEST(it_ends_with_the_mail_and_with_a_real_name),
+		TEST(it_leads_into_no_other_mailbox),
 		TEST(only_the_difference_of_flags_counts),
 	};
 
