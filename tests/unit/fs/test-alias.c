@@ -72,7 +72,7 @@ static struct node *a_directory(uint64_t ino, struct node *parent, const char *n
 	struct stat st = {.st_dev = 1, .st_ino = ino, .st_mode = S_IFDIR | 0700};
 	struct node *n = node_get(&nodes, &st);
 
-	node_folder(parent);
+	node_look(n);
 	node_add_name(&nodes, n, parent, name);
 	return n;
 }
@@ -82,7 +82,8 @@ static void it_leads_into_no_other_mailbox(void **state)
 {
 	struct node *work = a_directory(3, nodes.root, ".work");
 	struct node *cur = a_directory(4, work, "cur"), *new = a_directory(5, work, "new");
-	struct node *other = a_directory(6, a_directory(7, nodes.root, ".other"), "cur");
+	struct node *box = a_directory(7, nodes.root, ".other");
+	struct node *other = a_directory(6, box, "cur");
 
 	alias_add(&t, new, "m", cur, "m:2,S", 0);
 	assert_string_equal(alias_find(&t, new, "m", 1)->to_name, "m:2,S");
@@ -91,6 +92,8 @@ static void it_leads_into_no_other_mailbox(void **state)
 	alias_add(&t, cur, "n:2,", other, "n:2,", 0);
 	assert_null(alias_find(&t, cur, "n:2,", 1));
 	assert_int_equal(t.n, 0);
+	for (size_t i = 0; i < 5; i++)
+		node_forget(&nodes, (struct node *[]){cur, new, other, work, box}[i], 1);
 }
 
 /* The program knew `old`, asks for `wanted`; the mail is called `real`. */
