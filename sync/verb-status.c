@@ -8,6 +8,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/log.h"
+#include "backends/store/served.h"
 #include "backends/store/server.h"
 #include "backends/store/store.h"
 #include "sync/cli.h"
@@ -24,6 +25,7 @@
 struct status {
 	char *dir, *mail, *mount; /* owned; mount NULL: none, "": a writer without one */
 	const char *layout;
+	enum served served; /* what is known of a Dovecot */
 	uint64_t replica;
 	uint64_t mailboxes, messages, tombstones, lost, damaged;
 	struct position end;
@@ -134,6 +136,8 @@ static int read_status(const char *dir, struct status *st)
 	err = read_index(s, st);
 	if (err >= 0)
 		err = read_log(s, st);
+	if (err >= 0)
+		err = store_served(s, &st->served);
 	store_close(s);
 	read_writer(st);
 	return err < 0 ? err : 0;
@@ -183,6 +187,10 @@ static void tell_writer(const struct status *st)
 
 static void tell_trouble(const struct status *st)
 {
+	if (st->served == SERVED_OUTSIDE)
+		printf("DOVECOT     keeps its UIDs and the names of its keywords out of the mail "
+		       "(CONTROL=), where they are its own: a peer's Dovecot has others; take "
+		       "CONTROL= out of mail_location, INDEX= may stay\n");
 	if (st->lost)
 		printf("LOST        %" PRIu64
 		       " messages have no file: the next sync fetches them from "
@@ -277,6 +285,9 @@ static void tell_json(const struct status *st)
 			    st->mount && *st->mount ? json_string(st->mount) : json_null());
 	json_object_set_new(o, "supervisor",
 			    st->supervisor ? json_integer(st->supervisor) : json_null());
+	static const char *const served[] = {NULL, "inside", "outside"};
+	json_object_set_new(o, "dovecot",
+			    served[st->served] ? json_string(served[st->served]) : json_null());
 	json_object_set_new(o, "paused", json_boolean(st->paused));
 	json_object_set_new(o, "peers", peers_json(&st->peers));
 	if (st->fuse)

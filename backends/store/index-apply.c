@@ -8,6 +8,7 @@
 #include "backends/store/index-private.h"
 #include "backends/base/err.h"
 #include "backends/base/mem.h"
+#include "backends/store/served.h"
 #include <errno.h>
 #include <string.h>
 
@@ -257,6 +258,8 @@ int index_apply(struct index_txn *tx, const struct record *r, uint64_t modseq)
 
 	if (err >= 0)
 		err = apply_type(tx, r, modseq);
+	if (err >= 0)
+		err = served_noticed(tx, &r->origin);
 	if (err == MB_E_VERSION || err == MB_E_FORMAT) /* refused before anything was written */
 		return err;
 	return err < 0 ? txn_spoil(tx, err) : 0;
