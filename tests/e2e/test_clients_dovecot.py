@@ -1,10 +1,11 @@
 """Dovecot on the mount: a server of our own on loopback, driven over IMAP.
 
-The same session on a plain Maildir and on a mount, once with Dovecot's indexes and control files in
-the mail directory and once elsewhere. What the client is told, and the trees, are the same.
+The same session on a plain Maildir and on a mount, with Dovecot's indexes and control files in the mail
+directory and elsewhere. What the client is told, and the trees, are the same.
 """
 
 import imaplib
+import json
 import os
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from support import maildir
 from support.dovecot import Dovecot
 from support.fixtures import same, users_linked, users_mounted, users_plain  # noqa: F401
+from support.programs import mailbraid, run
 from support.wait import until
 
 
@@ -124,10 +126,18 @@ def comes_back(place, imap, told):
                 told.append((name, imap.flags()))
 
 
-def script(place, outside):
+def says_where(place, wanted):
+    """`status` tells where Dovecot keeps its UIDs; by then it has made changes in the mount."""
+    status = [mailbraid(), "--store", place.store, "status"]
+    assert json.loads(run(*status, "--json"))["dovecot"] == wanted
+    assert ("CONTROL=" in run(*status)) == (wanted == "outside")
+
+
+def script(place, where):
     """What the client was told."""
     told = []
-    server = Dovecot(place, outside)
+    outside = "CONTROL" in where
+    server = Dovecot(place, where)
     try:
         with server.session() as imap:
             opens_and_reads(place, imap, told)
@@ -140,14 +150,19 @@ def script(place, outside):
         with server.session() as imap:
             comes_back(place, imap, told)
         assert server.complaints() == []
+        if place.mounted:
+            says_where(place, "outside" if outside else "inside")
     finally:
         server.close()
     return told
 
 
-@pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
-def test_does_the_same_on_a_mount(outside, users_plain, users_mounted):  # noqa: F811
-    assert script(users_mounted, outside) == script(users_plain, outside)
+WHERE = [(), ("INDEX",), ("CONTROL",), ("INDEX", "CONTROL")]
+
+
+@pytest.mark.parametrize("where", WHERE, ids=lambda w: "-and-".join(w).lower() + "-outside" if w else "inside")
+def test_does_the_same_on_a_mount(where, users_plain, users_mounted):  # noqa: F811
+    assert script(users_mounted, where) == script(users_plain, where)
     same(users_plain, users_mounted)
 
 

@@ -76,14 +76,13 @@ def _users():
 
 
 class Dovecot:
-    """Serves a place's mail. `outside`: Dovecot's own files are kept in another directory."""
+    """Serves a place's mail. `outside`: which of Dovecot's own files are kept in another directory, of
+    INDEX and CONTROL."""
 
-    def __init__(self, place, outside=False):
+    def __init__(self, place, outside=()):
         self.place = place
         self.log = f"{place.base}/dovecot.log"
-        more = ""
-        if outside:
-            more = ":INDEX=%h/index:CONTROL=%h/control"
+        more = "".join(f":{what}=%h/{what.lower()}" for what in outside)
         self.program = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if not self.program:
             pytest.skip("dovecot is not installed")
