@@ -5,8 +5,9 @@
  * message is renamed, moved or mounted anew; of everything else the backing inode.  st_nlink of
  * a message counts its visible names, not the store's (deleted/, staging/).
  *
- * Directory times only go forward, by at least a nanosecond with each visible change: programs find
- * new mail by comparing them.  They are the backing directory's unless that would break the rule.
+ * Times of a mailbox's directories only go forward, by at least a nanosecond with each visible change:
+ * programs find new mail by comparing them.  They are the backing directory's unless that would break
+ * the rule; those of other directories are that always.
  *
  * Locks: table_lock for a moment, never while the store is asked.
  */
@@ -45,6 +46,12 @@ static void show_dir(struct node *n, struct stat *st)
 	struct dir *d = n->dir;
 	int64_t mtime = clock_timespec_ns(&st->st_mtim), ctime = clock_timespec_ns(&st->st_ctim);
 
+	if (d->kind == NODE_LOCAL) {
+		d->mtime_ns = mtime;
+		d->ctime_ns = ctime;
+		d->changed = false;
+		return;
+	}
 	d->mtime_ns = d->mtime_ns ? forward(mtime, d->mtime_ns, d->changed) : mtime;
 	d->ctime_ns = d->ctime_ns ? forward(ctime, d->ctime_ns, d->changed) : ctime;
 	d->changed = false;

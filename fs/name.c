@@ -167,8 +167,8 @@ int fs_give(struct mailfs *fs, fuse_req_t req, int fd, const char *dir_path, mod
 		gid = (gid_t)-1;
 	if (fchownat(fd, "", ctx->uid, gid, AT_EMPTY_PATH))
 		return -errno;
-	if (!(mode & (S_ISUID | S_ISGID)) || !S_ISREG(mode))
-		return 0;
+	if (!(mode & (S_ISUID | S_ISGID)) || !(mode & S_IFMT) || S_ISLNK(mode))
+		return 0; /* a directory comes without its type: chown leaves its bits */
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd); /* chown took the bits away */
 	return chmod(proc, mode & 07777) ? -errno : 0;
 }

@@ -67,7 +67,8 @@ static int set_mode_owner(int fd, const char *proc, const struct stat *attr, int
 	uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
 	gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
 
-	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) &&
+	/* nothing to set is chown(-1, -1), which moves the ctime */
+	if ((!to_set || to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) &&
 	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH))
 		return -errno;
 	/* after the owner, whose change takes set-id bits away */
@@ -93,9 +94,9 @@ static int set_times(struct mailfs *fs, struct node *n, int fd, const struct sta
 	if (!node_is_dir(n))
 		return 0;
 	table_lock(fs);
-	if (t[1].tv_nsec == UTIME_NOW || t[1].tv_nsec == UTIME_OMIT)
+	if (t[1].tv_nsec == UTIME_NOW)
 		attr_changed(n);
-	else
+	else if (t[1].tv_nsec != UTIME_OMIT)
 		attr_set_mtime(n, &t[1]);
 	table_unlock(fs);
 	return 0;

@@ -187,7 +187,7 @@ static int open_kept(struct mailfs *fs, struct node *n, int flags)
 		if (fd < 0)
 			return fd;
 	}
-	if (flags & O_PATH || node_type(n) != S_IFREG) {
+	if (flags & O_PATH || (node_type(n) != S_IFREG && !node_is_dir(n))) {
 		fd = fcntl(node_kept_fd(n), F_DUPFD_CLOEXEC, 0);
 	} else {
 		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", node_kept_fd(n));

@@ -18,10 +18,16 @@ void clock_set_source(int64_t (*source)(void));
 /* The kernel's boot id as 16 bytes; zeros where there is none. */
 void clock_boot_id(uint8_t ret[16]);
 
-/* Nanoseconds since 1970, which may lie before it, and back. */
+/* Nanoseconds since 1970, which may lie before it, and back.  What has no place in 64 bits (a file may
+ * say that it is of the year 2446) is the nearest that has. */
 static inline int64_t clock_timespec_ns(const struct timespec *t)
 {
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+	int64_t ns;
+
+	if (__builtin_mul_overflow((int64_t)t->tv_sec, 1000000000, &ns) ||
+	    __builtin_add_overflow(ns, (int64_t)t->tv_nsec, &ns))
+		return t->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
 }
 static inline struct timespec clock_timespec(int64_t ns)
 {

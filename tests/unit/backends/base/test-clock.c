@@ -53,6 +53,22 @@ static void another_source(void **state)
 	assert_true(clock_wall_ns() > SECOND);
 }
 
+static void times_of_files(void **state)
+{
+	const struct timespec times[] = {{0, 0}, {-1, 999999999}, {-5, 0}, {4294967296, 7}};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		struct timespec back = clock_timespec(clock_timespec_ns(&times[i]));
+
+		assert_int_equal(back.tv_sec, times[i].tv_sec);
+		assert_int_equal(back.tv_nsec, times[i].tv_nsec);
+	}
+	/* ext4 knows of the year 2446, others of more */
+	assert_true(clock_timespec_ns(&(struct timespec){15032385535, 1}) == INT64_MAX);
+	assert_true(clock_timespec_ns(&(struct timespec){-15032385535, 1}) == INT64_MIN);
+	assert_true(clock_timespec_ns(&(struct timespec){9223372036, 999999999}) == INT64_MAX);
+}
+
 /* In a process of its own, because the variable is read once. */
 static int offset_of(const char *text)
 {
@@ -107,6 +123,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(mono_does_not_go_back),
 		cmocka_unit_test(offset_moves_the_wall_clock_only),
 		cmocka_unit_test(another_source),
+		cmocka_unit_test(times_of_files),
 		cmocka_unit_test(offset_from_the_environment),
 		cmocka_unit_test(boot_id_is_constant),
 	};
