@@ -2,7 +2,8 @@
  * fs.h - the mounted file system: what its files share.
  *
  *   main.c     arguments, start and end          mount.c    mounting, and what may keep it from that
- *   serve.c    the loop, signals                 ops-*.c    one handler for each FUSE request
+ *   serve.c    signals, the end                  ops-*.c    one handler for each FUSE request
+ *   loop.c     who reads the next request
  *   node*.c    nodes and their names             folder*.c  names of a directory, cookies for life
  *   path.c     from a node to its file           attr.c     what stat shows
  *   event.c    changes not made through us       inval.c    the kernel's caches follow them
@@ -42,6 +43,7 @@
 	3600.0 /* entries and attributes: every change comes by us, or is invalidated */
 #define FS_STRIPES 64
 #define FS_FDS 256
+#define FS_THREADS 16 /* requests at a time, unless -o threads says otherwise */
 #define FS_CLOSING 16
 #define FS_ORDINAL_BIT (1ull << 62) /* st_ino of messages, apart from backing inodes */
 #define FS_SETTLE_NS 2000000000ll

@@ -254,14 +254,13 @@ static void tell_failure(const struct arguments *a, int err)
 
 int main(int argc, char **argv)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct arguments a = {.opt = {.ready_fd = -1}};
 	struct daemon d = {0};
 	int err;
 
 	io_init();
 	mb_msg_set_program("mailbraid-fs");
-	a.opt.threads = cpus < 2 ? 2 : cpus > 16 ? 16 : (int)cpus;
+	a.opt.threads = FS_THREADS;
 	prepare();
 	err = parse(argc, argv, &a);
 	if (err == 0)

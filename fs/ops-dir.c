@@ -18,6 +18,7 @@
 #include "backends/base/mem.h"
 #include "fs/folder.h"
 #include "fs/fs.h"
+#include "fs/loop.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -130,6 +131,7 @@ static int load(struct mailfs *fs, struct node *dir)
 	begin_listing(fs, dir);
 	table_unlock(fs);
 
+	loop_give_way();
 	err = read_backing(fs, dir);
 
 	table_lock(fs);
@@ -424,6 +426,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	int err;
 
 	count(COUNT_FSYNCDIR);
+	loop_give_way();
 	err = fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
 	if (err >= 0)
 		err = io_fsync(fd);

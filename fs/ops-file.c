@@ -11,10 +11,12 @@
 #include "backends/base/mem.h"
 #include "backends/mail/fname.h"
 #include "fs/fs.h"
+#include "fs/loop.h"
 #include "fs/settle.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct creating {
@@ -194,6 +196,26 @@ static char *read_buffer(size_t size)
 	return b->data;
 }
 
+/* What the system has in memory is read at once; before the disk is waited for, another thread leads. */
+static ssize_t read_content(int fd, char *buffer, size_t size, off_t off)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	do {
+		struct iovec rest = {buffer + done, size - done};
+
+		n = preadv2(fd, &rest, 1, off + (off_t)done, RWF_NOWAIT);
+		done += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && done < size);
+	if (n >= 0)
+		return (ssize_t)done;
+	if (errno == EAGAIN)
+		loop_give_way();
+	n = io_pread_full(fd, buffer + done, size - done, off + (off_t)done);
+	return n < 0 ? n : (ssize_t)done + n;
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct mailfs *fs = fs_of(req);
@@ -208,7 +230,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		fuse_reply_err(req, mb_err_errno(err));
 		return;
 	}
-	n = io_pread_full(slot->fd, buffer, size, off);
+	n = read_content(slot->fd, buffer, size, off);
 	fdcache_unpin(fs->fds, slot);
 	if (n < 0)
 		fuse_reply_err(req, mb_err_errno((int)n));
@@ -317,6 +339,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	int err;
 
 	count(COUNT_FSYNC);
+	loop_give_way();
 	err = sync_file(fs, fs_node(fs, ino), datasync);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }
@@ -335,6 +358,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	ssize_t err;
 
 	count(COUNT_FALLOCATE);
+	loop_give_way();
 	err = change_content(req, fs_node(fs_of(req), ino), allocate_content, &a);
 	fuse_reply_err(req, err < 0 ? mb_err_errno((int)err) : 0);
 }
@@ -379,6 +403,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse
 	ssize_t n;
 
 	count(COUNT_COPY);
+	loop_give_way();
 	n = flags ? -EINVAL : fs_content(fs, fs_node(fs, in), false, &source);
 	if (!n) {
 		a.in_fd = source->fd;
