@@ -25,8 +25,11 @@ static int read_begin(struct store_backend *b, struct index_txn **ret)
 /* Read before the flush, so that all of it is durable after it. */
 static int news_end(struct store_backend *b, struct position *ret)
 {
-	int err = store_applied(b->store, ret);
-	int err2 = store_backend_flush(b);
+	int err, err2;
+
+	store_follow(b->store);
+	err = store_applied(b->store, ret);
+	err2 = store_backend_flush(b);
 
 	/* nothing in it yet, or all that it has was dropped from the log */
 	if (err == -ENOENT || (!err && log_check(store_log(b->store), ret) == MB_E_POSITION))

@@ -3,7 +3,8 @@
  *
  * A change is: files (by the caller), then change_record() for each record, then change_end().
  * The index remembers up to which log position it has everything; what a stop leaves between the
- * log and the index is replayed at the next start (recover.c).
+ * log and the index is replayed at the next start (recover.c).  The changes that mail programs make all
+ * day reach the index a little later, many at once (later.c).
  */
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
@@ -202,6 +203,7 @@ int change_begin(struct store *s, struct index_txn **ret)
 		return -EROFS;
 	if (s->batch.tx)
 		return batch_open(s, ret);
+	later_settle(s);
 	err = store_mark_dirty(s);
 	if (err == 0 && s->behind)
 		err = index_catch_up(s);
@@ -252,38 +254,55 @@ static bool gives_uids(enum record_type type)
 	return type < REC_PEER && type != REC_FLAGS && type != REC_EXPUNGE && type != REC_DIGEST;
 }
 
-int change_record(struct store *s, struct index_txn *tx, struct record *r)
+static void stamp_record(struct store *s, struct record *r)
 {
-	struct position end;
-	uint64_t modseq;
-	int err;
-
 	if (stamp_is_none(&r->at))
 		r->at = hlc_now(&s->clock);
 	else
 		hlc_see(&s->clock, &r->at);
 	if (!r->origin.replica)
 		r->origin.replica = s->replica;
-	if (s->trial.tx)
-		return trial_record(s, r);
+}
+
+int change_append(struct store *s, struct record *r, struct position *ret_end, uint64_t *ret_modseq)
+{
+	int err;
+
+	stamp_record(s, r);
 	if (log_file_size(s->log) > LOG_ROTATE_BYTES) {
 		err = log_rotate(s->log);
 		if (err < 0 && err != -ENOSPC) /* a full disk may have room in this file */
 			return err;
 	}
-	err = log_append(s->log, r, &end, &modseq);
+	err = log_append(s->log, r, ret_end, ret_modseq);
 	if (err == MB_E_LOG_DEAD) {
 		err = log_rotate(s->log);
 		if (err == 0)
-			err = log_append(s->log, r, &end, &modseq);
+			err = log_append(s->log, r, ret_end, ret_modseq);
 	}
 	if (err < 0)
 		return err;
 	s->appended++;
 	s->uidlists_due |= gives_uids(r->type);
-	s->behind = true; /* until the commit */
 	s->tree_touched = true;
 	flusher_want(s->flusher);
+	return 0;
+}
+
+int change_record(struct store *s, struct index_txn *tx, struct record *r)
+{
+	struct position end;
+	uint64_t modseq;
+	int err;
+
+	if (s->trial.tx) {
+		stamp_record(s, r);
+		return trial_record(s, r);
+	}
+	err = change_append(s, r, &end, &modseq);
+	if (err < 0)
+		return err;
+	s->behind = true; /* until the commit */
 	err = index_apply(tx, r, modseq);
 	return err < 0 ? err : index_write_applied(tx, &end);
 }

@@ -433,7 +433,20 @@ bool index_kept_tree(struct index_txn *tx, struct tree *ret)
 	return good;
 }
 
+void index_set_before(struct index *ix, void (*fn)(void *arg), void *arg)
+{
+	ix->before_arg = arg;
+	ix->before = fn;
+}
+
 int index_begin(struct index *ix, bool write, struct index_txn **ret)
+{
+	if (ix->before)
+		ix->before(ix->before_arg);
+	return index_begin_now(ix, write, ret);
+}
+
+int index_begin_now(struct index *ix, bool write, struct index_txn **ret)
 {
 	MDB_txn *txn;
 	int r;

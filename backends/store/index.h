@@ -88,6 +88,11 @@ int index_sync(struct index *ix); /* flush to disk: at a clean stop */
  * (-ENOSPC): all of the transaction is undone.  After a failed put or drop the transaction is
  * spoilt: its commit gives that error and undoes all. */
 int index_begin(struct index *ix, bool write, struct index_txn **ret);
+/* What is called at the beginning of each index_begin(), to bring what is still to come; NULL: nothing.
+ * Set while one thread alone uses the index. */
+void index_set_before(struct index *ix, void (*fn)(void *arg), void *arg);
+/* The same without that call. */
+int index_begin_now(struct index *ix, bool write, struct index_txn **ret);
 int index_commit(struct index_txn *tx);
 void index_abort(struct index_txn *tx); /* also ends a read transaction; NULL does nothing */
 /*

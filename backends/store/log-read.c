@@ -57,6 +57,15 @@ int log_look(struct log *l)
 	return r == MB_E_CHECKSUM ? 0 : r;
 }
 
+uint64_t log_written(const struct log *l, const struct position *p)
+{
+	char name[LOG_NAME_MAX];
+	struct stat st;
+
+	log_name(name, p->sequence, "log");
+	return fstatat(l->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 int log_end(struct log *l, struct position *ret)
 {
 	int r = 0;

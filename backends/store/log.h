@@ -53,6 +53,8 @@ bool log_needs_flush(const struct log *l);
 
 /* End of the log now (for a reader: looks at the file again). */
 int log_end(struct log *l, struct position *ret);
+/* How long the file in which p is has become, by one stat(); 0: it is gone. */
+uint64_t log_written(const struct log *l, const struct position *p);
 /* modseq of a position in a file, or of a checkpoint, that is there; else 0. */
 uint64_t log_modseq(struct log *l, const struct position *p);
 

@@ -73,6 +73,16 @@ int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
 	return err;
 }
 
+int posix_record(struct posix_call *p, struct record *r, const struct stat *st)
+{
+	int err;
+
+	if (p->later)
+		return later_record(p->s, r, p->later, st);
+	err = change_record(p->s, p->tx, r);
+	return err < 0 || !st ? err : posix_put_stat(p->tx, &r->copy.guid, r->copy.id, st);
+}
+
 uint32_t posix_next_uid(struct index_txn *tx, const struct guid *mailbox)
 {
 	struct mailbox m = {0};
@@ -130,7 +140,7 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 	r.copy.guid = guid ? *guid : guid_new();
 	r.copy.id = id;
 	r.copy.place.mailbox = n->mailbox;
-	r.copy.place.uid = posix_next_uid(p->tx, &n->mailbox);
+	r.copy.place.uid = later_uid_next(p->s, &n->mailbox, posix_next_uid(p->tx, &n->mailbox));
 	r.copy.place.at = r.at;
 	r.copy.place.base = mb_xstrndup(name, f.base_len);
 	r.copy.size = (uint64_t)st.st_size;
@@ -152,17 +162,15 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 	struct entry e = {.copy = r.copy};
 	flags_from_rename(p->s, p->tx, &e, &none, &f, r.at);
 	r.copy = e.copy;
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, &st);
+	if (ret_id)
+		*ret_id = r.copy.id;
+	err = posix_record(p, &r, &st);
 	if (err >= 0 && damaged) {
 		struct entry now = {.copy = r.copy, .file = (char *)(uintptr_t)name};
 
 		now.in_new = n->in_new;
 		err = log_damaged(p->s, p->tx, &now, p->origin, &st);
 	}
-	if (ret_id)
-		*ret_id = r.copy.id;
 	record_release(&r);
 	return err;
 }
@@ -180,7 +188,7 @@ int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *
 	r.copy.via_seen = via_seen;
 	if (e->file)
 		r.old_name = posix_sub_name(e->in_new, e->file);
-	err = change_record(p->s, p->tx, &r);
+	err = posix_record(p, &r, NULL);
 	record_release(&r);
 	return err;
 }

@@ -7,6 +7,7 @@
 
 #include "backends/store/store-private.h"
 
+void posix_links_expire(struct store *s); /* those too old, or too many, go */
 /* The link of a message that a program made at this path outside cur and new, when the file there
  * still is that one; the store's. */
 struct recent_link *posix_link_by_path(struct store *s, const char *path, uint64_t ino);
@@ -17,6 +18,11 @@ int posix_entry_at(struct index_txn *tx, const struct node_info *n, const char *
 		   struct entry *ret);
 int posix_put_stat(struct index_txn *tx, const struct guid *guid, uint64_t id,
 		   const struct stat *st);
+/* The record of a change of one message, and what stat says of its file afterwards; NULL: none. */
+int posix_record(struct posix_call *p, struct record *r, const struct stat *st);
+/* Message e got another name: other letters, another base, or another mailbox. */
+int posix_log_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
+		     const char *name, const struct stat *st);
 uint32_t posix_next_uid(struct index_txn *tx, const struct guid *mailbox);
 char *posix_sub_name(bool in_new, const char *name);
 int posix_log_expunge(struct posix_call *p, struct entry *e, const struct guid *via,

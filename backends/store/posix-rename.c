@@ -16,9 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Message to another name: other letters, another base, or another mailbox. */
-static int log_message_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
-			      const char *name, const struct stat *st)
+int posix_log_rename(struct posix_call *p, struct entry *e, const struct node_info *to,
+		     const char *name, const struct stat *st)
 {
 	struct record r = {.type = REC_FLAGS, .at = hlc_now(&p->s->clock), .origin = *p->origin};
 	bool moved = !guid_equal(&e->copy.place.mailbox, &to->mailbox);
@@ -45,9 +44,7 @@ static int log_message_rename(struct posix_call *p, struct entry *e, const struc
 		r.type = REC_COPY_STATE; /* new -> cur: clears recent, here only */
 	}
 	r.copy.recent = to->in_new;
-	err = change_record(p->s, p->tx, &r);
-	if (err >= 0)
-		err = posix_put_stat(p->tx, &r.copy.guid, r.copy.id, st);
+	err = posix_record(p, &r, st);
 	record_release(&r);
 	return err;
 }
@@ -85,7 +82,7 @@ static int after_rename_to_message(struct posix_call *p, struct rename_call *c)
 	if (fstatat(c->to_dir, c->to_name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	*c->seen = st;
-	return log_message_rename(p, source, &c->tn, c->to_name, &st);
+	return posix_log_rename(p, source, &c->tn, c->to_name, &st);
 }
 
 /* Bodies that the system call will take away are linked to deleted/ first. */
@@ -297,10 +294,13 @@ static int rename_local(struct store *s, const char *from, const char *to, unsig
 			const struct origin *origin, struct stat *seen)
 {
 	struct posix_call p = {.s = s, .origin = origin};
-	bool comes = posix_is_plain(s, from);
+	bool comes;
 	int err;
 
 	unsettled_forget(s, from);
+	if (rename_later(s, from, to, flags, origin, seen, &err))
+		return err;
+	comes = posix_is_plain(s, from);
 	/* Between names that no mailbox cares about: only the system call. */
 	if (!comes || !posix_is_plain(s, to) || !is_file(s, from)) {
 		err = change_begin_with(s, comes ? ROOM_ALL : ROOM_HALF, &p.tx);

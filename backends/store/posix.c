@@ -20,8 +20,8 @@
 
 /* ---- moves made by link and unlink ---- */
 
-/* The newest are first; too old and too many go. */
-static void links_expire(struct store *s)
+/* The newest are first. */
+void posix_links_expire(struct store *s)
 {
 	int64_t now = clock_mono_ns();
 	size_t n = 0;
@@ -45,7 +45,7 @@ static struct recent_link *link_note(struct posix_call *p, const struct guid *gu
 {
 	struct recent_link *l = mb_xcalloc(1, sizeof(*l));
 
-	links_expire(p->s);
+	posix_links_expire(p->s);
 	l->at_ns = clock_mono_ns();
 	l->pid = p->origin->pid;
 	l->guid = *guid;
@@ -89,7 +89,7 @@ static struct recent_link *link_from(struct posix_call *p, const struct entry *e
 {
 	struct recent_link *found = NULL;
 
-	links_expire(p->s);
+	posix_links_expire(p->s);
 	for (struct recent_link *l = p->s->links; l; l = l->next) {
 		if (l->path || !l->to_id || l->pid != p->origin->pid || l->to_id == e->copy.id ||
 		    !guid_equal(&l->guid, &e->copy.guid))
@@ -267,6 +267,8 @@ static int unlink_local(struct store *s, const char *path, const struct origin *
 	int err;
 
 	unsettled_forget(s, path);
+	if (unlink_later(s, path, origin, &err))
+		return err;
 	if (posix_is_plain(s, path))
 		return at_unlink(s->mail_fd, path, 0);
 	err = change_begin(s, &p.tx);

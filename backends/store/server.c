@@ -292,6 +292,7 @@ int store_server_start(struct store *s, const char *mount, void (*counters)(stru
 		err = start_thread(v);
 	if (!err) {
 		flusher_start(s); /* without it the log is flushed when somebody asks */
+		later_start(s);
 		store_lock(s);
 		change_keep_room(s); /* or each change looks for it again */
 		store_unlock(s);
@@ -310,6 +311,7 @@ void store_server_stop(struct store_server *v)
 		return;
 	eventfd_write(v->stop, 1);
 	pthread_join(v->thread, NULL);
+	later_stop(v->serve.store);
 	flusher_stop(v->serve.store);
 	server_free(v);
 }

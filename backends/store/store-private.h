@@ -155,6 +155,7 @@ struct store {
 	_Atomic uint64_t edits_cut; /* store_edits_cut() */
 	struct unsettled *unsettled;
 	struct store_flusher *flusher; /* of a long-lived writer, or NULL */
+	struct store_later *later;     /* likewise */
 
 	/* Dovecot's files (dovecot.h) */
 	bool has_dotlock;	  /* STORE/dotlock is this writer's */
@@ -234,6 +235,9 @@ int change_room(struct store *s, enum room room);
 /* The same for all, when nothing has changed yet: a store that is clean is clean afterwards. */
 int change_keep_room(struct store *s);
 int change_begin_with(struct store *s, enum room room, struct index_txn **ret);
+/* Appends only: the first half of change_record(). */
+int change_append(struct store *s, struct record *r, struct position *ret_end,
+		  uint64_t *ret_modseq);
 /* Appends and applies.  r->at is set when it has no stamp, origin.replica when it is 0. */
 int change_record(struct store *s, struct index_txn *tx, struct record *r);
 /* Commits when err is 0 or more, else undoes the index, and replays what the log has already. Returns
@@ -341,6 +345,8 @@ struct posix_call {
 	const struct origin *origin;
 	const char *
 		uidlist_dir; /* an arrival's UID is the one in the dovecot-uidlist there; or NULL */
+	const char
+		*later; /* record by later_record(), for the message of this name; tx only reads */
 };
 /* The record of an edit: old message out, new message in under its name, one record.  `st` is of the
  * file.  (settle.c) */
@@ -416,6 +422,28 @@ int flusher_start(struct store *s);
 void flusher_stop(struct store *s);
 struct store_flusher;
 void flusher_want(struct store_flusher *f); /* the store's lock is held; NULL does nothing */
+
+/* later.c: records that the log has, and the index gets with others.  The lock is held. */
+struct store_later;
+int later_start(struct store *s);   /* after flusher_start() */
+void later_stop(struct store *s);   /* the index has all of it then */
+void later_settle(struct store *s); /* likewise; s->behind when it cannot be */
+/* May a change be left for later?  Not after one that failed.  Marks the store dirty. */
+bool later_can(struct store *s);
+/* Is something to come for the message of this file name?  To be asked before the index is read. */
+bool later_has(const struct store *s, const char *name);
+/* UIDNEXT of a mailbox: the index's, or what is to come made it more. */
+uint32_t later_uid_next(const struct store *s, const struct guid *mailbox, uint32_t uid_next);
+/* Appends r, whose strings it takes then (also of an error: record_release() does no harm), for the message
+ * at `name`, and keeps what stat says of its file; NULL: it has none.  The index is told within
+ * LATER_MS, or before anybody begins a transaction of it. */
+int later_record(struct store *s, struct record *r, const char *name, const struct stat *st);
+
+/* posix-later.c: what mail programs do all day, in the way of later.c.  false: it is no such case, and
+ * nothing has been done; else *ret is the answer. */
+bool rename_later(struct store *s, const char *from, const char *to, unsigned flags,
+		  const struct origin *origin, struct stat *ret_seen, int *ret);
+bool unlink_later(struct store *s, const char *path, const struct origin *origin, int *ret);
 
 /* checkpoint.c: the daily one, at a stop or by the flusher; the lock is held.  What fails is tried again
  * a day later. */

@@ -300,6 +300,8 @@ static int open_reader(struct store *s)
 		err = index_open(path, false, &s->index);
 	if (err >= 0)
 		err = log_open(s->log_fd, &s->id, &s->log);
+	if (err >= 0)
+		store_follow(s);
 	return err < 0 ? err : identity_load(s);
 }
 

@@ -135,6 +135,9 @@ int store_flush(struct store *s);
 /* Up to which record of the log the index, and so every answer, has come; the log may be ahead while
  * the writer, perhaps another process, is in the middle of a change.  -ENOENT: nothing yet. */
 int store_applied(struct store *s, struct position *ret);
+/* A reader: what was in the log when this is called is in the index after it, if a writer is at work; waits
+ * 200 ms for it at most (follow.c).  A writer: nothing. */
+void store_follow(struct store *s);
 
 /* How long deleted bodies and history stay (keep_deleted). */
 #define STORE_KEEP_DELETED_NS (30ll * 24 * 3600 * 1000000000)

@@ -114,7 +114,7 @@ int tree_classify(struct index_txn *tx, const struct store *s, const char *path,
 int store_classify(struct store *s, const char *path, struct node_info *ret)
 {
 	struct index_txn *tx;
-	int err = index_begin(s->index, false, &tx);
+	int err = index_begin_now(s->index, false, &tx); /* mailboxes are never late */
 
 	if (err < 0)
 		return err;
