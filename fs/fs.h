@@ -29,6 +29,7 @@
 #define MB_FS_FS_H
 
 #define FUSE_USE_VERSION 312
+#include "backends/base/at.h"
 #include "backends/base/err.h"
 #include "backends/store/store.h"
 #include "fs/alias.h"
@@ -124,7 +125,7 @@ void stripe_unlock2(struct mailfs *fs, const struct node *a, const struct node *
 /* path.c: from a node to its file */
 
 /* Path of dir/name.  Takes table_lock. */
-int fs_path(struct mailfs *fs, const struct node *dir, const char *name, char out[PATH_MAX]);
+int fs_path(struct mailfs *fs, const struct node *dir, const char *name, char out[AT_PATH_MAX]);
 /* Opens the file or directory of n (O_NOFOLLOW is added), by any of its names, or the descriptor
  * kept of a file that has none.  Waits for a rename under way and tries again.  No lock may be held. */
 int fs_open_node(struct mailfs *fs, struct node *n, int flags);
@@ -177,7 +178,7 @@ struct spot {
 	bool alias;
 	bool maildir; /* dir is a cur, new or tmp */
 	char name[NAME_MAX + 1];
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 };
 int spot_find(struct mailfs *fs, struct node *dir, const char *name, struct spot *ret);
 /* stat of its file, as the backing file system says it.  A cur, new or tmp is kept open for it until a

@@ -248,13 +248,13 @@ unsigned node_n_links(struct node_table *t, const struct node *n)
 
 /* ---- paths ---- */
 
-int node_path(const struct node *dir, const char *name, char out[PATH_MAX])
+int node_path(const struct node *dir, const char *name, char out[AT_PATH_MAX])
 {
-	size_t at = PATH_MAX - 1;
+	size_t at = AT_PATH_MAX - 1;
 	size_t len = name ? strlen(name) : 0;
 	struct name up;
 
-	if (len >= PATH_MAX)
+	if (len >= AT_PATH_MAX)
 		return -ENAMETOOLONG;
 	out[at] = '\0';
 	at -= len;
@@ -268,12 +268,12 @@ int node_path(const struct node *dir, const char *name, char out[PATH_MAX])
 		at -= len;
 		memcpy(out + at, up.text, len);
 	}
-	memmove(out, out + at, PATH_MAX - at);
+	memmove(out, out + at, AT_PATH_MAX - at);
 	/* Only the root has no name and is still found by its inode. */
 	return dir->hashed ? 0 : -ENOENT;
 }
 
-int node_any_path(const struct node *n, char out[PATH_MAX])
+int node_any_path(const struct node *n, char out[AT_PATH_MAX])
 {
 	struct name name;
 

@@ -21,6 +21,7 @@
 #ifndef MB_FS_NODE_H
 #define MB_FS_NODE_H
 
+#include "backends/base/at.h"
 #include "backends/store/store.h"
 #include "fs/pool.h"
 #include <limits.h>
@@ -188,9 +189,9 @@ unsigned node_n_links(struct node_table *t, const struct node *n); /* those of s
 
 /* Path of dir/name, or of dir itself (name NULL); "" for the root.  0, -ENAMETOOLONG, or -ENOENT
  * when a directory on the way has no name any more. */
-int node_path(const struct node *dir, const char *name, char out[PATH_MAX]);
+int node_path(const struct node *dir, const char *name, char out[AT_PATH_MAX]);
 /* Path of a node by one of its names, preferring one in a mailbox's cur or new. */
-int node_any_path(const struct node *n, char out[PATH_MAX]);
+int node_any_path(const struct node *n, char out[AT_PATH_MAX]);
 /* The node at this path if the kernel knows every part of it, else NULL. */
 struct node *node_walk(struct node_table *t, const char *path, size_t len);
 

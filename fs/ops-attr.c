@@ -19,7 +19,7 @@
 static void reply_attr(fuse_req_t req, struct node *n, int err, struct stat *st)
 {
 	struct mailfs *fs = fs_of(req);
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	bool named;
 
 	if (err < 0) {

@@ -202,8 +202,8 @@ struct reply {
 	struct mailfs *fs;
 	struct node *dir;
 	bool plus;
-	int dir_fd; /* for stats; NOT_OPENED, or the error of it */
-	char dir_path[PATH_MAX];
+	int dir_fd;	/* for stats; NOT_OPENED, or the error of it */
+	char *dir_path; /* AT_PATH_MAX */
 	char *buffer;
 	size_t size, used;
 };
@@ -227,11 +227,11 @@ static bool put_bare(struct reply *r, const char *name, uint64_t ino, unsigned c
 	return true;
 }
 
-static bool join(const char *dir, const char *name, char out[PATH_MAX])
+static bool join(const char *dir, const char *name, char out[AT_PATH_MAX])
 {
 	size_t len = strlen(dir), name_len = strlen(name);
 
-	if (len + 1 + name_len >= PATH_MAX)
+	if (len + 1 + name_len >= AT_PATH_MAX)
 		return false;
 	memcpy(out, dir, len);
 	if (len)
@@ -300,7 +300,7 @@ static int stat_entry(struct reply *r, struct listed *l, struct stat *ret)
 static bool put_entry(struct reply *r, struct listed *l)
 {
 	struct fuse_entry_param e;
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	size_t left, need;
 	struct stat st;
 	int err;
@@ -374,12 +374,14 @@ static int fill(struct reply *r, uint64_t cookie)
 static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
 	struct mailfs *fs = fs_of(req);
+	char dir_path[AT_PATH_MAX];
 	struct reply r = {
 		.req = req,
 		.fs = fs,
 		.dir = fs_node(fs, ino),
 		.plus = plus,
 		.dir_fd = NOT_OPENED,
+		.dir_path = dir_path,
 		.size = size,
 	};
 	int err = load(fs, r.dir);
@@ -422,7 +424,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	struct mailfs *fs = fs_of(req);
 	struct node *dir = fs_node(fs, ino);
 	MB_AUTO_CLOSE int fd = -1;
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	int err;
 
 	count(COUNT_FSYNCDIR);

@@ -25,7 +25,7 @@ struct creating {
 	const char *name;
 	mode_t mode;
 	int flags;
-	char path[PATH_MAX];
+	char *path; /* AT_PATH_MAX */
 	bool existed, in_messages;
 };
 
@@ -50,7 +50,7 @@ static int open_or_make(struct mailfs *fs, struct creating *c)
 
 static int create(struct mailfs *fs, struct creating *c, struct stat *st)
 {
-	char dir_path[PATH_MAX];
+	char dir_path[AT_PATH_MAX];
 	int err, fd;
 
 	err = fs_path(fs, c->dir, NULL, dir_path);
@@ -120,7 +120,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi)
 {
 	struct mailfs *fs = fs_of(req);
-	struct creating c = {req, fs_node(fs, parent), name, mode, fi->flags};
+	char path[AT_PATH_MAX];
+	struct creating c = {req, fs_node(fs, parent), name, mode, fi->flags, path};
 	struct fuse_entry_param e;
 	struct node *n = NULL;
 	struct stat st;
@@ -304,7 +305,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 /* Durable: the bytes, for a message its name too, what they mean in the log. */
 static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 {
-	char path[PATH_MAX], dir_path[PATH_MAX];
+	char path[AT_PATH_MAX], dir_path[AT_PATH_MAX];
 	struct fdcache_slot *slot;
 	struct name name;
 	bool message, named;

@@ -149,7 +149,7 @@ static int make_at(fuse_req_t req, struct node *dir, const char *name, const cha
 		   const struct making *m)
 {
 	struct mailfs *fs = fs_of(req);
-	char dir_path[PATH_MAX];
+	char dir_path[AT_PATH_MAX];
 	struct origin origin;
 	int err = fs_path(fs, dir, NULL, dir_path);
 
@@ -174,7 +174,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 	struct node *dir = fs_node(fs, parent);
 	struct fuse_entry_param e;
 	struct stat st;
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	int err;
 
 	if (fs_hidden(fs, dir, name)) {

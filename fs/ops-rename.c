@@ -21,11 +21,11 @@
 struct renaming {
 	struct mailfs *fs;
 	fuse_req_t req;
-	struct spot from;
+	struct spot *from;
 	struct node *from_dir, *to_dir; /* as the program gave them */
 	const char *asked;		/* new name as the program gave it */
 	char to_name[NAME_MAX + 1];	/* new name as it will be: differs only for an alias */
-	char to[PATH_MAX];
+	char *to;			/* AT_PATH_MAX */
 	unsigned flags;
 	bool token;
 	struct stat seen;	      /* of the file at its new name; st_ino 0: not looked at */
@@ -37,7 +37,7 @@ static void merge_alias(struct renaming *r, const char *old)
 {
 	char merged[FNAME_MAX + 1];
 
-	if (r->from.alias && alias_merge_name(old, r->asked, r->from.name, merged))
+	if (r->from->alias && alias_merge_name(old, r->asked, r->from->name, merged))
 		strcpy(r->to_name, merged);
 }
 
@@ -47,14 +47,14 @@ static int prepare(struct renaming *r, struct node *dir, const char *name)
 
 	if (strlen(r->asked) > NAME_MAX)
 		return -ENAMETOOLONG;
-	err = spot_find(r->fs, dir, name, &r->from);
+	err = spot_find(r->fs, dir, name, r->from);
 	if (err < 0)
 		return err;
 	strcpy(r->to_name, r->asked);
 	merge_alias(r, name);
 	err = fs_path(r->fs, r->to_dir, r->to_name, r->to);
 	if (err < 0)
-		spot_release(r->fs, &r->from);
+		spot_release(r->fs, r->from);
 	return err;
 }
 
@@ -65,23 +65,23 @@ static void move_name(struct renaming *r, const struct stat *st)
 	struct node *n = r->source;
 	bool placed = false;
 
-	if (r->from.dir == r->to_dir)
-		placed = node_rename_listed(&fs->nodes, r->to_dir, r->from.name, r->to_name);
+	if (r->from->dir == r->to_dir)
+		placed = node_rename_listed(&fs->nodes, r->to_dir, r->from->name, r->to_name);
 	alias_follow(&fs->aliases, r->to_dir, r->to_name, NULL, NULL);
-	alias_follow(&fs->aliases, r->from.dir, r->from.name, r->to_dir, r->to_name);
+	alias_follow(&fs->aliases, r->from->dir, r->from->name, r->to_dir, r->to_name);
 	alias_shadowed(&fs->aliases, r->to_dir, r->to_name);
 	if (node_at(r->to_dir, r->to_name) != n)
 		node_drop_name(&fs->nodes, r->to_dir, r->to_name);
 	if (n)
 		node_add_name(&fs->nodes, n, r->to_dir, r->to_name);
-	node_drop_name(&fs->nodes, r->from.dir, r->from.name);
+	node_drop_name(&fs->nodes, r->from->dir, r->from->name);
 	if (!placed) {
-		folder_remove(r->from.dir->dir->folder, r->from.name);
+		folder_remove(r->from->dir->dir->folder, r->from->name);
 		folder_add(r->to_dir->dir->folder, r->to_name, (unsigned char)(st->st_mode >> 12),
 			   st->st_ino);
 	}
 	if (!r->token)
-		attr_changed(r->from.dir);
+		attr_changed(r->from->dir);
 	attr_changed(r->to_dir);
 }
 
@@ -95,26 +95,26 @@ static void list_as(struct node *dir, const char *name, const struct node *n)
 static void exchange_names(struct renaming *r)
 {
 	struct mailfs *fs = r->fs;
-	struct node *source = node_at(r->from.dir, r->from.name);
+	struct node *source = node_at(r->from->dir, r->from->name);
 	struct node *target = node_at(r->to_dir, r->to_name);
 
 	list_as(r->to_dir, r->to_name, source);
-	list_as(r->from.dir, r->from.name, target);
+	list_as(r->from->dir, r->from->name, target);
 	if (target)
 		node_ref(target);
 	if (source)
 		node_ref(source);
-	node_drop_name(&fs->nodes, r->from.dir, r->from.name);
+	node_drop_name(&fs->nodes, r->from->dir, r->from->name);
 	node_drop_name(&fs->nodes, r->to_dir, r->to_name);
 	if (source) {
 		node_add_name(&fs->nodes, source, r->to_dir, r->to_name);
 		node_unref(&fs->nodes, source);
 	}
 	if (target) {
-		node_add_name(&fs->nodes, target, r->from.dir, r->from.name);
+		node_add_name(&fs->nodes, target, r->from->dir, r->from->name);
 		node_unref(&fs->nodes, target);
 	}
-	attr_changed(r->from.dir);
+	attr_changed(r->from->dir);
 	attr_changed(r->to_dir);
 }
 
@@ -154,7 +154,7 @@ static void part_messages(struct renaming *r)
 static void peer_renamed(struct renaming *r)
 {
 	if (!r->token && (!r->source || !node_is_dir(r->source)))
-		alias_add(&r->fs->aliases, r->from.dir, r->from.name, r->to_dir, r->to_name,
+		alias_add(&r->fs->aliases, r->from->dir, r->from->name, r->to_dir, r->to_name,
 			  clock_mono_ns());
 }
 
@@ -162,7 +162,7 @@ static void peer_renamed(struct renaming *r)
 static void leave_alias(struct renaming *r, const char *old)
 {
 	alias_shadowed(&r->fs->aliases, r->from_dir, old); /* renamed: gone, as in any directory */
-	inval_name(r->fs, r->from.dir, r->from.name);
+	inval_name(r->fs, r->from->dir, r->from->name);
 	if (strcmp(r->asked, r->to_name) == 0)
 		return;
 	alias_add(&r->fs->aliases, r->to_dir, r->asked, r->to_dir, r->to_name, clock_mono_ns());
@@ -190,12 +190,12 @@ static void renamed(struct renaming *r, const char *old, bool by_peer)
 		check_inode(r, &st);
 		part_messages(r);
 	} else { /* the store found another place for it */
-		fs_name_removed(fs, r->from.dir, r->from.name);
+		fs_name_removed(fs, r->from->dir, r->from->name);
 		inval_name(fs, r->to_dir, r->asked);
 	}
 	if (there && by_peer)
 		peer_renamed(r);
-	if (there && r->from.alias)
+	if (there && r->from->alias)
 		leave_alias(r, old);
 	table_unlock(fs);
 }
@@ -207,11 +207,12 @@ static bool onto_sibling(struct renaming *r)
 	struct stat from, to;
 
 	if (!r->source || !r->target || node_is_dir(r->source) || r->flags & RENAME_EXCHANGE ||
-	    at_stat(fs->root_fd, r->from.path, &from) < 0 || at_stat(fs->root_fd, r->to, &to) < 0 ||
-	    from.st_ino != to.st_ino || from.st_dev != to.st_dev)
+	    at_stat(fs->root_fd, r->from->path, &from) < 0 ||
+	    at_stat(fs->root_fd, r->to, &to) < 0 || from.st_ino != to.st_ino ||
+	    from.st_dev != to.st_dev)
 		return false;
 	table_lock(fs);
-	inval_name(fs, r->from_dir, r->from.name);
+	inval_name(fs, r->from_dir, r->from->name);
 	inval_name(fs, r->to_dir, r->asked);
 	table_unlock(fs);
 	return true;
@@ -229,8 +230,8 @@ static int rename_held(struct renaming *r, const char *old)
 	origin_of(fs, r->req, &origin);
 	if (r->source && node_writing(r->source) && !settle_is_new(r->source))
 		err = settle_now(fs, r->source);
-	if (err >= 0 && strcmp(r->from.path, r->to) != 0)
-		err = store_rename_seen(fs->store, r->from.path, r->to, r->flags, &origin,
+	if (err >= 0 && strcmp(r->from->path, r->to) != 0)
+		err = store_rename_seen(fs->store, r->from->path, r->to, r->flags, &origin,
 					&r->seen);
 	if (err < 0)
 		return err;
@@ -262,7 +263,7 @@ static int do_rename(struct renaming *r, const char *old)
 	struct mailfs *fs = r->fs;
 	int err;
 
-	r->source = fs_known(fs, r->from.dir, r->from.name);
+	r->source = fs_known(fs, r->from->dir, r->from->name);
 	r->target = fs_known(fs, r->to_dir, r->to_name);
 	if (r->target == r->source)
 		r->target = NULL;
@@ -289,7 +290,7 @@ static int rename_locked(struct renaming *r, struct node *dir, const char *name)
 		return err;
 	r->token = fs_hidden(r->fs, dir, name);
 	err = do_rename(r, name);
-	spot_release(r->fs, &r->from);
+	spot_release(r->fs, r->from);
 	return err;
 }
 
@@ -298,9 +299,13 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 {
 	struct mailfs *fs = fs_of(req);
 	struct node *dir = fs_node(fs, parent);
+	struct spot from;
+	char to[AT_PATH_MAX];
 	struct renaming r = {
 		.fs = fs,
 		.req = req,
+		.from = &from,
+		.to = to,
 		.from_dir = dir,
 		.to_dir = fs_node(fs, newparent),
 		.asked = newname,
@@ -331,7 +336,7 @@ static int link_held(fuse_req_t req, struct node *n, struct node *dir, const cha
 		     struct fuse_entry_param *ret)
 {
 	struct mailfs *fs = fs_of(req);
-	char from[PATH_MAX], to[PATH_MAX];
+	char from[AT_PATH_MAX], to[AT_PATH_MAX];
 	struct origin origin;
 	struct stat st;
 	int err;

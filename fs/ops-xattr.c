@@ -21,7 +21,7 @@ static const char own_names[] =
 	OWN_PREFIX "guid\0" OWN_PREFIX "modseq\0" OWN_PREFIX "keywords\0" OWN_PREFIX "origin";
 
 /* Path of n by its name in cur or new: it is a message. */
-static bool message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
+static bool message_path(struct mailfs *fs, struct node *n, char path[AT_PATH_MAX])
 {
 	struct name name;
 	bool is;
@@ -62,7 +62,7 @@ static int check_name(const char *name)
 
 static int get_own(struct mailfs *fs, struct node *n, const char *name, struct buf *out)
 {
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	int err;
 
 	if (!message_path(fs, n, path))
@@ -142,7 +142,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct mailfs *fs = fs_of(req);
 	struct node *n = fs_node(fs, ino);
-	char path[PATH_MAX], proc[64];
+	char path[AT_PATH_MAX], proc[64];
 	MB_AUTO_FREE char *list = NULL;
 	MB_AUTO_CLOSE int fd = -1;
 	ssize_t len;

@@ -56,7 +56,7 @@ void stripe_unlock2(struct mailfs *fs, const struct node *a, const struct node *
 		stripe_unlock(fs, b);
 }
 
-int fs_path(struct mailfs *fs, const struct node *dir, const char *name, char out[PATH_MAX])
+int fs_path(struct mailfs *fs, const struct node *dir, const char *name, char out[AT_PATH_MAX])
 {
 	int err;
 
@@ -84,7 +84,7 @@ static void let_pass(struct mailfs *fs, const struct node *n, int try)
 /* Calls fn with a path of n until it gives something else than -ENOENT and -ESTALE. */
 static int try_paths(struct mailfs *fs, struct node *n, path_fn *fn, void *arg)
 {
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	int err = -ENOENT;
 
 	for (int try = 0; try < TRIES; try++) {

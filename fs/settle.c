@@ -93,7 +93,7 @@ static void drop(struct mailfs *fs, struct writing *w)
 }
 
 /* Path of n by its name in cur or new.  -ENOENT: it is no message. */
-static int message_path(struct mailfs *fs, struct node *n, char path[PATH_MAX])
+static int message_path(struct mailfs *fs, struct node *n, char path[AT_PATH_MAX])
 {
 	int err = -ENOENT;
 	struct name name;
@@ -114,7 +114,7 @@ static void split_names(struct mailfs *fs, struct node *n, const char *path)
 	fs_follow_inode(fs, n, path);
 	table_lock(fs);
 	for (unsigned i = 0; node_n_names(n) > 1 && node_name(n, i, &name);) {
-		char other[PATH_MAX];
+		char other[AT_PATH_MAX];
 
 		if (node_path(name.dir, name.text, other) || strcmp(other, path) == 0) {
 			i++;
@@ -130,7 +130,7 @@ static void split_names(struct mailfs *fs, struct node *n, const char *path)
 /* The store keeps the old content.  1; 0: n left the mailbox meanwhile. */
 static int keep_old(struct mailfs *fs, struct node *n, bool truncate)
 {
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	uint64_t ino = n->ino;
 	int err = message_path(fs, n, path);
 
@@ -212,7 +212,7 @@ bool settle_is_new(const struct node *n)
 int settle_now(struct mailfs *fs, struct node *n)
 {
 	struct writing *w = node_writing(n);
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 	int err;
 
 	if (!w || w->writers > 0)

@@ -28,7 +28,7 @@ enum {
 
 static _Atomic bool have_openat2 = true;
 
-bool at_path_ok(const char *path)
+static bool parts_ok(const char *path, size_t max)
 {
 	size_t total = 0;
 
@@ -39,7 +39,7 @@ bool at_path_ok(const char *path)
 		    (len == 2 && path[0] == '.' && path[1] == '.'))
 			return false;
 		total += len + 1;
-		if (total > PATH_MAX)
+		if (total > max)
 			return false;
 		if (!path[len])
 			return true;
@@ -47,10 +47,20 @@ bool at_path_ok(const char *path)
 	}
 }
 
-/* 0 for a path that may be opened: at_path_ok(), "" or ".". */
+bool at_path_ok(const char *path)
+{
+	return parts_ok(path, PATH_MAX);
+}
+
+bool at_deep_path_ok(const char *path)
+{
+	return parts_ok(path, AT_PATH_MAX);
+}
+
+/* 0 for a path that may be opened: at_deep_path_ok(), "" or ".". */
 static int check(const char *path)
 {
-	if (at_path_ok(path) || !*path || strcmp(path, ".") == 0)
+	if (at_deep_path_ok(path) || !*path || strcmp(path, ".") == 0)
 		return 0;
 	if (*path == '/')
 		return -EXDEV;
@@ -61,7 +71,7 @@ static int check(const char *path)
 		if (strcspn(p, "/") > NAME_MAX)
 			return -ENAMETOOLONG;
 	}
-	return strlen(path) >= PATH_MAX ? -ENAMETOOLONG : -EINVAL;
+	return strlen(path) >= AT_PATH_MAX ? -ENAMETOOLONG : -EINVAL;
 }
 
 static int open_one(int dir, const char *name, int flags, mode_t mode)
@@ -139,14 +149,11 @@ static int open_beneath(int root, const char *path, int flags, mode_t mode)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-int at_open(int root, const char *path, int flags, mode_t mode)
+/* A path of which one system call can open all. */
+static int open_short(int root, const char *path, int flags, mode_t mode)
 {
-	int fd = check(path);
+	int fd;
 
-	if (fd < 0)
-		return fd;
-	if (!*path)
-		path = ".";
 	if (have_openat2) {
 		fd = open_beneath(root, path, flags, mode);
 		if (fd != -ENOSYS)
@@ -156,21 +163,60 @@ int at_open(int root, const char *path, int flags, mode_t mode)
 	return open_walk(root, path, flags, mode);
 }
 
+/* Opens the directory path[0, len), as many components at a time as one call takes. */
+static int open_dir(int root, const char *path, size_t len)
+{
+	MB_AUTO_CLOSE int dir = -1;
+	char part[PATH_MAX];
+
+	while (len >= sizeof(part)) {
+		size_t n = sizeof(part) - 1;
+		int next;
+
+		while (path[n] != '/')
+			n--;
+		memcpy(part, path, n);
+		part[n] = '\0';
+		next = open_short(dir < 0 ? root : dir, part, O_PATH | O_DIRECTORY, 0);
+		if (next < 0)
+			return next;
+		if (dir >= 0)
+			close(dir);
+		dir = next;
+		path += n + 1;
+		len -= n + 1;
+	}
+	memcpy(part, path, len);
+	part[len] = '\0';
+	return open_short(dir < 0 ? root : dir, len ? part : ".", O_PATH | O_DIRECTORY, 0);
+}
+
+int at_open(int root, const char *path, int flags, mode_t mode)
+{
+	MB_AUTO_CLOSE int parent = -1;
+	int err = check(path);
+
+	if (err < 0)
+		return err;
+	if (strlen(path) >= PATH_MAX) {
+		parent = at_open_parent(root, path, &path);
+		if (parent < 0)
+			return parent;
+		root = parent;
+	}
+	return open_short(root, *path ? path : ".", flags, mode);
+}
+
 int at_open_parent(int root, const char *path, const char **ret_name)
 {
 	const char *slash = strrchr(path, '/');
-	char parent[PATH_MAX] = ".";
 	int fd = check(path);
 
 	if (fd < 0)
 		return fd;
 	if (!*path || strcmp(path, ".") == 0)
 		return -EINVAL;
-	if (slash) {
-		memcpy(parent, path, (size_t)(slash - path));
-		parent[slash - path] = '\0';
-	}
-	fd = at_open(root, parent, O_PATH | O_DIRECTORY, 0);
+	fd = open_dir(root, path, slash ? (size_t)(slash - path) : 0);
 	if (fd >= 0)
 		*ret_name = slash ? slash + 1 : path;
 	return fd;

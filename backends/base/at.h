@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#define AT_PATH_MAX 65536 /* longest path that is opened here, with its NUL */
+
 /* Opens `path` (relative, no "..") beneath `root`.  O_CLOEXEC is added; with O_CREAT the mode is
  * used.  "" or "." opens the root again.  Returns the fd. */
 int at_open(int root, const char *path, int flags, mode_t mode);
@@ -54,6 +56,8 @@ int at_mkdirs(int root, const char *path, mode_t mode);
 /* true when `path` is relative, has no empty, "." or ".." part, no NUL by construction, no part over
  * 255 bytes, and is at most 4095 bytes long. */
 bool at_path_ok(const char *path);
+/* The same up to AT_PATH_MAX: programs make trees deeper than they can name in one call. */
+bool at_deep_path_ok(const char *path);
 
 /* Calls fn for each entry but "." and ".."; d_type as from readdir.  A non-zero result of fn ends
  * the walk and is returned.  Opens the directory anew (the fd keeps its own offset). */

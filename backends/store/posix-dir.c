@@ -72,7 +72,7 @@ int store_mkdir(struct store *s, const char *path, mode_t mode, const struct ori
 	MB_AUTO_FREE char *dir = NULL;
 	int err;
 
-	if (!at_path_ok(path))
+	if (!at_deep_path_ok(path))
 		return -EINVAL;
 	dir = parent_of_sub(path, "cur");
 	store_lock(s);
@@ -138,7 +138,7 @@ int store_rmdir(struct store *s, const char *path, const struct origin *origin)
 {
 	int err;
 
-	if (!at_path_ok(path))
+	if (!at_deep_path_ok(path))
 		return -EINVAL;
 	store_lock(s);
 	if (!expected_call(s, origin->pid, STEP_RMDIR, path, NULL, &err))

@@ -331,7 +331,7 @@ int store_rename_seen(struct store *s, const char *from, const char *to, unsigne
 	struct stat seen = {0};
 	int err;
 
-	if (!at_path_ok(from) || !at_path_ok(to))
+	if (!at_deep_path_ok(from) || !at_deep_path_ok(to))
 		return -EINVAL;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;

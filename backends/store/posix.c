@@ -279,7 +279,7 @@ int store_unlink(struct store *s, const char *path, const struct origin *origin)
 {
 	int err;
 
-	if (!at_path_ok(path))
+	if (!at_deep_path_ok(path))
 		return -EINVAL;
 	store_lock(s);
 	if (!expected_call(s, origin->pid, STEP_UNLINK, path, NULL, &err))
@@ -353,7 +353,7 @@ int store_link(struct store *s, const char *from, const char *to, const struct o
 {
 	int err;
 
-	if (!at_path_ok(from) || !at_path_ok(to))
+	if (!at_deep_path_ok(from) || !at_deep_path_ok(to))
 		return -EINVAL;
 	store_lock(s);
 	if (!expected_call(s, origin->pid, STEP_NONE, from, to, &err))

@@ -97,11 +97,13 @@ int tree_classify(struct index_txn *tx, const struct store *s, const char *path,
 		ret->mailbox = GUID_INBOX;
 		return 0;
 	}
-	if (!at_path_ok(path))
+	if (!at_deep_path_ok(path))
 		return -EINVAL;
 	name = split_last(path, &parent);
 	if (ret_name)
 		*ret_name = name;
+	if (!at_path_ok(path)) /* deeper than any mailbox */
+		return 0;
 	if (classify_sub(tx, parent, name, ret) == 0 ||
 	    (*parent && classify_file(tx, parent, name, ret) == 0))
 		return 0;

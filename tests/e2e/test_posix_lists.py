@@ -212,6 +212,7 @@ def snapshot(top):
     """All that is in a tree, but times and inodes; hard links by their first name."""
     found, first = {}, {}
     for place, folders, files in os.walk(top):
+        folders.sort()
         for name in sorted(folders + files):
             path = os.path.join(place, name)
             st = os.lstat(path)

@@ -52,7 +52,7 @@ static void begin_listing(struct node *dir)
 
 static void check_path(const struct node *n, const char *expected)
 {
-	char path[PATH_MAX];
+	char path[AT_PATH_MAX];
 
 	assert_int_equal(node_any_path(n, path), 0);
 	assert_string_equal(path, expected);

@@ -149,7 +149,7 @@ static void malformed_paths_are_refused(void **state)
 static void lengths_are_bounded(void **state)
 {
 	const struct fixture *f = *state;
-	char path[5000];
+	static char path[AT_PATH_MAX + 1];
 
 	memset(path, 'x', sizeof(path));
 	path[255] = '\0';
@@ -166,10 +166,68 @@ static void lengths_are_bounded(void **state)
 	path[4095] = 'x';
 	path[4096] = '\0';
 	assert_false(at_path_ok(path));
+	assert_true(at_deep_path_ok(path));
+	assert_int_equal(at_open(f->root, path, O_RDONLY, 0), -ENOENT);
+	path[4096] = 'x';
+	path[AT_PATH_MAX - 1] = '\0';
+	assert_true(at_deep_path_ok(path));
+	assert_int_equal(at_open(f->root, path, O_RDONLY, 0), -ENOENT);
+	path[AT_PATH_MAX - 1] = 'x';
+	path[AT_PATH_MAX] = '\0';
+	assert_false(at_deep_path_ok(path));
 	assert_int_equal(at_open(f->root, path, O_RDONLY, 0), -ENAMETOOLONG);
 	assert_false(at_path_ok(""));
 	assert_true(at_path_ok("..."));
 	assert_true(at_path_ok("..a/.b"));
+}
+
+/* A path of `n` components of `len` bytes, and then `last`. */
+static const char *long_path(size_t n, size_t len, const char *last)
+{
+	static char path[AT_PATH_MAX];
+	char *p = path;
+
+	for (size_t i = 0; i < n; i++) {
+		memset(p, 'd', len);
+		p[len] = '/';
+		p += len + 1;
+	}
+	strcpy(p, last);
+	return path;
+}
+
+/* Trees have no end where each step is a short one. */
+static void paths_longer_than_a_call_takes(void **state)
+{
+	const struct fixture *f = *state;
+	struct stat st;
+	const char *name;
+	int fd;
+
+	for (size_t len = 99; len < 103;
+	     len++) { /* the first 4095 bytes end before, at and behind a slash */
+		assert_int_equal(at_mkdirs(f->root, long_path(90, len, "e"), 0), 0);
+		assert_int_equal(at_stat(f->root, long_path(90, len, "e"), &st), 0);
+		assert_true(S_ISDIR(st.st_mode));
+		fd = at_open(f->root, long_path(90, len, "f"), O_RDWR | O_CREAT | O_EXCL, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+		assert_int_equal(at_rename(f->root, long_path(90, len, "f"), "up", 0), 0);
+		assert_int_equal(at_link(f->root, "up", long_path(90, len, "g")), 0);
+		assert_int_equal(at_open(f->root, long_path(90, len, "f"), O_RDONLY, 0), -ENOENT);
+		assert_int_equal(at_unlink(f->root, "up", 0), 0);
+		assert_int_equal(symlinkat("/etc",
+					   at_open_parent(f->root, long_path(90, len, "l"), &name),
+					   "l"),
+				 0);
+		assert_int_equal(at_open(f->root, long_path(90, len, "l/passwd"), O_RDONLY, 0),
+				 -ELOOP);
+		assert_int_equal(at_open(f->root, long_path(90, len, "l"), O_RDONLY, 0), -ELOOP);
+		assert_int_equal(at_open(f->root, long_path(90, len, "g/x"), O_RDONLY, 0),
+				 -ENOTDIR);
+		assert_int_equal(at_open(f->root, long_path(90, len, "../x"), O_RDONLY, 0), -EXDEV);
+		assert_false(at_path_ok(long_path(90, len, "g")));
+	}
 }
 
 static void parent_and_name(void **state)
@@ -437,6 +495,7 @@ int main(int argc, char **argv)
 		TEST(no_link_is_followed),
 		TEST(malformed_paths_are_refused),
 		TEST(lengths_are_bounded),
+		TEST(paths_longer_than_a_call_takes),
 		TEST(parent_and_name),
 		TEST(stat_is_lstat),
 		TEST(renames_links_and_unlinks_stay_beneath),
