@@ -8,11 +8,13 @@
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
+#include "backends/base/mem.h"
 #include "fs/folder.h"
 #include "fs/fs.h"
 #include "fs/inval.h"
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Directory node of the path's parent, if the kernel knows it; table_lock held. */
 static struct node *parent_of(struct mailfs *fs, const char *path, const char **ret_name)
@@ -55,13 +57,15 @@ static void name_is_there(struct mailfs *fs, struct node *dir, const char *name,
 /* table_lock held. */
 static void name_is_gone(struct mailfs *fs, struct node *dir, const char *name)
 {
-	const struct node *n = node_at(dir, name);
+	struct node *n = node_at(dir, name);
 	const struct folder *folder = dir->dir->folder;
 
 	if (!n && folder_is_listed(folder) && !dir->dir->loading && !folder_find(folder, name))
 		return;
-	if (n)
+	if (n) {
 		inval_name(fs, dir, name);
+		inval_attr(fs, n); /* who has it open asks how many names are left */
+	}
 	fs_name_removed(fs, dir, name);
 	inval_dir(fs, dir);
 }
@@ -84,6 +88,38 @@ static void look_at(struct mailfs *fs, const char *path)
 	table_unlock(fs);
 	if (err < 0 || S_ISDIR(st.st_mode))
 		fs_kinds_changed(fs);
+}
+
+/* Of a message that went to deleted/: who has it open goes on reading it there, as after an unlink in the
+ * mount.  Half of the descriptors stay for other things: most of the files are forgotten soon. */
+static void keep_removed(struct mailfs *fs, const char *path, const char *kept)
+{
+	struct node *dir, *n = NULL;
+	const char *name;
+	struct stat st;
+
+	table_lock(fs);
+	dir = parent_of(fs, path, &name);
+	if (dir)
+		n = node_at(dir, name);
+	if (n && (!n->nlookup || node_n_names(n) != 1 || node_kept_fd(n) >= 0 || node_writing(n)))
+		n = NULL;
+	if (n)
+		node_ref(n);
+	table_unlock(fs);
+	if (!n)
+		return;
+	MB_AUTO_CLOSE int fd = store_open_deleted(fs->store, kept);
+	bool good =
+		fd >= 0 && fd < sysconf(_SC_OPEN_MAX) / 2 && fstat(fd, &st) == 0 && node_is(n, &st);
+	table_lock(fs);
+	if (good && node_kept_fd(n) < 0) {
+		node_more(n)->was_message = true;
+		node_more(n)->kept_fd = MB_TAKE_FD(fd);
+		fdcache_drop(fs->fds, n);
+	}
+	node_unref(&fs->nodes, n);
+	table_unlock(fs);
 }
 
 /* Same directory: the listing keeps its place.  table_lock held; both directories are known. */
@@ -197,8 +233,11 @@ void fs_event(const struct store_event *e, void *arg)
 	struct mailfs *fs = arg;
 
 	switch (e->what) {
-	case EVENT_ADDED:
 	case EVENT_REMOVED:
+		if (e->old_path)
+			keep_removed(fs, e->path, e->old_path);
+		__attribute__((fallthrough));
+	case EVENT_ADDED:
 		look_at(fs, e->path);
 		break;
 	case EVENT_RENAMED:

@@ -288,3 +288,8 @@ int store_sync_path(struct store *s, const char *path)
 	(void)path; /* one log for the whole store */
 	return store_flush(s);
 }
+
+int store_open_deleted(const struct store *s, const char *kept)
+{
+	return at_open_regular(s->deleted_fd, kept, O_RDONLY);
+}

@@ -284,7 +284,7 @@ static int change_files(struct copy_put *c, enum record_type type)
 		if (err == -ENOENT)
 			return expunge_missing(c);
 		if (err >= 0 && !c->step)
-			change_event(c->s, EVENT_REMOVED, c->old_path, NULL, false);
+			change_event(c->s, EVENT_REMOVED, c->old_path, c->kept, false);
 		return err;
 	case REC_ARRIVE:
 	case REC_FOUND:

@@ -297,9 +297,12 @@ int store_expunge_lost(struct store *s, const struct guid *guid, uint64_t id, ui
  * that kernel caches follow.  Called without the store's lock, in order, from one thread at a time. */
 struct store_event {
 	enum { EVENT_ADDED, EVENT_REMOVED, EVENT_RENAMED, EVENT_CHANGED } what;
-	const char *path, *old_path; /* old_path for RENAMED */
-	bool retired_by_peer;	     /* RENAMED: keep old_path working for a while */
+	const char *path;
+	const char *old_path; /* RENAMED: its name before; REMOVED: store_open_deleted(), or NULL */
+	bool retired_by_peer; /* RENAMED: keep old_path working for a while */
 };
+/* Opens for reading what has gone to deleted/, as an event names it; an fd or -errno. */
+int store_open_deleted(const struct store *s, const char *kept);
 typedef void store_listener(const struct store_event *e, void *arg);
 void store_set_listener(struct store *s, store_listener *fn, void *arg);
 
