@@ -4,7 +4,8 @@
 KIND: sync (`mailbraid sync` is killed), watch (writer and reconciler of `mailbraid watch`), mount
 (file system and reconciler of `mailbraid mount`). After each EVERY kills everything is checked:
 nothing lost, nothing back from the dead, nothing doubled, flags and folders as a model says, both
-replicas equal, a second sync idle. Exit 1 after a violation; its replicas stay for a look.
+replicas equal, a second sync idle; nobody in D state, and how long (median and longest, milliseconds) a
+killed process was there, and a killed file system away. Exit 1 after a violation; its replicas stay for a look.
 """
 
 import argparse

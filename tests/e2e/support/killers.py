@@ -7,12 +7,16 @@ Each kill() kills one process, by its own pid, at a moment that chance picks, an
 import os
 import random
 import signal
+import statistics
 import subprocess
 import time
 
 from support.killing import Scene, Violation
 from support.replica import PROGRAM, Replica
 from support.wait import until
+
+
+GONE = 3.0  # seconds that a killed process may be there: a second, and what a busy machine takes
 
 
 def children(pid):
@@ -26,6 +30,20 @@ def children(pid):
                 found[int(child)] = f.read().decode("utf-8", "replace").split("\0")
     except OSError:
         pass
+    return found
+
+
+def in_d_state(pids):
+    """Threads of these processes that cannot be interrupted."""
+    found = []
+    for pid in pids:
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8", errors="replace") as f:
+                    if f.read().rpartition(")")[2].split()[0] == "D":
+                        found.append(f"{pid}/{task}")
+        except OSError:
+            pass  # it ended
     return found
 
 
@@ -50,6 +68,9 @@ class Syncs:
     def close(self):
         self.scene.close()
         self.messages.close()
+
+    def figures(self):
+        return ""
 
     def kill(self):
         """Starts syncs until one could be killed while it ran."""
@@ -85,6 +106,7 @@ class Supervised:
         self.messages = open(os.path.join(base, "messages"), "ab")
         self.supervisor = None
         self.quick = 0
+        self.took = {"gone": [], "back": []}
         self.scene = Scene(base, self.a, self.b, seed, *self.place())
 
     def place(self):
@@ -146,6 +168,16 @@ class Supervised:
         finally:
             self.messages.close()
 
+    def look_after(self, pid, killed):
+        """That the killed one is gone, nobody hangs in the kernel, and the successor serves; how long
+        each took goes to `self.took`."""
+        until(f"{pid} is gone", lambda: pid not in children(self.supervisor.pid))
+        self.took["gone"].append(time.monotonic() - killed)
+        if self.took["gone"][-1] > GONE:
+            raise Violation(f"{pid} was there for {self.took['gone'][-1]:.1f} s after SIGKILL")
+        # what waits for the disk is in D for a moment as well, and then no more
+        until("nobody in D state", lambda: not in_d_state([os.getpid(), *self.halves().values()]), patience=5)
+
     def kill(self):
         """Kills one half and waits for its successor."""
         self.scene.raise_failure()
@@ -158,10 +190,19 @@ class Supervised:
         pid = self.halves().get(what)
         if pid:
             os.kill(pid, signal.SIGKILL)
+            killed = time.monotonic()
             self.quick += 1
-            until(f"{pid} is gone", lambda: pid not in children(self.supervisor.pid))
+            self.look_after(pid, killed)
         until(f"a new {what}", self.complete, patience=60)
+        if pid and what == "fs" and self.quick == 1:  # the ones after it are held back longer and longer
+            self.took["back"].append(time.monotonic() - killed)
         return what
+
+    def figures(self):
+        """Of the times, for people: median and longest, in milliseconds."""
+        return " ".join(
+            f"{what}_ms={statistics.median(t) * 1000:.0f}/{max(t) * 1000:.0f}" for what, t in self.took.items() if t
+        )
 
 
 class Watched(Supervised):
@@ -225,7 +266,7 @@ def run(kind, base, kills, seed=1, every=25, tell=None):
                 killer.rest()
                 killer.scene.check()
                 if tell:
-                    tell(i, done, killer.scene.summary())
+                    tell(i, done, f"{killer.scene.summary()} {killer.figures()}")
                 if i < kills:
                     killer.go()
         return done, killer.scene.summary()
