@@ -146,6 +146,21 @@ void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_
 	table_unlock(fs);
 }
 
+bool attr_kept(struct mailfs *fs, const struct node *n, struct stat *ret)
+{
+	const struct folder_entry *e;
+	const struct folder *f;
+	struct name name;
+	bool kept;
+
+	table_lock(fs);
+	f = listed_in(fs, n, &name);
+	e = f ? folder_find(f, name.text) : NULL;
+	kept = e && folder_attr_get(f, e, ret);
+	table_unlock(fs);
+	return kept;
+}
+
 void attr_forget(struct node *n)
 {
 	struct name name;

@@ -159,6 +159,8 @@ void attr_forget(struct node *n);
  * says it.  table_lock held by neither. */
 uint64_t attr_age(struct mailfs *fs, const struct node *n);
 void attr_keep(struct mailfs *fs, struct node *n, const struct stat *st, uint64_t age);
+/* What attr_keep() kept of n; false: nothing.  table_lock held by neither. */
+bool attr_kept(struct mailfs *fs, const struct node *n, struct stat *ret);
 /* Kind of a directory, looked up when it may have changed. */
 enum node_kind fs_kind(struct mailfs *fs, struct node *dir, const char *path);
 static inline bool kind_is_messages(enum node_kind k)

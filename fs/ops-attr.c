@@ -184,6 +184,14 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 }
 
 /* access(2) and chdir(2), in a mount for one user: the backing file decides. */
+/* Its mode, as it was listed, says yes: mu(1) asks so for each mail, whenever it looks. */
+static bool owner_may_read(struct mailfs *fs, const struct node *n)
+{
+	struct stat st;
+
+	return attr_kept(fs, n, &st) && st.st_uid == geteuid() && st.st_mode & S_IRUSR;
+}
+
 void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
 	struct mailfs *fs = fs_of(req);
@@ -191,7 +199,7 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	int fd;
 
 	count(COUNT_ACCESS);
-	if (n->token || mask == F_OK) {
+	if (n->token || mask == F_OK || (mask == R_OK && owner_may_read(fs, n))) {
 		fuse_reply_err(req, 0);
 		return;
 	}

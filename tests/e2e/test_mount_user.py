@@ -61,6 +61,14 @@ try:
 
     put(mnt + "/tmp/1.a", "Subject: x\n\nx\n")
     os.rename(mnt + "/tmp/1.a", mnt + "/new/1.a")
+    for mode in (0o600, 0o200, 0o400):  # what a listing has kept of the mail is not asked when it changes
+        os.chmod(mnt + "/new/1.a", mode)
+        for e in os.scandir(mnt + "/new"):
+            e.stat()
+        for i in range(2):
+            assert os.access(mnt + "/new/1.a", os.R_OK) == bool(mode & 0o400), oct(mode)
+            assert os.access(mnt + "/new/1.a", os.W_OK) == bool(mode & 0o200), oct(mode)
+            assert not os.access(mnt + "/new/1.a", os.X_OK)
     try:
         os.chown(mnt + "/new/1.a", 0, 0)
     except PermissionError:
