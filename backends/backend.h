@@ -117,6 +117,10 @@ struct backend_ops {
 	void (*wake)(struct backend *b, bool on);
 	/* All puts since begin are durable when this returns. */
 	int (*commit)(struct backend *b);
+	/* To be called after commits, and again after the milliseconds that it returns (0: not before the
+	 * next commit): the times of directories that were changed in a mount move once more (touched.h).
+	 * NULL: nothing is to be done. */
+	int (*turn)(struct backend *b);
 	/* Clock: makes it see a stamp, gives its next one. */
 	int (*now)(struct backend *b, const struct stamp *seen, struct stamp *ret);
 	/* Sync states it keeps; -ENOENT.  put of REC_PEER stores one. */

@@ -121,6 +121,13 @@ static void wake(struct backend *b, bool on)
 		in->ops->wake(in, on);
 }
 
+static int turn(struct backend *b)
+{
+	struct backend *in = ((struct fault *)b)->inner;
+
+	return in->ops->turn ? in->ops->turn(in) : 0;
+}
+
 static int commit(struct backend *b)
 {
 	PASS(commit, in);
@@ -196,6 +203,7 @@ static const struct backend_ops fault_ops = {
 	.begin = begin,
 	.put = put,
 	.wake = wake,
+	.turn = turn,
 	.commit = commit,
 	.now = now,
 	.peer = peer,

@@ -514,6 +514,13 @@ static void sb_wake(struct backend *backend, bool on)
 	store_backend_of(backend)->wake = on;
 }
 
+static int sb_turn(struct backend *backend)
+{
+	const struct store_backend *b = store_backend_of(backend);
+
+	return b->client ? store_client_turn(b->client) : 0;
+}
+
 static int sb_commit(struct backend *backend)
 {
 	struct store_backend *b = store_backend_of(backend);
@@ -576,6 +583,7 @@ static const struct backend_ops STORE_OPS = {
 	.put = sb_put,
 	.wake = sb_wake,
 	.commit = sb_commit,
+	.turn = sb_turn,
 	.now = sb_now,
 	.peer = sb_peer,
 	.each_peer = sb_each_peer,

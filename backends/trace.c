@@ -182,6 +182,13 @@ static void wake(struct backend *b, bool on)
 		in->ops->wake(in, on);
 }
 
+static int turn(struct backend *b)
+{
+	struct backend *in = inner_of(b);
+
+	return in->ops->turn ? in->ops->turn(in) : 0;
+}
+
 static int commit(struct backend *b)
 {
 	struct backend *in = inner_of(b);
@@ -252,6 +259,7 @@ static const struct backend_ops trace_ops = {
 	.begin = begin,
 	.put = put,
 	.wake = wake,
+	.turn = turn,
 	.commit = commit,
 	.now = now,
 	.peer = peer,

@@ -48,6 +48,7 @@ struct loop {
 	uv_poll_t signals, *local_poll;
 	int signal_fd;
 	struct live_peer *peers; /* owned list */
+	int64_t turn_ms;	 /* backend.turn is due; 0: not */
 	bool ending;
 	int err;
 };
@@ -74,7 +75,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void set_timer(struct loop *l)
 {
-	int64_t next = 0, now = now_ms();
+	int64_t next = l->turn_ms, now = now_ms();
 
 	for (const struct live_peer *p = l->peers; p; p = p->next) {
 		if (p->due_ms && (!next || p->due_ms < next))
@@ -311,6 +312,15 @@ static void sync_with(struct live_peer *p)
 	session_result_release(&r);
 }
 
+static void turn(struct loop *l, struct backend *b)
+{
+	int ms = b && b->ops->turn ? b->ops->turn(b) : 0;
+	int64_t then = now_ms() + ms;
+
+	if (ms && (!l->turn_ms || then < l->turn_ms))
+		l->turn_ms = then;
+}
+
 /* ---- events ---------------------------------------------------------------------------------- */
 
 static void on_timer(uv_timer_t *timer)
@@ -322,6 +332,10 @@ static void on_timer(uv_timer_t *timer)
 		if (p->due_ms && p->due_ms <= now_ms())
 			sync_with(p);
 	}
+	l->turn_ms = 0;
+	turn(l, l->local);
+	for (const struct live_peer *p = l->peers; p; p = p->next)
+		turn(l, p->b);
 	set_timer(l);
 }
 

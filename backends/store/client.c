@@ -18,6 +18,7 @@
 #include "backends/base/mem.h"
 #include "backends/store/server.h"
 #include "backends/store/socket-format.h"
+#include "backends/store/touched.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,6 +30,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 enum {
 	PLAN_TRIES = 8,
@@ -44,8 +46,9 @@ void store_client_patience(unsigned seconds)
 
 struct store_client {
 	int fd;
-	char *mount;	    /* owned; "" = none */
-	uint64_t replica;   /* of the store */
+	char *mount;	  /* owned; "" = none */
+	uint64_t replica; /* of the store */
+	struct touched touched;
 	struct buf out, in; /* kept for their memory; `in` is the last answer without its length */
 };
 
@@ -279,6 +282,7 @@ void store_client_close(struct store_client *c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
+	touched_release(&c->touched);
 	buf_release(&c->in);
 	buf_release(&c->out);
 	free(c->mount);
@@ -379,6 +383,43 @@ static int mount_root(const struct store_client *c)
 	return MB_TAKE_FD(root);
 }
 
+static int64_t now_s(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec;
+}
+
+static void note_step(struct store_client *c, const struct store_step *s)
+{
+	const char *names[] = {s->from, s->to};
+
+	for (size_t i = 0; i < 2 && (s->op == STEP_RENAME || s->op == STEP_UNLINK); i++)
+		if (names[i])
+			touched_add(&c->touched, names[i], now_s(CLOCK_REALTIME));
+}
+
+int store_client_turn(struct store_client *c)
+{
+	/* as coarse as the times of files are */
+	int64_t now = now_s(CLOCK_REALTIME_COARSE);
+	struct timespec t;
+
+	if (c->touched.n) {
+		MB_AUTO_CLOSE int root = mount_root(c);
+
+		if (root < 0)
+			touched_release(&c->touched);
+		else
+			touched_turn(&c->touched, root, now);
+	}
+	if (!c->touched.n)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return 1010 - (int)(t.tv_nsec / 1000000);
+}
+
 /*
  * The change as system calls in the mount: one for a message; a mailbox may take several (a swap, its
  * children in maildir++), so it is planned anew until nothing is left.  -ESTALE: it could not be made
@@ -396,6 +437,8 @@ static int put_in_mount(struct store_client *c, int root, const struct record *w
 		int err = planned < 0 ? 0 : store_step_do(root, &step);
 		bool nothing = step.op == STEP_NONE;
 
+		if (planned >= 0 && !err)
+			note_step(c, &step);
 		free(step.from);
 		free(step.to);
 		if (planned < 0 || nothing)

@@ -37,6 +37,9 @@ const char *store_client_mount(const struct store_client *c);
  * in the mount (see store_plan), repeated when it lost a race. */
 int store_client_put(struct store_client *c, const struct record *want, const char *staged,
 		     bool bulk);
+/* Touches the directories that puts have changed in the mount in seconds before this one (touched.h).
+ * Milliseconds until it should be called again; 0: nothing is left. */
+int store_client_turn(struct store_client *c);
 int store_client_flush(struct store_client *c);
 int store_client_scan(struct store_client *c, bool full, struct scan_report *ret);
 int store_client_checkpoint(struct store_client *c, int64_t keep_ns);
