@@ -116,3 +116,33 @@ def test_a_umount_lets_it_end_in_order(stopped):
     until("the file system to end", lambda: not os.path.exists(f"/proc/{stopped.pid}"))
     told = json.loads(stopped.call("status", "--json")[1])
     assert not told["writer"] and not told["answers"]
+
+
+def test_a_umount_does_not_wait_for_a_reconciler_that_is_stopped(tmp_path):
+    need_fuse()
+    a = Replica(tmp_path / "a")
+    mnt = str(tmp_path / "mnt")
+    os.mkdir(mnt)
+    assert a.command("mount", mnt).code == 0
+    try:
+        with open(os.path.join(a.path, "run", "supervisor"), encoding="utf-8") as f:
+            supervisor = int(f.read().split()[0])
+        pid = until("a reconciler", lambda: child_with(supervisor, b"reconcile"))
+        os.kill(pid, signal.SIGSTOP)
+        until("it to stop", lambda: is_stopped(pid))
+        start = time.monotonic()
+        assert a.command("umount", mnt).code == 0
+        assert time.monotonic() - start < 3
+        assert not os.path.ismount(mnt) and not os.path.exists(f"/proc/{pid}")
+    finally:
+        subprocess.run(["umount", "-l", mnt], capture_output=True, check=False)
+
+
+def child_with(parent, word):
+    """Pid of the child that has this word in its command line."""
+    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as f:
+        for pid in f.read().split():
+            with open(f"/proc/{pid}/cmdline", "rb") as words:
+                if word in words.read().split(b"\0"):
+                    return int(pid)
+    return None
