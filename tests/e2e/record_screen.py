@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from support.fixtures import Linked
-from support.showing import SETTINGS, STEPS, Showing
+from support.showing import DEFAULTS, STEPS, Showing
 
 
 def show(out, title, text):
@@ -22,7 +22,7 @@ def show(out, title, text):
 
 def record(program, place, out):
     """The seconds of each step, by its name."""
-    print(f"==== {program} with: {'; '.join(SETTINGS.split(chr(10))[:-1])}", file=out)
+    print(f"==== {program} with its own settings: {DEFAULTS.strip().replace(chr(10), ', ')}", file=out)
     showing = Showing(place, program, place.peer)
     times = {}
     try:

@@ -1,5 +1,8 @@
-"""On the screen of neomutt and mutt, with no key pressed: what a peer does shows as what another program does to
-an ordinary directory, and no later."""
+"""On the screen of neomutt and mutt, with no key pressed: what a peer does.
+
+On an ordinary directory both show at once only new mail, and neomutt only when it did not look in the same second:
+for flags and expunges they have to be told to look every second (`timeout`), and that is the bar.  In the mount they
+need no setting."""
 
 import io
 
@@ -9,18 +12,18 @@ from record_screen import record
 from support import maildir
 from support.fixtures import linked, plain  # noqa: F401
 from support.programs import need
-from support.showing import STEPS, Showing
+from support.showing import IMPATIENT, STEPS, Showing
 from support.wait import until
 
-# One look of the program (`timeout`), for the two may be at different points of it; and the busy machine: the
-# change is the peer's, and has the way through both stores before it is here.
+# To the next second, as the looks of the program on the directory; and the busy machine: the change is the peer's,
+# and has the way through both stores before it is here.
 SLACK = 1 + 5
 
 
 @pytest.mark.parametrize("program", ["neomutt", "mutt"])
 def test_a_screen_shows_what_a_peer_does(program, plain, linked):  # noqa: F811
     need(program, "tmux")
-    control = Showing(plain, program, plain.mail)
+    control = Showing(plain, program, plain.mail, IMPATIENT)
     try:
         bar = {what: control.step(what, change, seen)[0] for what, change, seen in STEPS}
     finally:

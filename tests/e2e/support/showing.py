@@ -1,7 +1,7 @@
 """What a mail program's screen shows, with no key pressed, of what others do to the folder that it has open.
 
 `root` is where the others do it: the directory itself, where another program on this machine is at work, or a
-peer's.  The settings are those of mailbraid-mount(1).
+peer's.
 """
 
 import os
@@ -11,7 +11,9 @@ import time
 from support import maildir, mutts
 from support.wait import until
 
-SETTINGS = "set timeout = 1\nset mail_check = 1\n"
+# What both programs take when nothing is said, and what shows changes by others on an ordinary directory.
+DEFAULTS = "set timeout = 600\nset mail_check = 5\n"
+IMPATIENT = "set timeout = 1\nset mail_check = 1\n"
 
 
 def flags(number, letters):
@@ -55,13 +57,14 @@ STEPS = [
 class Showing:
     """A program with the INBOX of a place open."""
 
-    def __init__(self, place, program, root):
+    def __init__(self, place, program, root, settings=DEFAULTS):
         self.place, self.root = place, root
-        self.screen = mutts.start(place, program, SETTINGS)
+        self.screen = mutts.start(place, program, settings)
 
     def step(self, what, change, seen):
         """Changes it there, waits until it is seen here; the seconds that took, and the screen."""
-        maildir.let_a_second_pass(self.place.mail)
+        if not self.place.mounted:
+            maildir.let_a_second_pass(self.place.mail)
         start = time.monotonic()
         change(self.root)
         text = until(f"{what} on the screen", lambda: self._when(seen), tell=self.screen.text)
