@@ -1,4 +1,4 @@
-"""Listings of thousands of names, while they change; special files; many processes at once."""
+"""Listings of many names, while they change; special files."""
 
 import ctypes
 import os
@@ -6,9 +6,7 @@ import random
 import socket
 import stat
 
-import pytest
-
-from support.stage import collect, libc, make, name_of, need_root, stage, start
+from support.stage import libc, make, need_root, stage
 
 __all__ = ["stage"]
 
@@ -177,96 +175,3 @@ def test_special_files(stage):
             t(os.unlink, name + "-2")
     need_root()
     stage.same(story)
-
-
-def steps_of(seed, n):
-    """Random changes of names; what each gives is told, so that all must be the same."""
-    rng = random.Random(seed)
-
-    def path():
-        return "/".join(rng.choice("abcd") for _ in range(rng.choice((1, 1, 2, 2, 3))))
-
-    calls = [
-        lambda: (os.mkdir, path()), lambda: (os.mkdir, path()), lambda: (make, path(), b"x" * rng.randrange(9000)),
-        lambda: (make, path(), b"y"), lambda: (os.rename, path(), path()), lambda: (os.rename, path(), path()),
-        lambda: (os.link, path(), path()), lambda: (os.symlink, path(), path()), lambda: (os.unlink, path()),
-        lambda: (os.rmdir, path()), lambda: (os.truncate, path(), rng.randrange(20000)), lambda: (os.chmod, path(), rng.choice((0o644, 0o755, 0o700))),
-        lambda: (os.utime, path(), None), lambda: (os.mkfifo, path()), lambda: (os.setxattr, path(), "user.a", b"v"),
-        lambda: (os.readlink, path()), lambda: (rename_flags, path(), path(), rng.choice((1, 2))), lambda: (append, path(), b"more"),
-    ]
-    return [rng.choice(calls)() for _ in range(n)]
-
-
-def rename_flags(old, new, flags):
-    if libc.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags):
-        raise OSError(ctypes.get_errno(), "renameat2")
-
-
-def append(path, data):
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
-    os.write(fd, data)
-    os.close(fd)
-
-
-def snapshot(top):
-    """All that is in a tree, but times and inodes; hard links by their first name."""
-    found, first = {}, {}
-    for place, folders, files in os.walk(top):
-        folders.sort()
-        for name in sorted(folders + files):
-            path = os.path.join(place, name)
-            st = os.lstat(path)
-            rel = os.path.relpath(path, top)
-            one = (stat.filemode(st.st_mode), st.st_nlink, None if stat.S_ISDIR(st.st_mode) else st.st_size)
-            if stat.S_ISREG(st.st_mode):
-                with open(path, "rb") as f:
-                    one += (f.read(), first.setdefault(st.st_ino, rel), os.listxattr(path).count("user.a"))
-            elif stat.S_ISLNK(st.st_mode):
-                one += (os.readlink(path),)
-            found[rel] = one
-    return found
-
-
-def seeds(n):
-    return range(int(os.environ.get("MAILBRAID_SEEDS", "1")) * n)
-
-
-@pytest.mark.parametrize("seed", seeds(4))
-def test_random_changes_of_names(stage, seed):
-    def story(t):
-        for call, *args in steps_of(seed, 1500):
-            t(call, *args)
-        t.tell("tree", snapshot("."))
-    plain, mounted = (os.path.dirname(p) for p in stage.places("names"))
-    before = set(os.listdir(mounted))
-    stage.same(story)
-    made = (set(os.listdir(mounted)) - before).pop()
-    want = snapshot(os.path.join(plain, made))
-    stage.mount.remount()
-    assert snapshot(os.path.join(mounted, made)) == want
-
-
-@pytest.mark.parametrize("seed", seeds(2))
-def test_random_changes_by_many_processes(stage, seed):
-    """The kernel's view, the daemon's and the disk's agree in the end; only errors that a race explains."""
-    top = stage.places("crowd")[1]
-    fine = {"ENOENT", "EEXIST", "ENOTEMPTY", "ENOTDIR", "EISDIR", "EINVAL", "ELOOP", "ENXIO", "EPERM", "ENODATA", "EXDEV"}
-
-    def one(n):
-        os.chdir(top)
-        odd = {}
-        for call, *args in steps_of(seed * 100 + n, 1200):
-            try:
-                call(*args)
-            except OSError as e:
-                if name_of(e) not in fine:
-                    odd[f"{call.__name__} {name_of(e)}"] = odd.get(f"{call.__name__} {name_of(e)}", 0) + 1
-        return odd
-
-    told = [collect(p) for p in [start(lambda n=n: one(n)) for n in range(6)]]
-    assert told == [{}] * 6
-    backing = os.path.join(stage.mount.backing, os.path.relpath(top, stage.mount.mnt))
-    want = snapshot(backing)
-    assert snapshot(top) == want
-    stage.mount.remount()
-    assert snapshot(top) == want

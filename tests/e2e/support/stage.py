@@ -239,6 +239,11 @@ def stage():
     made.close()
 
 
+def seeds(n):
+    """n seeds; with MAILBRAID_SEEDS in the environment that many times as many."""
+    return range(int(os.environ.get("MAILBRAID_SEEDS", "1")) * n)
+
+
 def need_root():
     """Skips the test where nobody else can be played."""
     if os.geteuid() != 0:
