@@ -218,6 +218,20 @@ static bool onto_sibling(struct renaming *r)
 	return true;
 }
 
+static bool is_maildir(struct mailfs *fs, struct node *dir)
+{
+	char path[AT_PATH_MAX];
+
+	return fs_path(fs, dir, NULL, path) == 0 && kind_is_maildir(fs_kind(fs, dir, path));
+}
+
+/* Does a link, FIFO, socket or device come into a cur, new or tmp?  What lies there may be moved about. */
+static bool is_no_mail(struct mailfs *fs, const struct node *n, struct node *from, struct node *to)
+{
+	return n && node_type(n) != S_IFREG && !node_is_dir(n) && !(from && is_maildir(fs, from)) &&
+	       is_maildir(fs, to);
+}
+
 /* Stripes of source and target are held. */
 static int rename_held(struct renaming *r, const char *old)
 {
@@ -269,7 +283,10 @@ static int do_rename(struct renaming *r, const char *old)
 		r->target = NULL;
 	hold(r, true);
 	stripe_lock2(fs, r->source, r->target);
-	err = onto_sibling(r) ? 0 : rename_held(r, old);
+	if (is_no_mail(fs, r->source, r->from->dir, r->to_dir))
+		err = -EPERM;
+	else
+		err = onto_sibling(r) ? 0 : rename_held(r, old);
 	stripe_unlock2(fs, r->source, r->target);
 	hold(r, false);
 	return err;
@@ -373,7 +390,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 
 	count(COUNT_LINK);
 	pthread_rwlock_rdlock(&fs->rename_lock);
-	if (!fs_hidden(fs, dir, newname)) {
+	if (!fs_hidden(fs, dir, newname) && !is_no_mail(fs, n, NULL, dir)) {
 		stripe_lock(fs, n);
 		err = link_held(req, n, dir, newname, &e);
 		stripe_unlock(fs, n);

@@ -1,6 +1,5 @@
 """The content of files: truncation, holes, maps, copies, appending: as in any directory."""
 
-import errno
 import mmap
 import os
 import random
@@ -9,7 +8,7 @@ import signal
 
 import pytest
 
-from support.stage import COLLAPSE, INSERT, KEEP, PUNCH, ZERO, c_call, collect, fallocate, make, name_of, read, stage, start
+from support.stage import KEEP, PUNCH, ZERO, c_call, collect, fallocate, make, name_of, read, stage, start
 
 __all__ = ["stage"]
 
@@ -65,7 +64,6 @@ def test_sparse_and_large(stage):
 
 
 def test_allocating(stage):
-    """collapse and insert have no place in the protocol of file systems in user space."""
     def story(t):
         fd = os.open("f", os.O_CREAT | os.O_RDWR, 0o644)
         os.write(fd, bytes(range(256)) * 128)
@@ -83,19 +81,7 @@ def test_allocating(stage):
         os.mkfifo("p")
         t(os.posix_fallocate, os.open("p", os.O_RDWR), 0, 10)
         t.stat(fd)
-        t.tell("not to be had", "collapse, insert")
     stage.same(story)
-    refused = stage.mount.path("free", "refused")
-    fd = os.open(make(refused, b"x" * 20000), os.O_RDWR)
-    for mode in (COLLAPSE, INSERT):
-        with pytest.raises(OSError) as why:
-            fallocate(fd, mode, 4096, 4096)
-        assert why.value.errno == errno.EOPNOTSUPP
-    with pytest.raises(OSError) as why:
-        os.open(stage.mount.path("free"), os.O_TMPFILE | os.O_RDWR)
-    assert why.value.errno == errno.EOPNOTSUPP
-    assert read(refused) == b"x" * 20000
-    os.close(fd)
 
 
 def hash_of(fd):

@@ -1,5 +1,6 @@
 """Files that are open while their names go, locks, attributes, numbers: as in any directory."""
 
+import errno
 import fcntl
 import mmap
 import os
@@ -8,7 +9,9 @@ import struct
 
 import pytest
 
-from support.stage import collect, fallocate, make, name_of, read, stage, start
+from support.stage import (
+    COLLAPSE, INSERT, collect, fallocate, make, name_of, read, rename2, stage, start,
+)
 
 __all__ = ["stage"]
 OFD_SETLK, OFD_GETLK = 37, 36
@@ -234,3 +237,29 @@ def test_numbers_of_files(stage):
         with os.scandir(".") as entries:
             t.tell("kinds", sorted((e.name, e.is_dir(), e.is_file(), e.is_symlink(), e.inode() == os.lstat(e.name).st_ino) for e in entries))
     stage.same(story)
+
+
+def test_what_no_such_mount_has(stage):
+    """As the manual names it; nothing is changed by the try."""
+    place = stage.places("not")[1]
+    path = make(place + "/f", b"as it was")
+    fd = os.open(path, os.O_RDWR)
+    nobody = 0xFFFFFFFF
+    acl = struct.pack("<IHHIHHIHHI", 2, 1, 6, nobody, 4, 4, nobody, 32, 4, nobody)
+    whiteout, get_flags, fiemap = 4, 0x80086601, 0xC020660B
+    for error, call in (
+        (errno.EINVAL, lambda: rename2(path, place + "/g", whiteout)),
+        (errno.EOPNOTSUPP, lambda: os.open(place, os.O_TMPFILE | os.O_RDWR)),
+        (errno.EOPNOTSUPP, lambda: fallocate(fd, COLLAPSE, 0, 4096)),
+        (errno.EOPNOTSUPP, lambda: fallocate(fd, INSERT, 0, 4096)),
+        (errno.EOPNOTSUPP, lambda: os.setxattr(path, "system.posix_acl_access", acl)),
+        (errno.EOPNOTSUPP, lambda: os.setxattr(path, "trusted.a", b"v")),
+        (errno.ENOTTY, lambda: fcntl.ioctl(fd, get_flags, bytes(8))),
+    ):
+        with pytest.raises(OSError) as why:
+            call()
+        assert why.value.errno == error
+    with pytest.raises(OSError):
+        fcntl.ioctl(fd, fiemap, bytes(32))
+    assert os.listdir(place) == ["f"] and read(path) == b"as it was" and os.listxattr(path) == []
+    os.close(fd)
