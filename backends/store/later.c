@@ -293,13 +293,16 @@ static void note_uid(struct store_later *l, const struct place *place)
 
 static void add(struct store_later *l, struct late *c)
 {
+	bool idle;
+
 	pthread_mutex_lock(&l->lock);
 	*l->waiting.tail = c;
 	l->waiting.tail = &c->next;
-	if (l->idle)
-		pthread_cond_signal(&l->wake);
+	idle = l->idle;
 	l->idle = false;
 	pthread_mutex_unlock(&l->lock);
+	if (idle)
+		pthread_cond_signal(&l->wake);
 }
 
 int later_record(struct store *s, struct record *r, const char *name, const struct stat *st)

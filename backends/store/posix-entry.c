@@ -128,9 +128,13 @@ int publish(struct posix_call *p, const char *path, const struct node_info *n, c
 {
 	struct record r = {.type = REC_ARRIVE, .at = hlc_now(&p->s->clock), .origin = *p->origin};
 	struct fname f, none = {0};
-	struct stat st;
-	int err = at_stat(p->s->mail_fd, path, &st);
+	struct stat st = {0};
+	int err = 0;
 
+	if (p->seen)
+		st = *p->seen;
+	else
+		err = at_stat(p->s->mail_fd, path, &st);
 	if (err < 0)
 		return err;
 	if (!S_ISREG(st.st_mode))

@@ -88,12 +88,19 @@ static bool is_simple(struct rename_call *c)
 	       c->source.state == ENTRY_PRESENT;
 }
 
+static bool in_one_dir(const struct rename_call *c)
+{
+	size_t len = (size_t)(c->from_name - c->from);
+
+	return len == (size_t)(c->to_name - c->to) && memcmp(c->from, c->to, len) == 0;
+}
+
 static bool open_dirs(struct rename_call *c)
 {
 	const char *name;
 
 	c->from_dir = at_open_parent(c->p.s->mail_fd, c->from, &name);
-	c->to_dir = at_open_parent(c->p.s->mail_fd, c->to, &name);
+	c->to_dir = in_one_dir(c) ? c->from_dir : at_open_parent(c->p.s->mail_fd, c->to, &name);
 	return c->from_dir >= 0 && c->to_dir >= 0;
 }
 
@@ -101,6 +108,7 @@ static int log_it(struct rename_call *c)
 {
 	if (c->fn.kind == NODE_MESSAGE)
 		return posix_log_rename(&c->p, &c->source, &c->tn, c->to_name, &c->seen);
+	c->p.seen = &c->seen;
 	return publish(&c->p, c->to, &c->tn, c->to_name, NULL, 0, NULL);
 }
 
@@ -155,7 +163,7 @@ bool rename_later(struct store *s, const char *from, const char *to, unsigned fl
 	entry_release(&c.source);
 	if (c.from_dir >= 0)
 		close(c.from_dir);
-	if (c.to_dir >= 0)
+	if (c.to_dir >= 0 && c.to_dir != c.from_dir)
 		close(c.to_dir);
 	return done;
 }

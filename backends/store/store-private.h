@@ -345,6 +345,7 @@ struct posix_call {
 	const struct origin *origin;
 	const char *
 		uidlist_dir; /* an arrival's UID is the one in the dovecot-uidlist there; or NULL */
+	const struct stat *seen; /* of the file that is published; NULL: it is looked at */
 	const char
 		*later; /* record by later_record(), for the message of this name; tx only reads */
 };

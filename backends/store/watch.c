@@ -230,26 +230,52 @@ static bool exists(struct store_watch *w, const char *dir, const char *sub, cons
 	return at_stat(store_mail_fd(w->store), path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-/* One look at the doubts: most of them are about names in the same directory. */
+/* One look at the doubts: most of them are about names in the same two directories. */
+#define LOOK_DIRS 2
+struct look_dir {
+	char *path; /* owned; NULL: none yet */
+	int fd;
+};
 struct look {
 	struct index_txn *tx;
-	char *path; /* owned: of the directory that dir_fd is; NULL: none yet */
-	int dir_fd;
+	struct look_dir dirs[LOOK_DIRS]; /* that of the last one is first */
 };
+
+static void look_dir_release(struct look_dir *d)
+{
+	free(MB_TAKE(d->path));
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+}
+
+/* The descriptor of the directory, or -1. */
+static int look_at_dir(struct store_watch *w, struct look *l, const char *dir, const char *sub)
+{
+	char path[PATH_MAX];
+	struct look_dir last = l->dirs[0];
+	int len = snprintf(path, sizeof(path), "%s%s%s", dir, *dir ? "/" : "", sub);
+
+	if (len < 0 || (size_t)len >= sizeof(path))
+		return -1;
+	if (last.path && strcmp(last.path, path) == 0)
+		return last.fd;
+	l->dirs[0] = l->dirs[1];
+	l->dirs[1] = last;
+	if (l->dirs[0].path && strcmp(l->dirs[0].path, path) == 0)
+		return l->dirs[0].fd;
+	look_dir_release(&l->dirs[0]);
+	l->dirs[0].path = mb_xstrdup(path);
+	l->dirs[0].fd = at_open(store_mail_fd(w->store), path, O_PATH | O_DIRECTORY, 0);
+	return l->dirs[0].fd;
+}
 
 static bool file_exists(struct store_watch *w, struct look *l, const struct doubt *d)
 {
-	MB_AUTO_FREE char *path = mb_xasprintf("%s%s%s", d->dir, *d->dir ? "/" : "", d->sub);
+	int dir = look_at_dir(w, l, d->dir, d->sub);
 	struct stat st;
 
-	if (!l->path || strcmp(l->path, path) != 0) {
-		if (l->dir_fd >= 0)
-			close(l->dir_fd);
-		l->dir_fd = at_open(store_mail_fd(w->store), path, O_PATH | O_DIRECTORY, 0);
-		free(l->path);
-		l->path = MB_TAKE(path);
-	}
-	return l->dir_fd >= 0 && fstatat(l->dir_fd, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	return dir >= 0 && fstatat(dir, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       S_ISREG(st.st_mode);
 }
 
@@ -307,7 +333,7 @@ static bool agrees(struct store_watch *w, struct look *l, const struct doubt *d)
  * old enough to be strange. */
 static bool sort_out(struct store_watch *w)
 {
-	struct look l = {.dir_fd = -1};
+	struct look l = {.dirs = {{.fd = -1}, {.fd = -1}}};
 	int64_t now = clock_mono_ns();
 	bool strange = false;
 	size_t kept = 0;
@@ -328,9 +354,8 @@ static bool sort_out(struct store_watch *w)
 	}
 	w->n_doubts = kept;
 	index_abort(l.tx);
-	free(l.path);
-	if (l.dir_fd >= 0)
-		close(l.dir_fd);
+	for (size_t i = 0; i < LOOK_DIRS; i++)
+		look_dir_release(&l.dirs[i]);
 	return strange;
 }
 
