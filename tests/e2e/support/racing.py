@@ -31,6 +31,7 @@ class Somebody(threading.Thread):
         self.replica, self.count = replica, count
         self.random = random.Random(seed)
         self.number = self.done = 0
+        self.born = time.time_ns()  # no name is given twice
         self.own = []
         self.over = threading.Event()
         self.failure = None
@@ -46,7 +47,7 @@ class Somebody(threading.Thread):
         what = self.random.random()
         if what < 0.4 or not self.own:
             self.number += 1
-            self.own.append(f"peer.{self.number}.x")
+            self.own.append(f"peer.{self.born}.{self.number}.x")
             self.replica.deliver(self.own[-1], body(f"of the peer {self.number}"), folder=FOLDER)
         elif what < 0.6:
             self.change(self.random.choice(self.own))
