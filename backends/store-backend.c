@@ -365,7 +365,9 @@ static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id
 
 	if (fd == MB_E_LOST && is_dead(b, guid, id))
 		return -ENOENT;
-	return fd == MB_E_DAMAGED && recheck(b, guid, id) > 0 ? MB_E_STALE : fd;
+	if (fd != MB_E_DAMAGED && fd != MB_E_LOST)
+		return fd;
+	return recheck(b, guid, id) > 0 ? MB_E_STALE : fd;
 }
 
 static int sb_begin(struct backend *backend, uint64_t from, bool many)

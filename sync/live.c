@@ -26,6 +26,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#define STALE_MAX 20 /* sessions in a row that meet other changes than they have read */
+
 struct loop;
 
 struct live_peer {
@@ -276,6 +278,11 @@ static void after(struct live_peer *p, int err, const struct session_result *r)
 {
 	p->backing_off = false;
 	p->ended_ms = now_ms();
+	if (err == MB_E_STALE && p->failures < STALE_MAX) { /* somebody is busy there */
+		p->failures++;
+		p->due_ms = now_ms() + LIVE_WAIT_MS;
+		return;
+	}
 	tell(p, err, r);
 	if (err == -EINTR) {
 		p->due_ms = now_ms();

@@ -3,21 +3,27 @@
  *
  * No scan looks at the contents of all files.  Whoever delivers by writing on in cur/ or new/, after the
  * message was noticed, changes no directory; so the mailbox of such a message is read anew, contents
- * and all, which makes an edit of it.
+ * and all, which makes an edit of it.  One whose file has gone since the last scan, or has another name, is
+ * looked for in the same way: who wanted it asks again.  What the guard holds was looked for already.
  */
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "backends/store/scan-private.h"
+#include <errno.h>
 
 static bool has_changed(struct store *s, struct index_txn *tx, const struct entry *e)
 {
 	MB_AUTO_FREE char *path = entry_path(tx, e);
 	struct stat st;
 
-	return path && at_stat(s->mail_fd, path, &st) == 0 &&
-	       ((uint64_t)st.st_size != e->copy.size ||
-		clock_timespec_ns(&st.st_mtim) != e->mtime_ns || st.st_ino != e->ino);
+	if (!path)
+		return false;
+	int err = at_stat(s->mail_fd, path, &st);
+	if (err == -ENOENT)
+		return !held_has(&s->held, e);
+	return err == 0 && ((uint64_t)st.st_size != e->copy.size ||
+			    clock_timespec_ns(&st.st_mtim) != e->mtime_ns || st.st_ino != e->ino);
 }
 
 /* 1: it has changed, and its mailbox is read by the next scan. */
@@ -56,7 +62,7 @@ int store_recheck(struct store *s, const struct guid *guid, uint64_t id)
 	if (err > 0) {
 		s->recheck = true;
 		err = scan_locked(s, false, &report);
-		err = err < 0 ? err : report.edited + report.damaged > 0;
+		err = err < 0 ? err : report.records > 0;
 	}
 	store_unlock(s);
 	return err;

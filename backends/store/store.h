@@ -267,9 +267,9 @@ int store_copy_path(struct store *s, const struct guid *guid, uint64_t id, char 
 /* Opens the body of a copy (or, when its own file is not good, of any copy with this GUID, or a kept one in deleted/).
  * Checks the size.  MB_E_DAMAGED, MB_E_LOST.  Returns the fd. */
 int store_open_body(struct store *s, const struct guid *guid, uint64_t id);
-/* The body of a copy is not what was noted (MB_E_DAMAGED): when its file was written to since, that is logged
- * as an edit, or as damage.  1: it was, the copy is not what it was; 0: nothing is new, or a
- * program still writes.  Reads the directory of the mailbox, and the files that changed in it. */
+/* The body of a copy is not what was noted (MB_E_DAMAGED), or not there (MB_E_LOST): when its file was written
+ * to since, that is logged as an edit, or as damage; when it has gone, or has another name, as that.  1: something
+ * was logged, the copy may not be what it was; 0: nothing is new, or a program still writes.  Reads the directory of the mailbox, and the files that changed in it. */
 int store_recheck(struct store *s, const struct guid *guid, uint64_t id);
 /* SHA-256 of the body; logs it when it was not known (writer). */
 int store_digest(struct store *s, const struct guid *guid, uint64_t id, struct digest *ret);

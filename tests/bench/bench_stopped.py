@@ -3,7 +3,7 @@
 
 Ten threads deliver, pick up, flag, read, list and unlink (tests/tools/mail-race.c) while mail comes and goes at a
 peer. One line of JSON each: calls, microseconds of the middle one, of the 999th of 1000, and of the slowest, and
-whether the 99.9th percentile is below 50 ms.
+whether the 99.9th percentile is below 50 ms. The first line is of a plain directory, where nobody syncs.
 """
 
 import json
@@ -19,6 +19,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from support.racing import Race  # noqa: E402
 
 BAR_US = 50000
+
+
+def plain(race, seconds):
+    box = os.path.join(race.base, "plain")
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(box, sub))
+    return race.run("mixed", seconds, box)
 
 
 def working(race, seconds):
@@ -43,13 +50,16 @@ def by_turns(race, seconds):
         hand.join()
 
 
+MODES = (("none", plain), ("at work", working), ("stopped", stopped), ("by turns", by_turns))
+
+
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10
     base = os.path.realpath(tempfile.mkdtemp(prefix="mailbraid-bench-"))
     race = None
     try:
         race = Race(base, count=1000)
-        for name, run in (("at work", working), ("stopped", stopped), ("by turns", by_turns)):
+        for name, run in MODES:
             told = run(race, seconds)
             line = {"bench": "stopped", "reconciler": name}
             line |= {key: told[key] for key in ("calls", "p50_us", "p999_us", "max_us")}

@@ -101,9 +101,9 @@ class Race:
                         return int(child)
         return None
 
-    def run(self, phase, seconds):
-        """What the tool counted; fails when anything was wrong."""
-        argv = [tool(), os.path.join(self.mnt, "." + FOLDER), str(self.count), str(seconds), phase]
+    def run(self, phase, seconds, box=None):
+        """What the tool counted, in the mount's folder or another; fails when anything was wrong."""
+        argv = [tool(), box or os.path.join(self.mnt, "." + FOLDER), str(self.count), str(seconds), phase]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 120, check=False)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr[-3000:])
         return json.loads(done.stdout)

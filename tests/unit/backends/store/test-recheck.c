@@ -6,6 +6,7 @@
 #include "tests/support/store-dir.h"
 #include "backends/base/err.h"
 #include "backends/store/server.h"
+#include <stdio.h>
 #include <unistd.h>
 
 static struct guid grown(struct store_dir *d)
@@ -89,6 +90,53 @@ static void what_has_not_changed_costs_no_scan(void **state)
 	assert_int_equal(log_records(d), n);
 }
 
+static void one_that_has_gone_is_looked_for(void **state)
+{
+	struct store_dir *d = *state;
+	struct guid g, moved;
+
+	outside_mailbox(d, ".work");
+	outside_write(d, "new/1.x", "one\n");
+	outside_write(d, "new/2.x", "two\n");
+	outside_write(d, "new/3.x", "three\n");
+	store_dir_reopen(d);
+	g = store_guid(d, "1.x");
+	moved = store_guid(d, "2.x");
+	outside_unlink(d, "new/1.x");
+	outside_rename(d, "new/2.x", "cur/2.x:2,S");
+	assert_int_equal(store_open_body(d->s, &g, 0), MB_E_LOST);
+	assert_int_equal(store_recheck(d->s, &g, 0), 1);
+	assert_int_equal(store_recheck(d->s, &g, 0), 0); /* that is known now */
+	assert_int_equal(store_recheck(d->s, &moved, 0), 0);
+	assert_list(d, "INBOX/cur/2.x:2,S | INBOX/new/3.x");
+	store_consistent(d);
+}
+
+/* The guard holds mass expunges: one scan has looked for them, and none is made for each. */
+static void what_is_held_costs_no_scan(void **state)
+{
+	struct store_dir *d = *state;
+	struct scan_report r;
+	char path[32];
+	struct guid g;
+
+	for (int i = 0; i < 30; i++) {
+		snprintf(path, sizeof(path), "new/%d.x", i);
+		outside_write(d, path, "text\n");
+	}
+	store_dir_reopen(d);
+	g = store_guid(d, "7.x");
+	for (int i = 0; i < 30; i++) {
+		snprintf(path, sizeof(path), "new/%d.x", i);
+		outside_unlink(d, path);
+	}
+	time_passes(10);
+	store_dir_rescan(d, &r);
+	assert_true(r.held > 0);
+	assert_int_equal(store_open_body(d->s, &g, 0), MB_E_LOST);
+	assert_int_equal(store_recheck(d->s, &g, 0), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, store_dir_setup, store_dir_teardown)
 
 int main(void)
@@ -98,6 +146,8 @@ int main(void)
 		T(in_a_watched_tree_too),
 		T(from_another_process),
 		T(what_has_not_changed_costs_no_scan),
+		T(one_that_has_gone_is_looked_for),
+		T(what_is_held_costs_no_scan),
 	};
 
 	return cmocka_run_group_tests_name("recheck", tests, NULL, NULL);
