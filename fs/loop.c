@@ -59,6 +59,7 @@ struct loop *loop_new(const struct loop_source *source, unsigned max)
 	l->max = max ? max : 1;
 	l->looks = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	l->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->err = l->end_fd < 0 ? -errno : 0;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -71,7 +72,8 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	close(l->end_fd);
+	if (l->end_fd >= 0)
+		close(l->end_fd);
 	pthread_cond_destroy(&l->change);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
@@ -170,9 +172,8 @@ static bool add_worker(struct loop *l)
 static void wake_deputy(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
-	l->asleep = false;
-	if (!l->waiting)
-		add_worker(l);
+	/* a thread that could not be made is tried again with the next request */
+	l->asleep = !l->waiting && !add_worker(l) && l->n < l->max;
 	pthread_cond_broadcast(&l->change);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -313,6 +314,8 @@ int loop_run(struct loop *l)
 {
 	struct worker first = {.loop = l}, *w;
 
+	if (l->end_fd < 0)
+		return l->err;
 	l->n = 1;
 	l->asleep = true;
 	work(&first);

@@ -195,8 +195,7 @@ int change_begin(struct store *s, struct index_txn **ret)
 	int err;
 
 	*ret = s->trial.tx;
-	s->begun = s->appended;
-	s->stays = false;
+	change_begin_call(s);
 	if (s->trial.scanning)
 		return 0;
 	if (s->mode != STORE_WRITE)
@@ -353,11 +352,31 @@ void change_stays(struct store *s)
 	s->stays = s->rescan = true;
 }
 
+void change_begin_call(struct store *s)
+{
+	s->begun = s->appended;
+	s->stays = false;
+}
+
+/* Was anything changed that stays? */
+static bool left_trace(const struct store *s)
+{
+	return s->appended != s->begun || s->stays;
+}
+
+int change_answer(struct store *s, int err)
+{
+	if (err >= 0 || !left_trace(s))
+		return err;
+	s->rescan = true;
+	return 0;
+}
+
 int change_end_call(struct store *s, struct index_txn *tx, int err)
 {
 	int ended = change_end(s, tx, err);
 
-	if (ended >= 0 || (err < 0 && s->appended == s->begun && !s->stays))
+	if (ended >= 0 || (err < 0 && !left_trace(s)))
 		return ended;
 	s->rescan = true;
 	return err > 0 ? err : 0;

@@ -48,8 +48,8 @@ struct index {
 	unsigned n_txns;      /* transactions that are open or about to be */
 	uint64_t
 		reserved; /* of the file, room on the disk up to here; UINT64_MAX: nobody can tell */
-	struct index_txn *shared;  /* borrowed, or NULL: see index_share() */
-	void (*before)(void *arg); /* see index_set_before() */
+	struct index_txn *shared;	   /* borrowed, or NULL: see index_share() */
+	void (*_Atomic before)(void *arg); /* see index_set_before() */
 	void *before_arg;
 	/* The tree that the last transaction that wrote left, for the next one and for readers; under
 	 * `lock`.  Owned, or NULL. */

@@ -436,13 +436,15 @@ bool index_kept_tree(struct index_txn *tx, struct tree *ret)
 void index_set_before(struct index *ix, void (*fn)(void *arg), void *arg)
 {
 	ix->before_arg = arg;
-	ix->before = fn;
+	atomic_store(&ix->before, fn);
 }
 
 int index_begin(struct index *ix, bool write, struct index_txn **ret)
 {
-	if (ix->before)
-		ix->before(ix->before_arg);
+	void (*before)(void *arg) = atomic_load(&ix->before);
+
+	if (before)
+		before(ix->before_arg);
 	return index_begin_now(ix, write, ret);
 }
 

@@ -89,7 +89,7 @@ int index_sync(struct index *ix); /* flush to disk: at a clean stop */
  * spoilt: its commit gives that error and undoes all. */
 int index_begin(struct index *ix, bool write, struct index_txn **ret);
 /* What is called at the beginning of each index_begin(), to bring what is still to come; NULL: nothing.
- * Set while one thread alone uses the index. */
+ * Others may be using the index; fn and arg must be there until it is closed. */
 void index_set_before(struct index *ix, void (*fn)(void *arg), void *arg);
 /* The same without that call. */
 int index_begin_now(struct index *ix, bool write, struct index_txn **ret);

@@ -16,8 +16,12 @@
  * lock adds, and who writes to the index holds that lock and has settled: so nobody who settles
  * waits for a writer.  `settling` comes before `lock`, the store's before both.
  *
- * A batch that the index cannot take (a full disk) is dropped, and `failed`: the next change replays
- * the log.
+ * A batch that the index cannot take (a full disk) is dropped, and `failed`: from then on the index has
+ * a gap, so what was added meanwhile is dropped as well, and nothing more is left for later until
+ * index_catch_up() has replayed the log, before the next change.
+ *
+ * Readers may be on their way into settle() at any time, so the struct stays until the store is closed,
+ * whenever its thread ends.
  */
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
@@ -63,6 +67,7 @@ struct store_later {
 	bool idle, ending;		 /* the thread sleeps, has to end; under lock */
 	atomic_bool failed;
 	/* with the store's lock */
+	bool running;
 	struct uid_next given[MAILBOXES];
 	size_t n_given;
 };
@@ -144,7 +149,7 @@ static void settle(void *arg)
 	pthread_mutex_lock(&l->settling);
 	take_batch(l);
 	if (l->batch.first) {
-		err = apply_batch(l);
+		err = l->failed ? 0 : apply_batch(l); /* nothing goes in behind a gap */
 		if (err < 0) {
 			mb_msg(MB_ERROR,
 			       "index: cannot follow the log, tried again before the next "
@@ -165,8 +170,14 @@ void later_settle(struct store *s)
 		return;
 	settle(l);
 	l->n_given = 0;
-	if (atomic_exchange(&l->failed, false))
+	if (l->failed)
 		s->behind = s->rescan = true; /* what only the index knew is looked at again */
+}
+
+void later_caught_up(struct store *s)
+{
+	if (s->later)
+		s->later->failed = false;
 }
 
 /* ---- the thread ---- */
@@ -193,25 +204,31 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int later_start(struct store *s)
+static struct store_later *later_new(struct store *s)
 {
 	struct store_later *l = mb_xcalloc(1, sizeof(*l));
-	int err;
 
 	l->store = s;
 	l->waiting.tail = &l->waiting.first;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_mutex_init(&l->settling, NULL);
 	pthread_cond_init(&l->wake, NULL);
-	store_lock(s);
 	index_set_before(s->index, settle, l);
-	err = -pthread_create(&l->thread, NULL, run, l);
-	if (err < 0) {
-		index_set_before(s->index, NULL, NULL);
-		free(l);
-	} else {
-		s->later = l;
-	}
+	return l;
+}
+
+int later_start(struct store *s)
+{
+	struct store_later *l;
+	int err;
+
+	store_lock(s);
+	if (!s->later)
+		s->later = later_new(s);
+	l = s->later;
+	l->ending = false;
+	err = l->running ? 0 : -pthread_create(&l->thread, NULL, run, l);
+	l->running = err >= 0;
 	store_unlock(s);
 	return err;
 }
@@ -220,7 +237,7 @@ void later_stop(struct store *s)
 {
 	struct store_later *l = s->later;
 
-	if (!l)
+	if (!l || !l->running)
 		return;
 	pthread_mutex_lock(&l->lock);
 	l->ending = true;
@@ -228,10 +245,17 @@ void later_stop(struct store *s)
 	pthread_mutex_unlock(&l->lock);
 	pthread_join(l->thread, NULL);
 	store_lock(s);
+	l->running = false;
 	later_settle(s);
-	s->later = NULL;
-	index_set_before(s->index, NULL, NULL);
 	store_unlock(s);
+}
+
+void later_free(struct store *s)
+{
+	struct store_later *l = MB_TAKE(s->later);
+
+	if (!l)
+		return;
 	pthread_cond_destroy(&l->wake);
 	pthread_mutex_destroy(&l->settling);
 	pthread_mutex_destroy(&l->lock);
@@ -244,8 +268,8 @@ bool later_can(struct store *s)
 {
 	struct store_later *l = s->later;
 
-	return l && s->mode == STORE_WRITE && !s->behind && !s->batching && !s->trial.tx &&
-	       !atomic_load(&l->failed) && store_mark_dirty(s) >= 0 &&
+	return l && l->running && s->mode == STORE_WRITE && !s->behind && !s->batching &&
+	       !s->trial.tx && !atomic_load(&l->failed) && store_mark_dirty(s) >= 0 &&
 	       index_reserve(s->index, LATER_ROOM) >= 0;
 }
 

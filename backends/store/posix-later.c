@@ -112,10 +112,14 @@ static int log_it(struct rename_call *c)
 	return publish(&c->p, c->to, &c->tn, c->to_name, NULL, 0, NULL);
 }
 
-static void rename_back(struct rename_call *c)
+static bool rename_back(struct rename_call *c)
 {
-	if (io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name, RENAME_NOREPLACE) < 0)
+	bool back = io_renameat2(c->to_dir, c->to_name, c->from_dir, c->from_name,
+				 RENAME_NOREPLACE) >= 0;
+
+	if (!back)
 		change_stays(c->p.s);
+	return back;
 }
 
 /* false: the name is taken by a file that the index does not know, or the file is none; nothing is done. */
@@ -128,8 +132,8 @@ static bool rename_it(struct rename_call *c, int *ret)
 		return false;
 	if (fstatat(c->to_dir, c->to_name, &c->seen, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(c->seen.st_mode)) {
-		rename_back(c);
-		return false;
+		*ret = 0;
+		return !rename_back(c); /* where it is, a scan finds it */
 	}
 	*ret = log_it(c);
 	if (*ret < 0 && c->p.s->appended == appended)
@@ -155,8 +159,11 @@ bool rename_later(struct store *s, const char *from, const char *to, unsigned fl
 	    later_has(s, c.from_name) || !later_can(s) || change_room(s, ROOM_ALL) < 0 ||
 	    index_begin_now(s->index, false, &c.p.tx) < 0)
 		return false;
+	change_begin_call(s);
 	if (is_simple(&c))
 		done = rename_it(&c, ret);
+	if (done)
+		*ret = change_answer(s, *ret);
 	if (done && *ret >= 0)
 		*ret_seen = c.seen;
 	index_abort(c.p.tx);
@@ -211,7 +218,8 @@ bool unlink_later(struct store *s, const char *path, const struct origin *origin
 		return false;
 	if (tree_classify(p.tx, s, path, &n, &name) == 0 &&
 	    posix_entry_at(p.tx, &n, name, &e) == 0 && e.state == ENTRY_PRESENT) {
-		*ret = expunge(&p, path, &e);
+		change_begin_call(s);
+		*ret = change_answer(s, expunge(&p, path, &e));
 		done = true;
 	}
 	index_abort(p.tx);

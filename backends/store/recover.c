@@ -182,8 +182,10 @@ static int catch_up(struct store *s)
 		err = log_check(s->log, &at);
 	if (err >= 0)
 		err = replay_log(s, &at);
-	if (err >= 0)
+	if (err >= 0) {
 		s->behind = false;
+		later_caught_up(s);
+	}
 	return err;
 }
 

@@ -249,6 +249,9 @@ int change_end(struct store *s, struct index_txn *tx, int err);
 int change_end_call(struct store *s, struct index_txn *tx, int err);
 /* The change failed, but its files cannot go back. */
 void change_stays(struct store *s);
+/* The same without a transaction (posix-later.c): */
+void change_begin_call(struct store *s);
+int change_answer(struct store *s, int err);
 /* Commits what a batch has so far, when one is open: between changes. */
 int change_settle(struct store *s);
 int index_catch_up(struct store *s); /* replays the log from where the index stands */
@@ -426,9 +429,11 @@ void flusher_want(struct store_flusher *f); /* the store's lock is held; NULL do
 
 /* later.c: records that the log has, and the index gets with others.  The lock is held. */
 struct store_later;
-int later_start(struct store *s);   /* after flusher_start() */
-void later_stop(struct store *s);   /* the index has all of it then */
-void later_settle(struct store *s); /* likewise; s->behind when it cannot be */
+int later_start(struct store *s);      /* after flusher_start() */
+void later_stop(struct store *s);      /* the index has all of it then, and gets the rest at once */
+void later_free(struct store *s);      /* nobody uses the index any more; it was stopped */
+void later_settle(struct store *s);    /* the index has all of it; s->behind when it cannot be */
+void later_caught_up(struct store *s); /* the index has what it could not take */
 /* May a change be left for later?  Not after one that failed.  Marks the store dirty. */
 bool later_can(struct store *s);
 /* Is something to come for the message of this file name?  To be asked before the index is read. */

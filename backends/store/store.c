@@ -445,6 +445,7 @@ static void store_free(struct store *s)
 	trial_close(s);
 	held_release(&s->held);
 	index_close_or_set_aside(s);
+	later_free(s);
 	log_close(s->log);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
@@ -529,6 +530,7 @@ void store_close(struct store *s)
 
 	if (!s)
 		return;
+	later_stop(s);
 	if (s->mode == STORE_WRITE) {
 		store_lock(s);
 		err = store_batch_end(s);
