@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#define AT_PATH_MAX 65536 /* longest path that is opened here, with its NUL */
+#define AT_PATH_MAX 32768 /* longest path that is opened here, with its NUL */
 
 /* Opens `path` (relative, no "..") beneath `root`.  O_CLOEXEC is added; with O_CREAT the mode is
  * used.  "" or "." opens the root again.  Returns the fd. */

@@ -99,7 +99,7 @@ def descend(path, levels, name="d" * 200):
 
 
 def test_where_depth_ends(stage):
-    """64 KiB from the root of the mount: said, and all that is there can be removed."""
+    """32 KiB from the root of the mount: said, and all that is there can be removed."""
     top = stage.places("end")[1]
 
     def fill():
