@@ -9,7 +9,7 @@ import io
 import pytest
 
 from record_screen import record
-from support import maildir
+from support import maildir, mutts
 from support.fixtures import linked, plain  # noqa: F401
 from support.programs import need
 from support.showing import IMPATIENT, STEPS, Showing
@@ -35,6 +35,20 @@ def test_a_screen_shows_what_a_peer_does(program, plain, linked):  # noqa: F811
     for title in ("the peer: a new mail;", "the peer: a flag;", "the peer: an expunge;"):
         assert title in said.getvalue()
     until("both are equal", lambda: linked.tree() == maildir.tree(linked.peer), tell=linked.messages)
+
+
+@pytest.mark.parametrize("program", ["neomutt", "mutt"])
+def test_new_mail_in_another_mailbox_is_told(program, linked):  # noqa: F811
+    """When they look, as on a directory: for these, too, `timeout` has to be short."""
+    need(program, "tmux")
+    screen = mutts.start(linked, program, IMPATIENT + f'mailboxes "{linked.mail}" "{linked.mail}/.Archive"\n')
+    try:
+        maildir.put(linked.peer, 30, ".Archive")
+        screen.wait("New mail in .*Archive")
+        screen.keys("text:c")  # offers the folder that has new mail
+        screen.wait("^Open mailbox.*Archive")
+    finally:
+        screen.close()
 
 
 @pytest.mark.parametrize("program", ["neomutt", "mutt"])
