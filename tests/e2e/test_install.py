@@ -50,6 +50,19 @@ def test_the_installed_program_runs(installed, tmp_path):
     assert os.path.isdir(tmp_path / "s" / "mail" / "cur")
 
 
+def test_units_and_the_hook_of_suspend(installed):
+    hook = find(installed, "mailbraid-sleep")
+    assert os.access(hook, os.X_OK)
+    with open(find(installed, "mailbraid-sleep@.service"), encoding="utf-8") as f:
+        assert "/mailbraid-sleep %h" in f.read()
+    for name, words in (("mailbraid@.service", "bin/mailbraid --store"), ("mailbraid-sleep", "bin/mailbraid}")):
+        with open(find(installed, name), encoding="utf-8") as f:
+            text = f.read()
+        assert words in text and "@bindir@" not in text, text
+    for name in ("mount.mailbraid", "mount.fuse.mailbraid"):
+        assert os.path.samefile(find(installed, name), find(installed, "mailbraid"))
+
+
 def helper(installed, *args):
     env = {k: v for k, v in os.environ.items() if k != "MAILBRAID_FS"}
     path = find(installed, "mount.mailbraid")
