@@ -9,7 +9,7 @@
  *   event.c    changes not made through us       inval.c    the kernel's caches follow them
  *   settle.c   messages being written            alias.c    names retired by a peer
  *   fdcache.c  descriptors by node               origin.c   which program asks
- *   pool.c     small things by number
+ *   pool.c     small things by number              ahead.c    reading ahead along a listing
  *
  * LOCKS, in this order; whoever holds one may take only those below it:
  *   rename_lock   shared: a handler that works with the path of (directory, name); exclusive: the
@@ -50,6 +50,7 @@
 #define FS_SETTLE_NS 2000000000ll
 #define FS_FOLDER_IDLE_NS 60000000000ll
 
+struct ahead;
 struct inval;
 struct settle;
 
@@ -86,6 +87,7 @@ struct mailfs {
 		kind_age; /* grows when a directory may have become, or ceased to be, a mailbox */
 
 	struct fdcache *fds;
+	struct ahead *ahead;
 	struct inval *inval;
 	struct settle *settle;
 };

@@ -13,6 +13,7 @@
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
 #include "backends/store/server.h"
+#include "fs/ahead.h"
 #include "fs/inval.h"
 #include "fs/mount.h"
 #include "fs/settle.h"
@@ -171,6 +172,8 @@ static int start_threads(struct daemon *d)
 
 	if (err >= 0)
 		err = settle_start(&d->fs);
+	if (err >= 0)
+		err = ahead_start(&d->fs);
 	if (err >= 0) {
 		store_set_listener(d->store, fs_event, &d->fs);
 		err = store_watch_start(d->store, &d->watch);
@@ -193,6 +196,7 @@ static int mount_and_serve(struct daemon *d)
 		stop_outside(d);
 		inval_stop(&d->fs);
 		settle_stop(&d->fs);
+		ahead_stop(&d->fs);
 	}
 	mount_close(&d->fs);
 	return err;

@@ -12,6 +12,7 @@
  * does not miss it.
  */
 #include "backends/base/at.h"
+#include "backends/base/buf.h"
 #include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #define BATCH 32
+#define LOAD_MAX 100000 /* names that are put in order at once */
 #define NOT_OPENED INT_MIN
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -58,10 +60,44 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
+/* ---- reading the backing directory ---- */
+
+struct found {
+	uint64_t ino;
+	size_t name; /* in `names` */
+	unsigned char type;
+};
+
 struct loading {
 	struct mailfs *fs;
 	struct node *dir;
+	struct found *found; /* owned */
+	size_t n, cap;
+	struct buf names;
 };
+
+static int compare_found(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+/* In the order of the inodes, which is more or less that of the disk, and that in which the messages came. */
+static void list_found(struct loading *l)
+{
+	struct folder *f = l->dir->dir->folder;
+
+	if (l->n)
+		qsort(l->found, l->n, sizeof(*l->found), compare_found);
+	table_lock(l->fs);
+	for (size_t i = 0; i < l->n; i++)
+		folder_load(f, (const char *)l->names.data + l->found[i].name, l->found[i].type,
+			    l->found[i].ino);
+	table_unlock(l->fs);
+	l->n = 0;
+	buf_reset(&l->names);
+}
 
 static int load_name(const char *name, unsigned char type, uint64_t ino, void *arg)
 {
@@ -69,9 +105,11 @@ static int load_name(const char *name, unsigned char type, uint64_t ino, void *a
 
 	if (fs_hidden(l->fs, l->dir, name))
 		return 0;
-	table_lock(l->fs);
-	folder_load(l->dir->dir->folder, name, type, ino);
-	table_unlock(l->fs);
+	if (l->n == LOAD_MAX)
+		list_found(l);
+	MB_GROW(l->found, l->cap, l->n + 1);
+	l->found[l->n++] = (struct found){.ino = ino, .name = l->names.len, .type = type};
+	buf_put(&l->names, name, strlen(name) + 1);
 	return 0;
 }
 
@@ -107,12 +145,19 @@ void fs_drop_folder(struct mailfs *fs, struct node *dir)
 
 static int read_backing(struct mailfs *fs, struct node *dir)
 {
-	struct loading l = {fs, dir};
+	struct loading l = {.fs = fs, .dir = dir, .names = BUF_INIT};
 	MB_AUTO_CLOSE int fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
+	int err = fd;
 
 	if (fd < 0 && node_kept_fd(dir) >= 0)
 		return 0; /* removed: empty */
-	return fd < 0 ? fd : at_list(fd, load_name, &l);
+	if (fd >= 0)
+		err = at_list(fd, load_name, &l);
+	if (err >= 0)
+		list_found(&l);
+	free(l.found);
+	buf_release(&l.names);
+	return err;
 }
 
 /* Makes sure that dir has a folder.  The caller has a stream of it, so that it stays. */

@@ -6,10 +6,12 @@
  * followed by a RELEASE, which means nothing here.
  */
 #include "backends/base/at.h"
+#include "backends/base/clock.h"
 #include "backends/base/err.h"
 #include "backends/base/io.h"
 #include "backends/base/mem.h"
 #include "backends/mail/fname.h"
+#include "fs/ahead.h"
 #include "fs/fs.h"
 #include "fs/loop.h"
 #include "fs/settle.h"
@@ -198,8 +200,9 @@ static char *read_buffer(size_t size)
 }
 
 /* What the system has in memory is read at once; before the disk is waited for, another thread leads. */
-static ssize_t read_content(int fd, char *buffer, size_t size, off_t off)
+static ssize_t read_content(int fd, char *buffer, size_t size, off_t off, bool *ret_missed)
 {
+	int64_t since = clock_mono_ns();
 	size_t done = 0;
 	ssize_t n;
 
@@ -209,6 +212,7 @@ static ssize_t read_content(int fd, char *buffer, size_t size, off_t off)
 		n = preadv2(fd, &rest, 1, off + (off_t)done, RWF_NOWAIT);
 		done += n > 0 ? (size_t)n : 0;
 	} while (n > 0 && done < size);
+	*ret_missed = n < 0 || clock_mono_ns() - since > AHEAD_SLOW_NS;
 	if (n >= 0)
 		return (ssize_t)done;
 	if (errno == EAGAIN)
@@ -222,6 +226,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	struct mailfs *fs = fs_of(req);
 	char *buffer = read_buffer(size);
 	struct fdcache_slot *slot;
+	bool missed;
 	ssize_t n;
 	int err;
 
@@ -231,8 +236,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		fuse_reply_err(req, mb_err_errno(err));
 		return;
 	}
-	n = read_content(slot->fd, buffer, size, off);
+	n = read_content(slot->fd, buffer, size, off, &missed);
 	fdcache_unpin(fs->fds, slot);
+	if (off == 0)
+		ahead_read(fs, fs_node(fs, ino), missed);
 	if (n < 0)
 		fuse_reply_err(req, mb_err_errno((int)n));
 	else

@@ -8,6 +8,7 @@
  */
 #include "backends/base/mem.h"
 #include "backends/base/msg.h"
+#include "fs/ahead.h"
 #include "fs/inval.h"
 #include "fs/loop.h"
 #include "fs/mount.h"
@@ -127,6 +128,7 @@ int serve(struct mailfs *fs, void (*before_unmount)(void *arg), void *arg)
 		arg); /* when the mount was taken away by somebody else: both do nothing twice */
 	inval_stop(fs);
 	settle_stop(fs);
+	ahead_stop(fs);
 	loop_free(s.loop);
 	return err;
 }
