@@ -141,6 +141,11 @@ def test_append_from_many_processes(stage):
 
 
 def test_direct(stage):
+    try:
+        os.close(os.open(os.path.join(stage.plain, "direct"), os.O_CREAT | os.O_RDWR | os.O_DIRECT, 0o600))
+    except OSError:
+        pytest.skip("the disk has no O_DIRECT")
+
     def story(t):
         fd = os.open("f", os.O_CREAT | os.O_RDWR | os.O_DIRECT, 0o644)
         other = os.open("f", os.O_RDWR)
@@ -213,6 +218,24 @@ def test_mapped(stage):
             except OSError as e:
                 t.tell("map", name_of(e))
         t(mmap.mmap, os.open(".", os.O_RDONLY), 10, mmap.MAP_SHARED, mmap.PROT_READ)
+    stage.same(story)
+
+
+def test_maps_end_with_the_file(stage):
+    """Behind its last page is nothing: SIGBUS; the rest of that page is zeros."""
+    def story(t):
+        make("f", b"x" * 5000)
+
+        def touch(at, size):
+            with mmap.mmap(os.open("f", os.O_RDWR), 5000) as m:
+                os.truncate("f", size)
+                if not (pid := os.fork()):
+                    os._exit(m[at])
+                return os.waitpid(pid, 0)[1]
+
+        for at, size in ((10, 100), (150, 100), (4100, 100), (4999, 4097), (4999, 4096), (0, 0)):
+            t(touch, at, size)
+            os.truncate("f", 5000)
     stage.same(story)
 
 

@@ -194,6 +194,7 @@ def test_attributes(stage):
             t(os.setxattr, "f", name, b"v")
         for size in (1, 255, 2000, 70000):
             t(os.setxattr, "f", "user.big", b"v" * size)
+            t(lambda: len(os.getxattr("f", "user.big")))
         for call in (os.getxattr, os.removexattr):
             t(call, "f", "user.none")
     stage.same(story, but=("setxattr('f', 'none.a'", "setxattr('f', 'x'"))
