@@ -128,3 +128,19 @@ def test_times_set_while_it_is_written(stage):
         t.tell("closed", os.stat("f").st_mtime_ns)
         t.tell("content", read("f"))
     stage.same(story)
+
+
+def test_a_directory_from_the_future(stage):
+    """Its time is the present again with the next change in it; no other call moves it back."""
+    def story(t):
+        os.mkdir("d")
+        for call, *args in ((os.mkdir, "d/x"), (os.utime, "d"), (os.rmdir, "d/x"), (os.rename, "d", "e"), (os.rename, "e", "d"), (os.chmod, "d", 0o700)):
+            os.utime("d" if os.path.exists("d") else "e", ns=(2**61, 2**61))
+            t(call, *args)
+            it = "d" if os.path.exists("d") else "e"
+            t.tell("future", os.stat(it).st_mtime_ns == 2**61)
+        os.utime("d", ns=(1, 2))
+        t(os.chmod, "d", 0o755)
+        t(os.listdir, "d")
+        t.tell("past", os.stat("d").st_mtime_ns)
+    stage.same(story)

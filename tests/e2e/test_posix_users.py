@@ -417,3 +417,24 @@ def test_programs_run(stage):
         os.kill(pid, 9)
         os.waitpid(pid, 0)
     stage.same(story)
+
+
+def test_traps_in_shared_directories(stage):
+    """The kernel's protections: links and files of others in a sticky directory."""
+    def story(t):
+        os.chmod(".", 0o777)
+        mine("shared", 0, 0o1777, "directory")
+        make("there")
+        with t.user(ANN):
+            os.symlink("../there", "shared/link")
+        mine("shared/file", ANN, 0o666)
+        mine("shared/fifo", ANN, 0o666, "fifo")
+        for uid in (BOB, 0, ANN):
+            with t.user(uid):
+                t(opened, "shared/link", os.O_RDONLY)
+                for name in ("file", "fifo"):
+                    t(opened, f"shared/{name}", os.O_CREAT | os.O_RDWR)
+                    t(opened, f"shared/{name}", os.O_RDWR)
+                t(os.link, "there", f"shared/hard{uid}")
+                t(os.open, "there", os.O_RDONLY | os.O_NOATIME)
+    stage.same(story)
