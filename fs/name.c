@@ -8,6 +8,7 @@
 #include "backends/base/at.h"
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
+#include "backends/mail/fname.h"
 #include "fs/folder.h"
 #include "fs/fs.h"
 #include "fs/settle.h"
@@ -134,7 +135,13 @@ void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const 
 {
 	alias_shadowed(&fs->aliases, dir, name);
 	folder_add(dir->dir->folder, name, (unsigned char)(st->st_mode >> 12), st->st_ino);
+	dir->dir->in_log = false;
 	attr_changed(dir);
+}
+
+bool fs_is_logged(const struct node *dir, const char *name)
+{
+	return kind_is_messages(dir->dir->kind) && fname_is_message(name);
 }
 
 void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name)
@@ -143,6 +150,7 @@ void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name)
 	node_drop_name(&fs->nodes, dir, name);
 	folder_remove(dir->dir->folder, name);
 	alias_follow(&fs->aliases, dir, name, NULL, NULL);
+	dir->dir->in_log = false;
 	attr_changed(dir);
 	node_unref(&fs->nodes, dir);
 }

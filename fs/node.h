@@ -62,6 +62,7 @@ struct dir {
 	unsigned kind_age;	    /* kind is good while this equals mailfs.kind_age */
 	atomic_uint fd_age;	    /* its descriptor is good while this does: fs_stat_in() */
 	bool changed;		    /* a visible change since the times were last shown */
+	bool in_log;		    /* names that may not be durable yet are all in the log */
 	int64_t mtime_ns, ctime_ns; /* as last shown: never given smaller ones */
 	struct folder *folder;	    /* listing and names, or NULL: neither; owned */
 	bool loading;		    /* a thread is reading the backing directory */

@@ -156,6 +156,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	int err = n->token ? -EPERM : set_attr(req, n, attr, to_set, &st);
 	table_lock(fs);
 	attr_forget(n);
+	if (node_is_dir(n))
+		n->dir->in_log = false;
 	table_unlock(fs);
 	reply_attr(req, n, err, &st);
 }

@@ -464,19 +464,35 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	read_dir(req, ino, size, off, true);
 }
 
+/* The log alone makes the names durable.  If not, they are to be made so now: from then on it does. */
+static bool is_in_log(struct mailfs *fs, struct node *dir)
+{
+	bool logs = store_log_has_names(fs->store), in_log;
+
+	table_lock(fs);
+	in_log = logs && dir->dir->in_log && kind_is_messages(dir->dir->kind);
+	dir->dir->in_log = logs;
+	table_unlock(fs);
+	return in_log;
+}
+
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct mailfs *fs = fs_of(req);
 	struct node *dir = fs_node(fs, ino);
 	MB_AUTO_CLOSE int fd = -1;
 	char path[AT_PATH_MAX];
-	int err;
+	int err = 0;
 
 	count(COUNT_FSYNCDIR);
 	loop_give_way();
-	err = fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
-	if (err >= 0)
-		err = io_fsync(fd);
+	if (!is_in_log(fs, dir)) {
+		err = fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
+		if (err >= 0)
+			err = io_fsync(fd);
+		if (err < 0)
+			dir->dir->in_log = false;
+	}
 	if (err >= 0 && fs_path(fs, dir, NULL, path) == 0)
 		err = store_sync_path(fs->store, path);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);

@@ -309,13 +309,21 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		fuse_reply_write(req, (size_t)n);
 }
 
+/* No record tells of a file there.  table_lock held. */
+static bool is_in_tmp(const struct node *n)
+{
+	struct name name;
+
+	return node_n_names(n) == 1 && node_name(n, 0, &name) && name.dir->dir->kind == NODE_TMP;
+}
+
 /* Durable: the bytes, for a message its name too, what they mean in the log. */
 static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 {
 	char path[AT_PATH_MAX], dir_path[AT_PATH_MAX];
 	struct fdcache_slot *slot;
 	struct name name;
-	bool message, named;
+	bool message, named, in_log;
 	int err = fs_content(fs, n, false, &slot);
 
 	if (err < 0)
@@ -326,14 +334,15 @@ static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 		return err;
 	table_lock(fs);
 	message = node_message_name(n, &name) && node_path(name.dir, NULL, dir_path) == 0;
-	named = node_any_path(n, path) == 0;
+	named = node_any_path(n, path) == 0 && !is_in_tmp(n);
+	in_log = message && n->ordinal && fname_is_message(name.text);
 	table_unlock(fs);
 	if (message && node_writing(n)) {
 		stripe_lock(fs, n);
 		err = settle_now(fs, n);
 		stripe_unlock(fs, n);
 	}
-	if (!err && message) {
+	if (!err && message && !(in_log && store_log_has_names(fs->store))) {
 		MB_AUTO_CLOSE int dir = at_open(fs->root_fd, dir_path, O_RDONLY | O_DIRECTORY, 0);
 
 		err = dir < 0 ? dir : io_fsync(dir);

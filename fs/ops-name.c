@@ -230,6 +230,7 @@ static int remove_at(fuse_req_t req, struct spot *p, struct node *n, bool is_dir
 	bool last = n && fs_only_name(fs, n);
 	MB_AUTO_CLOSE int keep = last ? fs_keep_open(fs, n, p->path) : -1;
 	struct origin origin;
+	bool in_log;
 	int err;
 
 	origin_of(fs, req, &origin);
@@ -240,7 +241,9 @@ static int remove_at(fuse_req_t req, struct spot *p, struct node *n, bool is_dir
 	if (last)
 		fs_let_go(fs, n, MB_TAKE_FD(keep));
 	table_lock(fs);
+	in_log = p->dir->dir->in_log && n && n->ordinal && fs_is_logged(p->dir, p->name);
 	fs_name_removed(fs, p->dir, p->name);
+	p->dir->dir->in_log = in_log;
 	table_unlock(fs);
 	return 0;
 }

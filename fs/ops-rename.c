@@ -80,6 +80,10 @@ static void move_name(struct renaming *r, const struct stat *st)
 		folder_add(r->to_dir->dir->folder, r->to_name, (unsigned char)(st->st_mode >> 12),
 			   st->st_ino);
 	}
+	if (!fs_is_logged(r->from->dir, r->from->name))
+		r->from->dir->dir->in_log = false;
+	if (!fs_is_logged(r->to_dir, r->to_name) || !S_ISREG(st->st_mode))
+		r->to_dir->dir->in_log = false;
 	if (!r->token)
 		attr_changed(r->from->dir);
 	attr_changed(r->to_dir);
@@ -114,6 +118,7 @@ static void exchange_names(struct renaming *r)
 		node_add_name(&fs->nodes, target, r->from->dir, r->from->name);
 		node_unref(&fs->nodes, target);
 	}
+	r->from->dir->dir->in_log = r->to_dir->dir->in_log = false;
 	attr_changed(r->from->dir);
 	attr_changed(r->to_dir);
 }

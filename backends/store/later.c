@@ -31,12 +31,15 @@
 #include "backends/store/posix-private.h"
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #define LATER_MS 3
 #define LATER_MAX 256
 #define LATER_ROOM ((uint64_t)2 << 20) /* of the index, for so many */
-#define MAILBOXES 16		       /* whose UIDNEXT is kept */
+#define SPACE_MIN ((uint64_t)64 << 20)
+#define SPACE_LOOK 64 /* every so many changes */
+#define MAILBOXES 16  /* whose UIDNEXT is kept */
 
 struct late {
 	struct late *next;
@@ -70,6 +73,8 @@ struct store_later {
 	bool running;
 	struct uid_next given[MAILBOXES];
 	size_t n_given;
+	unsigned looked;
+	bool space;
 };
 
 static uint64_t name_key(const char *name)
@@ -264,13 +269,24 @@ void later_free(struct store *s)
 
 /* ---- adding ---- */
 
+/* A disk that may soon be full: the index gets each change at once, into the little room that is kept. */
+static bool has_space(struct store_later *l)
+{
+	struct statvfs fs;
+
+	if (l->looked++ % SPACE_LOOK == 0)
+		l->space = fstatvfs(l->store->dir_fd, &fs) == 0 &&
+			   (uint64_t)fs.f_bavail * fs.f_frsize > SPACE_MIN;
+	return l->space;
+}
+
 bool later_can(struct store *s)
 {
 	struct store_later *l = s->later;
 
 	return l && l->running && s->mode == STORE_WRITE && !s->behind && !s->batching &&
 	       !s->trial.tx && !atomic_load(&l->failed) && store_mark_dirty(s) >= 0 &&
-	       index_reserve(s->index, LATER_ROOM) >= 0;
+	       has_space(l) && index_reserve(s->index, LATER_ROOM) >= 0;
 }
 
 bool later_has(const struct store *s, const char *name)

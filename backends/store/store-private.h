@@ -109,6 +109,7 @@ struct store {
 	uint64_t ordinal;  /* last one given */
 	bool was_clean;	   /* the stop before this start was clean, or the same boot goes on */
 	bool in_order;	   /* the file system writes renames no later than a flush of the log */
+	bool journal;	   /* … whose flush makes renames before it durable as well */
 	bool tree_touched; /* files were renamed or unlinked since the last flush */
 	bool swapped;	   /* a mailbox waits in .mbswap-GUID for its name to be free */
 	bool renames;	   /* STORE/renames is there: names have yet to follow directories */
@@ -420,6 +421,9 @@ void index_close_or_set_aside(struct store *s);
 bool expected_call(struct store *s, uint32_t pid, int op, const char *from, const char *to,
 		   int *ret);
 void expected_free_all(struct store *s);
+
+/* flush.c: what the file systems beneath see to by themselves; at the start */
+void flush_look(struct store *s);
 
 /* flusher.c: flushes the log a second after the first record that is not durable. */
 int flusher_start(struct store *s);

@@ -14,10 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/vfs.h>
 
 #define ROOT_FILE ".mailbraid"
 
@@ -363,18 +361,6 @@ static int look_at_files(struct store *s, bool clean)
 	return err;
 }
 
-static bool writes_in_order(const struct store *s)
-{
-	struct statfs fs;
-	struct stat mail, log;
-
-	if (fstat(s->mail_fd, &mail) < 0 || fstat(s->log_fd, &log) < 0 ||
-	    mail.st_dev != log.st_dev || fstatfs(s->mail_fd, &fs) < 0)
-		return false;
-	return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
-	       fs.f_type == TMPFS_MAGIC;
-}
-
 static int open_writer(struct store *s)
 {
 	struct store_state st = {0};
@@ -393,7 +379,7 @@ static int open_writer(struct store *s)
 	same_boot = memcmp(boot, st.boot, sizeof(boot)) == 0 &&
 		    memcmp(boot, (const uint8_t[16]){0}, sizeof(boot)) != 0; /* zeros: not known */
 	s->was_clean = st.clean || same_boot;
-	s->in_order = writes_in_order(s);
+	flush_look(s);
 	err = log_open(s->log_fd, &s->id, &s->log);
 	if (err >= 0) {
 		recover_tell(s, &st.end);
@@ -606,45 +592,4 @@ struct stamp store_now(struct store *s)
 	now = hlc_now(&s->clock);
 	store_unlock(s);
 	return now;
-}
-
-/*
- * A record is durable no earlier than the file operation of which it speaks.  ext4 and XFS see to it by
- * themselves: a flush of the log commits every rename before it.  Others (btrfs) may write the log and
- * lose the rename, so there the file system is flushed first.
- */
-static int flush_tree(struct store *s)
-{
-	bool touched;
-	int err;
-
-	if (s->in_order)
-		return 0;
-	store_lock(s);
-	touched = s->tree_touched;
-	s->tree_touched = false;
-	store_unlock(s);
-	err = touched ? io_syncfs(s->mail_fd) : 0;
-	if (err < 0) {
-		store_lock(s);
-		s->tree_touched = true;
-		store_unlock(s);
-	}
-	return err;
-}
-
-int store_flush(struct store *s)
-{
-	int err = uidlist_flush(s);
-
-	if (err >= 0)
-		err = flush_tree(s);
-	if (err >= 0)
-		err = log_flush(s->log);
-	if (err != MB_E_LOG_DEAD)
-		return err;
-	store_lock(s);
-	err = log_rotate(s->log);
-	store_unlock(s);
-	return err;
 }

@@ -215,6 +215,9 @@ uint64_t store_ordinal(struct store *s, const char *path);
 /* fsync of a file or directory in the mount was asked for: log durable (the caller has flushed the
  * file and its directory). */
 int store_sync_path(struct store *s, const char *path);
+/* Is every name durable that a record speaks of, once the log is flushed?  On file systems that write in
+ * order, and when no change went by without its record. */
+bool store_log_has_names(struct store *s);
 /* Value of user.mailbraid.{guid,modseq,keywords,origin} for a message: appends text. -ENODATA. */
 int store_xattr(struct store *s, const char *path, const char *name, struct buf *out);
 
