@@ -343,6 +343,8 @@ static int recheck(struct store_backend *b, const struct guid *guid, uint64_t id
 	return err;
 }
 
+#define LOOK_NS INT64_C(1000000000)
+
 /* Not lost, but expunged or edited since the caller saw it. */
 static bool is_dead(struct store_backend *b, const struct guid *guid, uint64_t id)
 {
@@ -358,6 +360,19 @@ static bool is_dead(struct store_backend *b, const struct guid *guid, uint64_t i
 	return dead;
 }
 
+/* Who is not the writer, and has none to ask, opens and scans the store for it: now and then, not for each. */
+static bool may_look(struct store_backend *b)
+{
+	int64_t now = clock_mono_ns();
+
+	if (b->writer || b->client)
+		return true;
+	if (b->looked_ns && now - b->looked_ns < LOOK_NS)
+		return false;
+	b->looked_ns = now;
+	return true;
+}
+
 static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id)
 {
 	struct store_backend *b = store_backend_of(backend);
@@ -365,7 +380,7 @@ static int sb_body(struct backend *backend, const struct guid *guid, uint64_t id
 
 	if (fd == MB_E_LOST && is_dead(b, guid, id))
 		return -ENOENT;
-	if (fd != MB_E_DAMAGED && fd != MB_E_LOST)
+	if (fd != MB_E_DAMAGED && (fd != MB_E_LOST || !may_look(b)))
 		return fd;
 	return recheck(b, guid, id) > 0 ? MB_E_STALE : fd;
 }

@@ -20,8 +20,9 @@ struct store_backend {
 	struct store *store; /* owned: as writer when `writer`, else for reading */
 	bool rebuilt;	     /* its index was not whole, and is another one now */
 	bool writer;
-	bool dry;		     /* nothing is written (io_is_read_only()): no role is taken */
-	bool is_trial;		     /* `store` is a STORE_TRIAL: dry, and looked at */
+	bool dry;	   /* nothing is written (io_is_read_only()): no role is taken */
+	bool is_trial;	   /* `store` is a STORE_TRIAL: dry, and looked at */
+	int64_t looked_ns; /* when a missing body was last looked for by a scan; 0: never */
 	struct store_client *client; /* owned: who the writer is, while we are not; or NULL */
 	struct hlc clock;	     /* has seen what now() was shown */
 	bool allow_mass_expunge;

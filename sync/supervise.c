@@ -104,7 +104,8 @@ static void fs_failed(struct supervisor *s, int status)
 	char fate[64];
 
 	mb_msg(MB_WARNING, "the file system %s; mount=%s", child_fate(status, fate), s->o->mount);
-	child_end(&s->sync, clock_mono_ns(), 5 * SECOND_NS);
+	/* It may die anywhere, and the mount waits for it. */
+	child_end(&s->sync, clock_mono_ns(), SECOND_NS / 2);
 	unmount_stale(s->o->mount);
 	if (!child_again(&s->fs, clock_mono_ns())) {
 		mb_msg(MB_ERROR, "the file system fails again and again: given up; mount=%s",
