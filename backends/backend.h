@@ -30,6 +30,10 @@ enum backend_caps {
 	CAP_FOLDS =
 		1 << 6, /* its file system takes names that differ in case, or in how an accent is
 			       written, for one */
+	CAP_AFAR =
+		1
+		<< 7, /* each call may cost a round trip, unless foresee() told of it; the writer's
+			      role is taken with the first put after begin(), not by refresh() */
 };
 
 struct backend_info {
@@ -60,7 +64,39 @@ struct change_set {
 };
 void change_set_release(struct change_set *c);
 
+/* Calls that are to be expected, with their arguments; all borrowed. */
+struct backend_ask {
+	bool begins;		       /* a session: what was told before is forgotten.  Then: */
+	bool full, allow_mass_expunge; /* a refresh */
+	uint64_t peer;		       /* peer() of that replica */
+	struct position seen;	       /* changes() since then and except 0, unless it is none */
+	struct position
+		since; /* changes() since then, unless it is none, and what one asks about these */
+	uint64_t except;
+	uint64_t fresh; /* clock time: what arrived after it is not at the other side */
+	bool tree;	/* tree() and position() after that */
+	/* And at any time: */
+	const struct guid *messages; /* message() */
+	size_t n_messages;
+	const struct backend_ask_uid {
+		struct guid mailbox;
+		uint32_t uid;
+	} * uids; /* by_uid() */
+	size_t n_uids;
+	const struct backend_ask_body {
+		struct guid guid;
+		uint64_t id;
+		uint64_t size; /* that it is said to have; 0 = not known */
+	} * bodies;	       /* body(), in this order */
+	size_t n_bodies;
+	const struct backend_ask_body *digests; /* digest() */
+	size_t n_digests;
+};
+
 struct backend;
+
+/* What a put ended with; see put_later. */
+typedef void backend_put_fn(int result, void *arg);
 
 struct backend_ops {
 	const char *name;
@@ -112,6 +148,20 @@ struct backend_ops {
 	 * mb_err_retry() or the code says that the whole backend is gone.
 	 */
 	int (*put)(struct backend *b, const struct record *want, int body);
+	/*
+	 * As put(), but the result is told to fn, in the order of these calls: before this one returns or at
+	 * the latest in settle(), commit() or close().  `want` and `body` are the caller's again when this
+	 * returns; fn may ask this backend for the digest of the copy that was put, and nothing else.
+	 * NULL: put().  Use backend_put_later().
+	 */
+	void (*put_later)(struct backend *b, const struct record *want, int body,
+			  backend_put_fn *fn, void *arg);
+	/* Every fn of put_later() has been called when this returns.  NULL: they have. */
+	void (*settle)(struct backend *b);
+	/* Calls that will come: one that is far away asks for all of it at once and answers them from that.
+	 * Waits for nothing; errors are told by the calls.  What it brings is as of now or later.  NULL: not
+	 * needed. */
+	void (*foresee)(struct backend *b, const struct backend_ask *ask);
 	/* Of many: `on`, until `off`, each put is to be noticed at once by who watches the mailbox; the
 	 * others need not be.  NULL: nobody watches, or every put is noticed. */
 	void (*wake)(struct backend *b, bool on);
@@ -151,7 +201,7 @@ struct backend {
 };
 
 /*
- * Opens "store:DIR" or "maildir:PATH[:LAYOUT=fs]" (a bare path: a store if it is one).  A `maildir:` that bears a root
+ * Opens "store:DIR", "maildir:PATH[:LAYOUT=fs]", "exec:COMMAND" or "ssh://…" (a bare path: a store if it is one).  A `maildir:` that bears a root
  * file of ours is opened as its store.  `local`: for backends without a log, the local store that keeps
  * their map; NULL when opening the local side itself.  Errors: MB_E_USAGE for an unknown kind,
  * MB_E_NOT_STORE, MB_E_NOT_MAILDIR, MB_E_LOCKED, …
@@ -161,6 +211,9 @@ int backend_open(const char *destination, struct backend *local, struct backend 
 int backend_open_store(const char *dir, struct backend **ret);
 /* backends/maildir */
 int backend_open_maildir(const char *path, int layout, struct backend *local, struct backend **ret);
+/* backends/wire: a mailbraid at the other end of these descriptors, which it takes; `destination` is what it
+ * is called.  MB_E_PROTOCOL, MB_E_VERSION, -ETIMEDOUT, …, or why the other end refuses. */
+int backend_open_wire(int in, int out, const char *destination, struct backend **ret);
 /* backends/memory.c: empty, for tests. */
 struct backend *backend_open_memory(uint64_t replica);
 /* Wrappers own what they wrap.  trace: a line on stderr for each call. fault: the n-th call fails
@@ -180,6 +233,27 @@ struct backend *backend_fault(struct backend *inner, uint64_t n, int err);
 static inline int backend_doubt(struct backend *b)
 {
 	return b->ops->doubt ? b->ops->doubt(b) : 0;
+}
+
+static inline void backend_put_later(struct backend *b, const struct record *want, int body,
+				     backend_put_fn *fn, void *arg)
+{
+	if (b->ops->put_later)
+		b->ops->put_later(b, want, body, fn, arg);
+	else
+		fn(b->ops->put(b, want, body), arg);
+}
+
+static inline void backend_settle(struct backend *b)
+{
+	if (b->ops->settle)
+		b->ops->settle(b);
+}
+
+static inline void backend_foresee(struct backend *b, const struct backend_ask *ask)
+{
+	if (b->ops->foresee)
+		b->ops->foresee(b, ask);
 }
 
 static inline void backend_close(struct backend *b)

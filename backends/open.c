@@ -1,5 +1,5 @@
 /*
- * open.c - from "store:DIR", "maildir:PATH[:LAYOUT=fs]" or a bare path to a backend.
+ * open.c - from "store:DIR", "maildir:PATH[:LAYOUT=fs]", "exec:COMMAND", "ssh://…" or a bare path to a backend.
  *
  * A path that names a store, or a Maildir that was adopted into one, is opened as that store
  * whatever the destination calls it: its log must not be passed by.
@@ -10,6 +10,8 @@
 #include "backends/mail/layout.h"
 #include "backends/store/server.h"
 #include "backends/store/store.h"
+#include "backends/wire/locate.h"
+#include "backends/wire/wire.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +104,8 @@ int backend_open(const char *destination, struct backend *local, struct backend 
 		return destination[6] ? backend_open_store(destination + 6, ret) : MB_E_USAGE;
 	if (strncmp(destination, "maildir:", 8) == 0)
 		return open_maildir_text(destination + 8, local, ret);
+	if (wire_is_location(destination))
+		return local ? wire_open_location(destination, ret) : MB_E_NOT_STORE;
 	if (has_kind(destination))
 		return MB_E_USAGE;
 	return open_path(destination, local, ret);
@@ -110,4 +114,5 @@ int backend_open(const char *destination, struct backend *local, struct backend 
 void backend_patience(unsigned seconds)
 {
 	store_client_patience(seconds);
+	wire_patience(seconds);
 }

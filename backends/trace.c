@@ -174,6 +174,46 @@ static int put(struct backend *b, const struct record *want, int fd)
 	return told(b, "put", what, in->ops->put(in, want, fd));
 }
 
+static void put_later(struct backend *b, const struct record *want, int fd, backend_put_fn *fn,
+		      void *arg)
+{
+	struct backend *in = inner_of(b);
+	char guid[GUID_TEXT];
+
+	if (!in->ops->put_later) {
+		fn(put(b, want, fd), arg);
+		return;
+	}
+	MB_AUTO_FREE char *what =
+		mb_xasprintf("%s %s%s ", record_type_name(want->type),
+			     guid_text(key_of(want), guid), fd >= 0 ? " with body" : "");
+	told(b, "put_later", what, 0);
+	in->ops->put_later(in, want, fd, fn, arg);
+}
+
+static void settle(struct backend *b)
+{
+	struct backend *in = inner_of(b);
+
+	if (!in->ops->settle)
+		return;
+	in->ops->settle(in);
+	told(b, "settle", "", 0);
+}
+
+static void foresee(struct backend *b, const struct backend_ask *ask)
+{
+	struct backend *in = inner_of(b);
+
+	if (!in->ops->foresee)
+		return;
+	MB_AUTO_FREE char *what = mb_xasprintf("%smessages=%zu uids=%zu bodies=%zu digests=%zu ",
+					       ask->begins ? "session " : "", ask->n_messages,
+					       ask->n_uids, ask->n_bodies, ask->n_digests);
+	told(b, "foresee", what, 0);
+	in->ops->foresee(in, ask);
+}
+
 static void wake(struct backend *b, bool on)
 {
 	struct backend *in = inner_of(b);
@@ -258,6 +298,9 @@ static const struct backend_ops trace_ops = {
 	.body = body,
 	.begin = begin,
 	.put = put,
+	.put_later = put_later,
+	.settle = settle,
+	.foresee = foresee,
 	.wake = wake,
 	.turn = turn,
 	.commit = commit,

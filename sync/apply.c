@@ -151,6 +151,31 @@ static bool never_here(const struct apply *a, int side, const struct record *ite
 	return needs_body(item) && !merge_side_find(&a->in->side[side], &item->copy.guid);
 }
 
+#define ASKED_ITEMS 512
+#define ASKED_BYTES (16u << 20)
+
+size_t apply_foresee(const struct apply *a, int side, size_t from)
+{
+	const struct plan *plan = &a->result->plan[side];
+	struct backend *giver = a->b[1 - side];
+	struct backend_ask_body *list MB_AUTO_FREE = NULL;
+	uint64_t bytes = 0;
+	size_t n = 0, i = from;
+
+	if (!giver->ops->foresee)
+		return plan->n;
+	list = mb_xcalloc(ASKED_ITEMS, sizeof(*list));
+	for (; i < plan->n && n < ASKED_ITEMS && bytes < ASKED_BYTES; i++) {
+		const struct copy *c = &plan->items[i].copy;
+		if (!never_here(a, side, &plan->items[i]))
+			continue;
+		bytes += c->size;
+		list[n++] = (struct backend_ask_body){c->guid, c->id, c->size};
+	}
+	backend_foresee(giver, &(struct backend_ask){.bodies = list, .n_bodies = n});
+	return i;
+}
+
 /*
  * Of a long plan the next bodies are opened before their turn, and the kernel is told to read them: one
  * small file after the other would wait for the disk each time.
@@ -212,40 +237,21 @@ static int tell_digest(const struct apply *a, int side, const struct copy *c)
 	return err < 0 && backend_is_gone(err) ? err : 0;
 }
 
-/* `opened`: see take_opened(). */
-static int put_with_body(const struct apply *a, int side, const struct record *item, int opened)
+/* Opens what must go with the item, if anything must.  `opened`: see take_opened(). */
+static int body_for(const struct apply *a, int side, const struct record *item, int opened,
+		    bool again, int *ret_fd)
 {
-	int fd MB_AUTO_CLOSE = opened != NOT_OPENED ? opened : open_body(a, 1 - side, &item->copy);
+	int fd = opened;
 
-	if (fd == -ENOENT)
-		return MB_E_STALE; /* expunged at the giver meanwhile */
+	if (opened == NOT_OPENED) {
+		if (!again && !never_here(a, side, item))
+			return 0;
+		fd = open_body(a, 1 - side, &item->copy);
+	}
 	if (fd < 0)
-		return fd;
-	int ret = a->b[side]->ops->put(a->b[side], item, fd);
-	int err = ret > 0 ? tell_digest(a, side, &item->copy) : 0;
-	return err < 0 ? err : ret;
-}
-
-static int put(const struct apply *a, int side, const struct record *item, int opened)
-{
-	struct backend *b = a->b[side];
-
-	if (opened != NOT_OPENED || never_here(a, side, item))
-		return put_with_body(a, side, item, opened);
-	int err = b->ops->put(b, item, -1);
-	if (err == -ENOENT && needs_body(item))
-		return put_with_body(a, side, item, NOT_OPENED);
-	return err;
-}
-
-static int put_and_wake(const struct apply *a, int side, const struct record *item, int opened)
-{
-	struct backend *b = a->b[side];
-
-	b->ops->wake(b, true);
-	int ret = put(a, side, item, opened);
-	b->ops->wake(b, false);
-	return ret;
+		return fd == -ENOENT ? MB_E_STALE : fd; /* expunged at the giver meanwhile */
+	*ret_fd = fd;
+	return 0;
 }
 
 /* Which items wake who watches; NULL: the plan is not put in bulk, or nobody watches. */
@@ -300,63 +306,190 @@ static void refuse(const struct apply *a, int side, const struct record *item, s
 	r->list[r->n++] = item->mailbox.guid;
 }
 
-static int put_items(const struct apply *a, int side, enum apply_part part, struct ahead *w)
-{
-	const struct plan *plan = &a->result->plan[side];
-	bool bulk = part == APPLY_REST && plan->n >= AHEAD_FROM;
-	bool *wakes MB_AUTO_FREE = choose(a, side, part);
-	struct refused refused = {0};
-	bool stale = false;
-	int gone = 0;
+/* Items on their way, and what became of those that have arrived. */
+struct putting {
+	const struct apply *a;
+	int side;
+	struct refused refused;
+	bool stale;
+	int gone;
+	size_t *again; /* owned: items whose body the side lacks after all */
+	size_t n_again, cap_again;
+};
 
-	for (size_t i = 0; i < plan->n; i++) {
-		const struct record *item = &plan->items[i];
-		if ((item->type == REC_ALIAS) != (part == APPLY_ALIASES))
+struct turn {
+	struct putting *p;
+	size_t item;
+	bool has_body;
+};
+
+static void count_put(struct putting *p, size_t i, int err)
+{
+	const struct apply *a = p->a;
+	const struct plan *plan = &a->result->plan[p->side];
+	const struct record *item = &plan->items[i];
+
+	if (err > 0) {
+		a->report->changed = true;
+		session_count(&a->report->to[p->side],
+			      plan_what_joined(&a->in->side[p->side], &a->result->tree, item));
+	} else if (err == MB_E_STALE) {
+		p->stale = true;
+	} else if (err < 0 && backend_is_gone(err)) {
+		p->gone = p->gone ? p->gone : err;
+	} else if (err < 0) {
+		if (err == MB_E_NAME)
+			refuse(a, p->side, item, &p->refused);
+		apply_error(a, p->side, item, err);
+	}
+}
+
+/* It is not put, as its mailbox is not there: that was told of the mailbox. */
+static void pass_over(struct putting *p, const struct record *item)
+{
+	count_error(p->a->report, MB_E_NAME);
+	refuse(p->a, p->side, item, &p->refused);
+}
+
+static void put_done(int result, void *arg)
+{
+	struct turn t = *(struct turn *)arg;
+	struct putting *p = t.p;
+	const struct record *item = &p->a->result->plan[p->side].items[t.item];
+
+	free(arg);
+	if (result == -ENOENT && needs_body(item) && !t.has_body) {
+		MB_GROW(p->again, p->cap_again, p->n_again + 1);
+		p->again[p->n_again++] = t.item;
+		return;
+	}
+	if (result < 0 && is_refused(&p->refused, item)) {
+		pass_over(p, item);
+		return;
+	}
+	int err = result > 0 && t.has_body ? tell_digest(p->a, p->side, &item->copy) : 0;
+	count_put(p, t.item, err < 0 ? err : result);
+}
+
+static void put_one(struct putting *p, size_t i, int opened, bool again, bool wakes)
+{
+	const struct record *item = &p->a->result->plan[p->side].items[i];
+	struct backend *b = p->a->b[p->side];
+	int fd MB_AUTO_CLOSE = -1;
+	int err = body_for(p->a, p->side, item, opened, again, &fd);
+
+	if (err < 0) {
+		count_put(p, i, err);
+		return;
+	}
+	struct turn *t = mb_xmalloc(sizeof(*t));
+	*t = (struct turn){.p = p, .item = i, .has_body = fd >= 0};
+	if (wakes)
+		b->ops->wake(b, true);
+	backend_put_later(b, item, fd, put_done, t);
+	if (wakes)
+		b->ops->wake(b, false);
+}
+
+static void put_again(struct putting *p, const bool *wakes)
+{
+	backend_settle(p->a->b[p->side]);
+	size_t n = p->n_again;
+	for (size_t k = 0; k < n && !p->gone; k++)
+		put_one(p, p->again[k], NOT_OPENED, true, wakes && wakes[p->again[k]]);
+	p->n_again = 0;
+	backend_settle(p->a->b[p->side]);
+}
+
+static void put_item(struct putting *p, struct ahead *w, size_t i, bool bulk, bool wakes)
+{
+	const struct plan *plan = &p->a->result->plan[p->side];
+
+	if (bulk)
+		look_ahead(p->a, p->side, w, i);
+	int opened = take_opened(w, i);
+	if (is_refused(&p->refused, &plan->items[i])) {
+		if (opened >= 0)
+			close(opened);
+		pass_over(p, &plan->items[i]);
+		return;
+	}
+	put_one(p, i, opened, false, wakes);
+}
+
+static void send_items(struct putting *p, enum apply_part part, const bool *wakes)
+{
+	const struct apply *a = p->a;
+	const struct plan *plan = &a->result->plan[p->side];
+	bool bulk = part == APPLY_REST && plan->n >= AHEAD_FROM;
+	struct ahead w = {.next = 0};
+	size_t foreseen = 0;
+
+	for (size_t i = 0; i < plan->n && !p->gone; i++) {
+		if ((plan->items[i].type == REC_ALIAS) != (part == APPLY_ALIASES))
 			continue;
 		if (a->opt->stop && a->opt->stop(a->opt->stop_arg)) {
-			gone = -EINTR;
+			p->gone = -EINTR;
 			break;
 		}
-		show(a, side, i);
-		progress_tell(&a->opt->progress, side ? PROGRESS_SENDING : PROGRESS_GETTING,
+		show(a, p->side, i);
+		progress_tell(&a->opt->progress, p->side ? PROGRESS_SENDING : PROGRESS_GETTING,
 			      a->before + i, a->all ? a->all : plan->n);
-		if (bulk)
-			look_ahead(a, side, w, i);
-		int opened = take_opened(w, i), err;
-		if (is_refused(&refused, item)) { /* that was told of the mailbox */
-			count_error(a->report, MB_E_NAME);
-			if (opened >= 0)
-				close(opened);
-			refuse(a, side, item, &refused);
-			continue;
-		}
-		err = wakes && wakes[i] ? put_and_wake(a, side, item, opened)
-					: put(a, side, item, opened);
-		if (err > 0) {
-			a->report->changed = true;
-			session_count(&a->report->to[side],
-				      plan_what_joined(&a->in->side[side], &a->result->tree,
-						       &plan->items[i]));
-		} else if (err == MB_E_STALE) {
-			stale = true;
-		} else if (err < 0 && backend_is_gone(err)) {
-			gone = err;
-			break;
-		} else if (err < 0) {
-			if (err == MB_E_NAME)
-				refuse(a, side, item, &refused);
-			apply_error(a, side, item, err);
-		}
+		if (i + AHEAD >= foreseen && foreseen < plan->n)
+			foreseen = apply_foresee(a, p->side, foreseen);
+		put_item(p, &w, i, bulk, wakes && wakes[i]);
 	}
-	free(refused.list);
-	return gone ? gone : stale ? MB_E_STALE : 0;
+	ahead_release(&w);
+}
+
+static int putting_end(struct putting *p)
+{
+	free(p->refused.list);
+	free(p->again);
+	return p->gone ? p->gone : p->stale ? MB_E_STALE : 0;
 }
 
 int apply_plan(const struct apply *a, int side, enum apply_part part)
 {
-	struct ahead w = {.next = 0};
-	int err = put_items(a, side, part, &w);
+	bool *wakes MB_AUTO_FREE = choose(a, side, part);
+	struct putting p = {.a = a, .side = side};
 
-	ahead_release(&w);
-	return err;
+	send_items(&p, part, wakes);
+	put_again(&p, wakes);
+	return putting_end(&p);
+}
+
+/* A side that is far away tells what became of the items when it commits. */
+static int commit_items(struct putting *p, const bool *wakes, uint64_t from)
+{
+	struct backend *b = p->a->b[p->side];
+	int err = b->ops->commit(b);
+
+	if (err < 0 || !p->n_again || p->gone)
+		return err;
+	err = b->ops->begin(b, from, false);
+	if (err < 0)
+		return err;
+	put_again(p, wakes);
+	return b->ops->commit(b);
+}
+
+int apply_and_commit(const struct apply *a, int side, enum apply_part part, uint64_t from)
+{
+	bool *wakes MB_AUTO_FREE = choose(a, side, part);
+	struct putting p = {.a = a, .side = side};
+	struct backend *b = a->b[side];
+	int err = b->ops->begin(b, from, a->result->plan[side].n > APPLY_MANY);
+
+	if (err < 0)
+		return err;
+	send_items(&p, part, wakes);
+	if (!b->ops->put_later)
+		put_again(&p, wakes);
+	if (p.gone && p.gone != -EINTR)
+		backend_settle(b);
+	else
+		err = commit_items(&p, wakes, from);
+	int ended = putting_end(&p);
+	return err < 0 ? err : ended;
 }

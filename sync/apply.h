@@ -32,14 +32,20 @@ struct apply {
 void apply_show(const struct apply *a, int side);
 
 /* 0: every item was tried (errors are in the report); MB_E_STALE: so, and some changed meanwhile;
- * -EINTR: told to stop; else the backend is gone.  Nothing is durable before commit. */
+ * -EINTR: told to stop; else the backend is gone.  apply_plan(): nothing is durable before commit. */
 enum apply_part {
 	APPLY_ALIASES, /* GUIDs that become others: on both sides before anything else, or a cut between
 			  the sides could bring an expunged twin back */
 	APPLY_REST,
 };
 int apply_plan(const struct apply *a, int side, enum apply_part part);
+/* So, between begin() and commit(); `from` as in begin().  What was put stays, also when it is not all. */
+int apply_and_commit(const struct apply *a, int side, enum apply_part part, uint64_t from);
 bool apply_has_aliases(const struct apply *a); /* either plan */
+
+/* Tells the giving side which bodies `side` will take from item `from` on, as many as are asked for at a
+ * time; the first item after them. */
+size_t apply_foresee(const struct apply *a, int side, size_t from);
 
 /* Adds an error of one item to the report; the message says which mailbox and message. */
 void apply_error(const struct apply *a, int side, const struct record *item, int err);

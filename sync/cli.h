@@ -88,6 +88,6 @@ void cli_json(json_t *o);
 
 extern const struct verb verb_init, verb_mount, verb_umount, verb_watch, verb_sync, verb_status,
 	verb_log, verb_checkpoint, verb_demo, verb_version, verb_reconcile, verb_peer, verb_backup,
-	verb_conflicts, verb_lost, verb_pause;
+	verb_conflicts, verb_lost, verb_pause, verb_serve;
 
 #endif

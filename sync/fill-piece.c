@@ -155,6 +155,23 @@ static int add_entry(struct piece *p, struct fill_copy *e)
 	return 0;
 }
 
+/* As many as one piece can have. */
+static void foresee_piece(const struct piece *p)
+{
+	const struct fill *f = p->f;
+	struct backend *b = f->gather->b[p->from];
+	struct guid *list MB_AUTO_FREE = NULL;
+	size_t n = 0;
+
+	if (!b->ops->foresee)
+		return;
+	list = mb_xcalloc(f->piece, sizeof(*list));
+	for (size_t i = p->at; i < f->n[p->from] && n < f->piece; i++)
+		if (f->copies[p->from][i].state == FILL_OPEN)
+			list[n++] = f->copies[p->from][i].guid;
+	backend_foresee(b, &(struct backend_ask){.messages = list, .n_messages = n});
+}
+
 static int make_piece(struct piece *p)
 {
 	struct fill *f = p->f;
@@ -162,6 +179,7 @@ static int make_piece(struct piece *p)
 	const struct plan *plan = &p->plans.plan[1 - p->from];
 	int err = 0;
 
+	foresee_piece(p);
 	for (; err >= 0 && p->at < f->n[p->from] && plan->n < f->piece; p->at++)
 		err = add_entry(p, &f->copies[p->from][p->at]);
 	if (side->n_messages)
@@ -241,8 +259,10 @@ static int fill_side(struct fill *f, int side, uint64_t *done)
 {
 	struct piece p = {.f = f, .from = 1 - side, .done = *done};
 	struct backend *b = f->gather->b[side];
-	int err = b->ops->begin(b, f->origin[1 - side], f->n_open > APPLY_MANY);
+	int err = f->before_begin ? f->before_begin(f->before_begin_arg, side) : 0;
 
+	if (err >= 0)
+		err = b->ops->begin(b, f->origin[1 - side], f->n_open > APPLY_MANY);
 	if (err < 0)
 		return err;
 	p.plans.tree = f->tree[1 - side];

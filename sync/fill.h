@@ -34,11 +34,13 @@ struct fill_copy;
 struct fill_box;
 
 struct fill {
-	struct gather *gather;		   /* borrowed: gets what is left */
-	const struct session_options *opt; /* borrowed */
-	struct session_result *report;	   /* borrowed: counts and errors are added */
-	uint64_t origin[2];		   /* of what comes from side i */
-	bool hold_old;			   /* old-mail.h is on */
+	struct gather *gather;			  /* borrowed: gets what is left */
+	const struct session_options *opt;	  /* borrowed */
+	struct session_result *report;		  /* borrowed: counts and errors are added */
+	uint64_t origin[2];			  /* of what comes from side i */
+	bool hold_old;				  /* old-mail.h is on */
+	int (*before_begin)(void *arg, int side); /* session_before_begin(); NULL: nothing */
+	void *before_begin_arg;
 	size_t piece;
 	struct tree tree[2];	     /* owned: as they were at first */
 	struct fill_box *boxes[2];   /* owned; by index of tree[i] */

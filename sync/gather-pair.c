@@ -122,6 +122,31 @@ static int make_digest(const struct gather *g, const struct candidate *c)
 	return err < 0 && backend_is_gone(err) ? err : 0;
 }
 
+static struct backend_ask_body ask_of(const struct candidate *c)
+{
+	return (struct backend_ask_body){c->copy->guid, c->copy->id, c->size};
+}
+
+static void foresee_digests(const struct gather *g, const struct candidates *c)
+{
+	for (int side = 0; side < 2; side++) {
+		struct backend_ask_body *list MB_AUTO_FREE = NULL;
+		size_t n = 0, cap = 0;
+		struct run r;
+		for (size_t from = 0; g->b[side]->ops->foresee && from < c->n; from += r.n) {
+			r = next_run(c, from, by_size);
+			for (size_t i = 0; r.of[0] && r.of[1] && i < r.n; i++) {
+				if (r.first[i].side != side ||
+				    digest_known(&r.first[i].copy->digest))
+					continue;
+				MB_GROW(list, cap, n + 1);
+				list[n++] = ask_of(&r.first[i]);
+			}
+		}
+		backend_foresee(g->b[side], &(struct backend_ask){.digests = list, .n_digests = n});
+	}
+}
+
 int gather_digests(struct gather *g)
 {
 	struct candidates c = {0};
@@ -131,6 +156,7 @@ int gather_digests(struct gather *g)
 	for (int i = 0; i < 2; i++)
 		find_candidates(g, i, &c);
 	sort_by(&c, by_size);
+	foresee_digests(g, &c);
 	for (size_t from = 0; err >= 0 && from < c.n; from += r.n) {
 		r = next_run(&c, from, by_size);
 		for (size_t i = 0; err >= 0 && r.of[0] && r.of[1] && i < r.n; i++) {
@@ -207,11 +233,35 @@ static int read_alike(const struct gather *g, struct candidate *c, bool whole)
 	return 0;
 }
 
+#define AHEAD 256 /* bodies that are asked for at a time, */
+#define AHEAD_BYTES (16u << 20)
+
+/* The next ones from `from` on that are read; the first one after them. */
+static size_t foresee_bodies(const struct gather *g, const struct candidates *c, size_t from)
+{
+	struct backend_ask_body list[2][AHEAD];
+	size_t n[2] = {0}, i = from;
+	uint64_t bytes = 0;
+
+	for (; i < c->n && i < from + AHEAD && bytes < AHEAD_BYTES; i++) {
+		int side = c->list[i].side;
+		bytes += c->list[i].size;
+		list[side][n[side]++] = ask_of(&c->list[i]);
+	}
+	for (int k = 0; k < 2; k++)
+		backend_foresee(g->b[k],
+				&(struct backend_ask){.bodies = list[k], .n_bodies = n[k]});
+	return i;
+}
+
 static int read_heads(const struct gather *g, struct candidates *c)
 {
+	size_t foreseen = 0;
 	int err = 0;
 
 	for (size_t i = 0; err >= 0 && i < c->n; i++) {
+		if (i == foreseen)
+			foreseen = foresee_bodies(g, c, i);
 		progress_tell(g->progress, PROGRESS_READING, i, c->n);
 		err = read_alike(g, &c->list[i], false);
 	}

@@ -66,7 +66,8 @@ void gather_add_news(struct gather *g, const struct change_set *news)
 /* The GUIDs of one side, in order, a page at a time. */
 struct guid_stream {
 	struct backend *b;
-	struct guid *page; /* owned */
+	struct backend *other; /* will be asked for the messages of a page, too */
+	struct guid *page;     /* owned */
 	size_t n, at;
 	bool last; /* there is no page after this one */
 };
@@ -91,6 +92,9 @@ static int stream_peek(struct guid_stream *s, const struct guid **ret)
 		if (err < 0)
 			return err;
 		s->last = s->n < PAGE;
+		const struct backend_ask ask = {.messages = s->page, .n_messages = s->n};
+		backend_foresee(s->b, &ask);
+		backend_foresee(s->other, &ask);
 	}
 	*ret = s->at < s->n ? &s->page[s->at] : NULL;
 	return 0;
@@ -146,7 +150,8 @@ static int step(struct gather *g, struct guid_stream s[2], const struct guid *co
 
 int gather_add_differences(struct gather *g)
 {
-	struct guid_stream s[2] = {{.b = g->b[0]}, {.b = g->b[1]}};
+	struct guid_stream s[2] = {{.b = g->b[0], .other = g->b[1]},
+				   {.b = g->b[1], .other = g->b[0]}};
 	const struct guid *next[2];
 	uint64_t done = 0;
 	int err = 0;
@@ -218,7 +223,8 @@ static int read_message(struct gather *g, int i, const struct guid *key)
 	return 0;
 }
 
-static int add_holder(struct gather *g, int other, const struct guid *mailbox, uint32_t uid)
+static int add_holder(struct gather *g, int other, const struct guid *mailbox, uint32_t uid,
+		      void *arg)
 {
 	struct guid holder;
 	int err = g->b[other]->ops->by_uid(g->b[other], mailbox, uid, &holder);
@@ -231,30 +237,56 @@ static int add_holder(struct gather *g, int other, const struct guid *mailbox, u
 	return 0;
 }
 
-/* Messages of the other side that have the UIDs of the last one read of side i. */
-static int add_neighbours(struct gather *g, int i, const struct guid *key)
+/* Calls fn for each place that a message of side i has, as either side calls its mailbox. */
+static int each_place(struct gather *g, int i, const struct message *m,
+		      int (*fn)(struct gather *g, int other, const struct guid *mailbox,
+				uint32_t uid, void *arg),
+		      void *arg)
 {
-	const struct merge_side *s = &g->in.side[i];
-	const struct merge_side *o = &g->in.side[1 - i];
+	const struct tree *there_tree = &g->in.side[1 - i].tree;
+	int err = 0;
 
-	if (!s->n_messages || !guid_equal(&s->messages[s->n_messages - 1].guid, key))
-		return 0;
-	const struct message *m = &s->messages[s->n_messages - 1];
-	for (size_t c = 0; c < m->n; c++) {
+	for (size_t c = 0; err >= 0 && c < m->n; c++) {
 		const struct place *p = &m->copies[c].place;
 		if (!copy_alive(&m->copies[c]) || !p->uid)
 			continue;
-		int err = add_holder(g, 1 - i, &p->mailbox, p->uid);
-		if (err < 0)
-			return err;
-		struct guid there = tree_resolve(&o->tree, p->mailbox);
-		if (guid_equal(&there, &p->mailbox))
-			continue;
-		err = add_holder(g, 1 - i, &there, p->uid);
-		if (err < 0)
-			return err;
+		err = fn(g, 1 - i, &p->mailbox, p->uid, arg);
+		struct guid there = tree_resolve(there_tree, p->mailbox);
+		if (err >= 0 && !guid_equal(&there, &p->mailbox))
+			err = fn(g, 1 - i, &there, p->uid, arg);
 	}
+	return err;
+}
+
+struct uid_list {
+	struct backend_ask_uid *list; /* owned */
+	size_t n, cap;
+};
+
+static int list_uid(struct gather *g, int other, const struct guid *mailbox, uint32_t uid,
+		    void *arg)
+{
+	struct uid_list *l = arg;
+
+	MB_GROW(l->list, l->cap, l->n + 1);
+	l->list[l->n++] = (struct backend_ask_uid){*mailbox, uid};
 	return 0;
+}
+
+/* Messages of the other side that have the UIDs of those of side i, from the one with that index on. */
+static int add_neighbours(struct gather *g, int i, size_t from)
+{
+	const struct merge_side *s = &g->in.side[i];
+	struct uid_list uids = {0};
+	int err = 0;
+
+	for (size_t k = from; g->b[1 - i]->ops->foresee && k < s->n_messages; k++)
+		each_place(g, i, &s->messages[k], list_uid, &uids);
+	backend_foresee(g->b[1 - i], &(struct backend_ask){.uids = uids.list, .n_uids = uids.n});
+	free(uids.list);
+	for (size_t k = from; err >= 0 && k < s->n_messages; k++)
+		err = each_place(g, i, &s->messages[k], add_holder, NULL);
+	return err;
 }
 
 /* Of UIDs that were given while the news was read, the messages may not be in it. */
@@ -284,19 +316,36 @@ static int read_trees(struct gather *g)
 	return 0;
 }
 
+/* The keys from `from` to `to`, on both sides, and their neighbours. */
+static int read_keys(struct gather *g, size_t from, size_t to)
+{
+	size_t first[2];
+	int err = 0;
+
+	for (int i = 0; i < 2; i++) {
+		first[i] = g->in.side[i].n_messages;
+		backend_foresee(g->b[i], &(struct backend_ask){.messages = g->order + from,
+							       .n_messages = to - from});
+	}
+	for (size_t k = from; err >= 0 && k < to; k++) {
+		struct guid key = g->order[k];
+		progress_tell(g->progress, PROGRESS_COMPARING, k, g->n_order);
+		for (int i = 0; err >= 0 && i < 2; i++)
+			err = read_message(g, i, &key);
+	}
+	for (int i = 0; err >= 0 && i < 2; i++)
+		err = add_neighbours(g, i, first[i]);
+	return err;
+}
+
 int gather_read(struct gather *g)
 {
 	int err = read_trees(g);
 
 	/* The list grows by neighbours while it is walked; it ends because each key comes once. */
-	for (size_t k = 0; err >= 0 && k < g->n_order; k++) {
-		struct guid key = g->order[k];
-		progress_tell(g->progress, PROGRESS_COMPARING, k, g->n_order);
-		for (int i = 0; err >= 0 && i < 2; i++) {
-			err = read_message(g, i, &key);
-			if (err >= 0)
-				err = add_neighbours(g, i, &key);
-		}
+	for (size_t k = 0, to; err >= 0 && k < g->n_order; k = to) {
+		to = g->n_order;
+		err = read_keys(g, k, to);
 	}
 	if (err < 0)
 		return err;

@@ -17,10 +17,10 @@
 #include <string.h>
 
 static const struct verb *const verbs[] = {
-	&verb_init,	  &verb_mount,	   &verb_umount,  &verb_watch,
-	&verb_sync,	  &verb_backup,	   &verb_status,  &verb_log,
-	&verb_checkpoint, &verb_demo,	   &verb_version, &verb_reconcile,
-	&verb_peer,	  &verb_conflicts, &verb_lost,	  &verb_pause,
+	&verb_init,    &verb_mount,	&verb_umount, &verb_watch,	&verb_sync,
+	&verb_backup,  &verb_status,	&verb_log,    &verb_checkpoint, &verb_demo,
+	&verb_version, &verb_reconcile, &verb_peer,   &verb_conflicts,	&verb_lost,
+	&verb_pause,   &verb_serve,
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

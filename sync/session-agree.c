@@ -48,12 +48,54 @@ int session_take_roles(struct session *s)
 {
 	int err = 0;
 
+	/* One that is far away takes its role when its turn comes; the later one waits until then. */
+	if (s->info[1].caps & CAP_AFAR) {
+		if (!session_has_log(s, 0) || session_in_order(s, 0) != 0)
+			return 0;
+		return s->b[0]->ops->begin(s->b[0], session_news_of(s, 1), false);
+	}
 	for (int k = 0; k < 2 && err >= 0; k++) {
 		int i = session_in_order(s, k);
 		if (session_has_log(s, i))
 			err = s->b[i]->ops->begin(s->b[i], session_news_of(s, 1 - i), false);
 	}
 	return err < 0 ? err : 0;
+}
+
+int session_before_begin(struct session *s, int side)
+{
+	struct backend *here = s->b[0];
+	bool later = session_has_log(s, 0) && session_in_order(s, 0) != 0;
+
+	if (side == 0 || !later || !(s->info[1].caps & CAP_AFAR) || !here->ops->hold)
+		return 0;
+	return here->ops->hold(here, false);
+}
+
+static int look_at(struct session *s, int i)
+{
+	s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
+	progress_tell(&s->opt->progress, PROGRESS_LOOKING, 0, 0);
+	int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
+	if (held >= 0)
+		s->ret->held += (uint64_t)held;
+	return held < 0 ? held : 0;
+}
+
+/* Here first, so that what is new is known when the other side is asked; it keeps no role. */
+static int look_afar(struct session *s)
+{
+	int err = look_at(s, 0);
+
+	if (err >= 0 && s->b[0]->ops->hold && !s->opt->dry_run && session_has_log(s, 0))
+		err = s->b[0]->ops->hold(s->b[0], false);
+	if (err >= 0)
+		err = ask_both(s);
+	if (err >= 0)
+		err = session_foresee(s);
+	if (err >= 0)
+		err = look_at(s, 1);
+	return err < 0 ? err : ask_both(s);
 }
 
 int session_look(struct session *s)
@@ -64,14 +106,12 @@ int session_look(struct session *s)
 		return same;
 
 	s->ret->held = 0;
+	if (s->info[1].caps & CAP_AFAR)
+		return look_afar(s);
 	for (int k = 0; k < 2; k++) {
-		int i = session_in_order(s, k);
-		s->b[i]->ops->allow_mass_expunge(s->b[i], s->opt->allow_mass_expunge);
-		progress_tell(&s->opt->progress, PROGRESS_LOOKING, 0, 0);
-		int held = s->b[i]->ops->refresh(s->b[i], s->opt->full);
-		if (held < 0)
-			return held;
-		s->ret->held += (uint64_t)held;
+		int err = look_at(s, session_in_order(s, k));
+		if (err < 0)
+			return err;
 	}
 	/* Who has the later store never waits for the earlier one: see session_take_roles(). */
 	struct backend *later = s->b[session_in_order(s, 1)];
@@ -84,18 +124,29 @@ int session_look(struct session *s)
 	return ask_both(s); /* one that was copied is another replica by now */
 }
 
+static void keep_result(int result, void *arg)
+{
+	*(int *)arg = result;
+}
+
 /* One record about peers, durable when this returns. */
 static int put_one(struct session *s, int side, struct record *r)
 {
 	struct backend *b = s->b[side];
 
+	int put = 0;
+
 	r->origin.replica = s->info[side].replica;
-	int err = b->ops->begin(b, s->info[1 - side].replica, false);
+	int err = session_before_begin(s, side);
 	if (err >= 0)
-		err = b->ops->put(b, r, -1);
-	if (err >= 0)
-		err = b->ops->commit(b);
-	return err;
+		err = b->ops->begin(b, s->info[1 - side].replica, false);
+	if (err < 0)
+		return err;
+	backend_put_later(b, r, -1, keep_result, &put);
+	if (!b->ops->put_later && put < 0)
+		return put;
+	err = b->ops->commit(b);
+	return put < 0 ? put : err;
 }
 
 struct same_place {
@@ -418,6 +469,98 @@ int session_remember(struct session *s)
 	if (err >= 0)
 		err = put_state(s, 0);
 	return err < 0 ? err : 0;
+}
+
+/* ---- what will be asked of one that is far away ----------------------------------------------- */
+
+#define FORESEEN_MAX 20000
+
+struct foreseen {
+	struct backend_ask_uid *uids; /* owned */
+	size_t n, cap;
+};
+
+/* The UIDs that a message has here are looked for there. */
+static int add_places(struct session *s, const struct guid *guid, struct foreseen *f)
+{
+	struct message m = {0};
+	int err = s->b[0]->ops->message(s->b[0], guid, &m);
+
+	for (size_t i = 0; err >= 0 && i < m.n; i++) {
+		const struct place *p = &m.copies[i].place;
+		if (!copy_alive(&m.copies[i]) || !p->uid)
+			continue;
+		MB_GROW(f->uids, f->cap, f->n + 1);
+		f->uids[f->n++] = (struct backend_ask_uid){p->mailbox, p->uid};
+	}
+	message_release(&m);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* With what is new here, too. */
+static int foresee_news(struct session *s, const struct position *since, struct backend_ask *ask)
+{
+	struct change_set news = {0};
+	struct foreseen f = {0};
+	int err = s->b[0]->ops->changes(s->b[0], since, session_news_of(s, 1), &news);
+	size_t n = news.n_messages < FORESEEN_MAX ? news.n_messages : FORESEEN_MAX;
+
+	for (size_t i = 0; err >= 0 && i < n; i++)
+		err = add_places(s, &news.messages[i], &f);
+	if (err >= 0) {
+		ask->tree = news.n_messages || news.n_mailboxes || news.n_aliases;
+		ask->messages = news.messages;
+		ask->n_messages = n;
+		ask->uids = f.uids;
+		ask->n_uids = f.n;
+	} else if (err == MB_E_POSITION) { /* everything is compared */
+		ask->since = (struct position){0};
+		err = 0;
+	}
+	if (err >= 0)
+		backend_foresee(s->b[1], ask);
+	change_set_release(&news);
+	free(f.uids);
+	return err;
+}
+
+#define FRESH_SLACK_NS INT64_C(2000000000) /* clocks of two hosts; and a sync takes its time */
+
+/* As clock time: what arrived over there since then cannot be here. */
+static uint64_t fresh_since(int64_t synced_ns)
+{
+	int64_t ns = synced_ns - FRESH_SLACK_NS;
+
+	return ns > 0 ? (uint64_t)(ns / 1000000) << 16 : 0;
+}
+
+int session_foresee(struct session *s)
+{
+	struct peer_state mine = {0};
+	struct agreement a = {0};
+	struct backend_ask ask = {
+		.begins = true,
+		.full = s->opt->full,
+		.allow_mass_expunge = s->opt->allow_mass_expunge,
+		.peer = s->info[0].replica,
+		.except = session_news_of(s, 0),
+	};
+	int err = s->b[0]->ops->peer(s->b[0], s->info[1].replica, s->info[1].destination, &mine);
+
+	if (err >= 0 && mine.replica == s->info[1].replica) {
+		a = later_of(&mine, s->scope[0]);
+		ask.seen = mine.remote;
+	}
+	peer_state_release(&mine);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	if (a.known && !s->full && !s->opt->full && !s->opt->state) {
+		ask.since = a.remote;
+		ask.fresh = fresh_since(a.synced_ns);
+		return foresee_news(s, &a.local, &ask);
+	}
+	backend_foresee(s->b[1], &ask);
+	return 0;
 }
 
 void session_tell_state(struct session *s, const struct position at[2], uint64_t selected)

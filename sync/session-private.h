@@ -54,6 +54,10 @@ static inline uint64_t session_news_of(const struct session *s, int side)
 /* Becomes the writer of both stores, in the one order in which any session waits for them: whoever holds
  * the later one never waits for the earlier one.  Before anything is put. */
 int session_take_roles(struct session *s);
+/* Before `side` is asked to take changes: who is here lets its own store's role go, when that is the later
+ * one and the other side is far away and takes its role only now. */
+int session_before_begin(struct session *s, int side);
+int session_foresee(struct session *s);	 /* tells one that is far away what will be asked */
 int session_look(struct session *s);	 /* info and files of both sides */
 int session_agree(struct session *s);	 /* fills since, known, acquainted, full */
 int session_remember(struct session *s); /* `end` is what was agreed */

@@ -165,7 +165,9 @@ static int put_news_aliases(struct session *s)
 		if (!news->n_aliases || s->opt->dry_run || 1 - i == scope_source(s->opt->scope))
 			continue;
 		struct backend *b = s->b[1 - i];
-		int err = b->ops->begin(b, session_news_of(s, i), false);
+		int err = session_before_begin(s, 1 - i);
+		if (err >= 0)
+			err = b->ops->begin(b, session_news_of(s, i), false);
 		for (size_t k = 0; err >= 0 && k < news->n_aliases; k++)
 			err = put_alias(s, i, &news->aliases[k].from, &news->aliases[k].to);
 		if (err >= 0)
@@ -188,7 +190,9 @@ static int put_found_aliases(struct session *s)
 		struct backend *b = s->b[to];
 		if (to == scope_source(s->opt->scope))
 			continue; /* nothing is written there */
-		int err = b->ops->begin(b, session_news_of(s, 1 - to), false);
+		int err = session_before_begin(s, to);
+		if (err >= 0)
+			err = b->ops->begin(b, session_news_of(s, 1 - to), false);
 		for (size_t k = 0; err >= 0 && k < g->n_aliases; k++) {
 			if (g->aliases[k].side == to)
 				continue;
@@ -226,6 +230,11 @@ static bool holds_old(const struct session *s)
 	return !s->opt->accept_old && !(s->opt->scope && s->opt->scope->mirror);
 }
 
+static int before_begin(void *arg, int side)
+{
+	return session_before_begin(arg, side);
+}
+
 static int run_fill(struct session *s, struct fill *f)
 {
 	int err = session_take_roles(s);
@@ -243,6 +252,8 @@ static int compare_and_fill(struct session *s)
 	int err = fill_open(&f, g, s->opt, s->ret);
 
 	f.hold_old = holds_old(s);
+	f.before_begin = before_begin;
+	f.before_begin_arg = s;
 	for (int i = 0; i < 2; i++)
 		f.origin[i] = session_news_of(s, i);
 	g->fill = &f;
@@ -320,17 +331,9 @@ static void keep_notices(struct session *s)
 
 static int act_on(struct session *s, const struct apply *a, int side, enum apply_part part)
 {
-	struct backend *b = s->b[side];
-	int stale, err = b->ops->begin(b, session_news_of(s, 1 - side),
-				       s->merged.plan[side].n > APPLY_MANY);
+	int err = session_before_begin(s, side);
 
-	if (err < 0)
-		return err;
-	stale = err = apply_plan(a, side, part);
-	if (err < 0 && err != MB_E_STALE && err != -EINTR)
-		return err;
-	err = b->ops->commit(b); /* what was put stays, also when it is not all */
-	return err < 0 ? err : stale;
+	return err < 0 ? err : apply_and_commit(a, side, part, session_news_of(s, 1 - side));
 }
 
 static int act(struct session *s)
@@ -354,6 +357,7 @@ static int act(struct session *s)
 		if (err < 0 && err != MB_E_STALE)
 			return err;
 	}
+	apply_foresee(&a, 0, 0);
 	/* The peer first: it gives bodies to us only after it has ours under their final names. */
 	int other = act_on(s, &a, 1, APPLY_REST);
 	if (other < 0 && other != MB_E_STALE)

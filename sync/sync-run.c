@@ -141,6 +141,13 @@ static char *purged_store(const struct sync_run *run, struct backend *peer)
 /* -P: of a store, what it deleted long ago. */
 static int purge(const char *dir, const char *destination)
 {
+	if (!dir && strncmp(destination, "maildir:", 8) != 0 && strchr(destination, ':')) {
+		mb_msg(MB_NOTICE,
+		       "-P did nothing: what %s deleted is dropped on its own host, by mailbraid "
+		       "checkpoint",
+		       destination);
+		return CLI_OK;
+	}
 	if (!dir) {
 		mb_msg(MB_NOTICE,
 		       "-P did nothing: %s is a plain Maildir, which keeps nothing of what is "

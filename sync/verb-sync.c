@@ -13,8 +13,9 @@ const struct verb verb_sync = {
 	.args = "[-1fv] [-m MAILBOX] [-x PATTERN] [--pull LIST] [--push LIST] [OPTIONS] "
 		"[DESTINATION]",
 	.what = "Bring the store in step with a peer, or with all registered ones",
-	.help = "  DESTINATION           store:DIR or maildir:PATH[:LAYOUT=fs]; registered for "
-		"later\n"
+	.help = "  DESTINATION           store:DIR, maildir:PATH[:LAYOUT=fs], "
+		"ssh://USER@HOST/STORE or\n"
+		"                        exec:COMMAND; registered for later\n"
 		"  -1                    one way: the peer gets, and nothing is changed here\n"
 		"      --pull LIST, --push LIST\n"
 		"                        what may travel to us, to the peer: new, flags, moves,\n"
