@@ -69,11 +69,14 @@ def test_rsync(stage):
 
     def story(t):
         some_tree()
-        for _ in range(2):
-            run(t, "rsync -aHSX src/ dst/")
-            tell_tree(t, "dst")
-            make("src/a/f7", b"changed")
-            os.rename("src/a/f8", "src/a/b/f8")
+        run(t, "rsync -aHSX src/ dst/")
+        tell_tree(t, "dst")
+        make("src/a/f7", b"changed")
+        os.rename("src/a/f8", "src/a/b/f8")
+        for changed in ("src/a/f7", "src/a/b", "src/a"):
+            os.utime(changed, (1234567890, 1234567890))
+        run(t, "rsync -aHSX src/ dst/")
+        tell_tree(t, "dst")
         run(t, "rsync -aHSX --delete --inplace src/ dst/ && diff -r --no-dereference -x fifo src dst")
     stage.same(story)
 
