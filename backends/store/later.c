@@ -225,15 +225,17 @@ static struct store_later *later_new(struct store *s)
 int later_start(struct store *s)
 {
 	struct store_later *l;
-	int err;
+	int err = 0;
 
 	store_lock(s);
 	if (!s->later)
 		s->later = later_new(s);
 	l = s->later;
-	l->ending = false;
-	err = l->running ? 0 : -pthread_create(&l->thread, NULL, run, l);
-	l->running = err >= 0;
+	if (!l->running) {
+		l->ending = false;
+		err = -pthread_create(&l->thread, NULL, run, l);
+		l->running = err >= 0;
+	}
 	store_unlock(s);
 	return err;
 }

@@ -1,5 +1,5 @@
 /*
- * test-follow-reader.c - a reader in another process sees what the writer has answered.
+ * test-follow.c - a reader in another process sees what the writer has answered.
  *
  * The reader is asked by name, through a pipe: it follows, and says whether the message is in the index,
  * and how long it took.

@@ -1,5 +1,5 @@
 /*
- * test-posix-later-histories.c - the short way does what the long way does.
+ * test-posix-later.c - the short way does what the long way does.
  *
  * One random history is played on two stores, of which one leaves its changes for later: answers,
  * files, messages, flags, UIDs, ordinals and tombstones must be the same.  Stops and failures are in

@@ -1,5 +1,5 @@
 /*
- * test-loop-requests.c - requests from a socket: each is served, whoever waits, and nothing runs when none come.
+ * test-loop.c - requests from a socket: each is served, whoever waits, and nothing runs when none come.
  *
  * A test that hangs is ended by the alarm.
  */
