@@ -438,6 +438,9 @@ static void send_items(struct putting *p, enum apply_part part, const bool *wake
 		if (i + AHEAD >= foreseen && foreseen < plan->n)
 			foreseen = apply_foresee(a, p->side, foreseen);
 		put_item(p, &w, i, bulk, wakes && wakes[i]);
+		if (p->n_again &&
+		    !a->b[p->side]->ops->put_later) /* before those that come after it */
+			put_again(p, wakes);
 	}
 	ahead_release(&w);
 }
@@ -484,8 +487,6 @@ int apply_and_commit(const struct apply *a, int side, enum apply_part part, uint
 	if (err < 0)
 		return err;
 	send_items(&p, part, wakes);
-	if (!b->ops->put_later)
-		put_again(&p, wakes);
 	if (p.gone && p.gone != -EINTR)
 		backend_settle(b);
 	else
