@@ -10,16 +10,9 @@ import time
 
 import pytest
 
-from support.replica import PROGRAM, Replica, body, run
+from support.replica import PROGRAM, Far, Replica, body, run
 
 PROXY = os.path.join(os.path.dirname(__file__), "support", "wire_proxy.py")
-
-
-class Far:
-    """A replica as seen through a command."""
-
-    def __init__(self, replica, before=()):
-        self.destination = "exec:" + shlex.join([*map(str, before), PROGRAM, "--store", replica.path, "serve"])
 
 
 def cut(replica, to, back):

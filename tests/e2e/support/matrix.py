@@ -14,7 +14,8 @@ both trees are equal after each sync, and another sync, by either side, does not
         yield
         assert w.a.flags("m", "Y") == "S"                   # what must be
 
-Each row is played in each of its kinds (A starts, B starts, a plain Maildir in the place of either) and
+Each row is played in each of its kinds (A starts, B starts, the other one behind a wire, a plain Maildir in
+the place of either) and
 each of the depths (changed, full, stateful): a cell of the table that tests/e2e/matrix.py prints.
 A cell where the sentence cannot hold is a documented exception: `but` gives the paragraph of
 mailbraid-merge(7) that says so, word by word.  The story is played there as well: `w.excepted` is true,
@@ -31,7 +32,8 @@ from support.replica import World
 
 STORES = ("a starts", "b starts")
 PLAIN = ("b is a Maildir", "a is a Maildir")
-KINDS = STORES + PLAIN
+WIRE = ("a starts, by wire",)  # wherever A and B are stores
+KINDS = STORES + WIRE + PLAIN
 DEPTHS = ("changed", "full", "stateful")
 ALWAYS = "always"
 
@@ -66,6 +68,8 @@ class Case:
             return World(path, "a", plain="b", layout=self.row.layout, depth=self.depth)
         if self.kind == "a is a Maildir":
             return World(path, "b", plain="a", layout=self.row.layout, depth=self.depth)
+        if self.kind in WIRE:
+            return World(path, "a", layout=self.row.layout, depth=self.depth, wire=True)
         return World(path, self.kind[0], layout=self.row.layout, depth=self.depth)
 
     def play(self, path):
@@ -94,8 +98,9 @@ class Rows:
         the story says why."""
 
         def register(function):
+            played = (*kinds, *WIRE) if "a starts" in kinds and WIRE[0] not in kinds else kinds
             excuses = (but,) if isinstance(but, But) else tuple(but)
-            self.rows.append(Row(str(number), sentence, function, kinds, layout, excuses, apart))
+            self.rows.append(Row(str(number), sentence, function, played, layout, excuses, apart))
             return function
 
         return register

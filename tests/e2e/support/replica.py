@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -257,10 +258,17 @@ class Replica:
         return result
 
 
+class Far:
+    """A store as it is seen through a command, which serves it."""
+
+    def __init__(self, replica, before=()):
+        self.destination = "exec:" + shlex.join([*map(str, before), PROGRAM, "--store", replica.path, "serve"])
+
+
 class World:
     """Replicas A and B, who starts, and how deep the syncs look."""
 
-    def __init__(self, path, starter="a", plain="", layout="maildir++", depth="changed"):
+    def __init__(self, path, starter="a", plain="", layout="maildir++", depth="changed", wire=False):
         os.makedirs(path, exist_ok=True)
         layouts = layout if isinstance(layout, tuple) else (layout, layout)
         self.a = Replica(os.path.join(path, "a"), plain="a" in plain, layout=layouts[0])
@@ -270,6 +278,7 @@ class World:
         self.depth = depth
         self.states = {}  # of stateful syncs: what the last one printed, for each starter
         self.excepted = False
+        self.wire = wire  # who does not start is at the other end of a stream
         self.env = {}  # of each sync from now on
         self.always = ()  # options of each sync from now on
         self.exit = 0  # what each sync from now on is to end with
@@ -281,6 +290,10 @@ class World:
     def other(self, r):
         return self.b if r is self.a else self.a
 
+    def far(self, r):
+        """What r syncs with."""
+        return Far(self.other(r)) if self.wire else self.other(r)
+
     def options(self, r):
         """What says how deep a sync started by r looks, and what all have."""
         if self.depth == "full":
@@ -291,7 +304,7 @@ class World:
     def start(self, by=None):
         """A sync that runs beside the test."""
         r = by or self.local
-        command = [PROGRAM, "--store", r.path, "sync", *self.options(r), self.other(r).destination]
+        command = [PROGRAM, "--store", r.path, "sync", *self.options(r), self.far(r).destination]
         env = dict(os.environ, **self.env)
         return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -301,7 +314,7 @@ class World:
         r = by or self.local
         options = (*self.options(r), *options)
         kw.setdefault("env", self.env)
-        answer = r.sync(self.other(r), *options, code=code, **kw)
+        answer = r.sync(self.far(r), *options, code=code, **kw)
         self.states[r.path] = answer.get("state") or self.states.get(r.path, "")
         if r is self.local:
             self.answer = answer
