@@ -94,6 +94,11 @@ static int move_bytes(struct stream *s)
 	if (n == 0)
 		return -ETIMEDOUT;
 	int err = p[1].revents ? write_some(s) : 0;
+	if (err == -EPIPE && !s->ended) {
+		s->deaf = true;
+		s->outbox.len = 0;
+		return 0;
+	}
 	if (err >= 0 && p[0].revents)
 		err = read_some(s);
 	return err;
@@ -107,7 +112,7 @@ int stream_flush(struct stream *s)
 
 	while (err >= 0 && s->outbox.len)
 		err = move_bytes(s);
-	return err;
+	return err >= 0 && s->deaf ? -EPIPE : err;
 }
 
 int stream_wrote(struct stream *s)
@@ -139,7 +144,7 @@ int stream_next(struct stream *s, size_t max, struct frame *ret)
 		if (got)
 			return got;
 		if (s->ended)
-			return s->inbox.len > s->at ? -ECONNRESET : 0;
+			return s->inbox.len > s->at || s->deaf ? -ECONNRESET : 0;
 		int err = move_bytes(s);
 		if (err < 0)
 			return err;

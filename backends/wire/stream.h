@@ -18,6 +18,7 @@ struct stream {
 	struct buf current; /* the frame that stream_next() gave */
 	unsigned patience_s;
 	bool ended; /* the other end writes no more */
+	bool deaf;  /* and reads no more: what it said before that is still read */
 	uint64_t n_sent, n_received;
 };
 
