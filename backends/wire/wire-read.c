@@ -2,7 +2,9 @@
  * wire-read.c - verbs that read, of the initiator: see wire-private.h.
  *
  * What was foreseen is taken from the table.  News, positions and states of messages are taken once: who
- * asks again wants to know how it is by then.  All that may change is dropped when something was put.
+ * asks again wants to know how it is by then.  All that may change is dropped when something was put, and
+ * when news or a position is read anew: no state in the table is older than news_end, for what is
+ * remembered as seen up to there would never be asked for again.
  */
 #include "backends/base/err.h"
 #include "backends/base/io.h"
@@ -58,6 +60,13 @@ static void note_end(struct wire *w, const struct position *end)
 	w->has_news_end = true;
 }
 
+/* What was told before cannot go with what comes now. */
+static void drop_older(struct wire *w)
+{
+	w->changed = true;
+	wire_drop_states(w);
+}
+
 int wire_v_position(struct backend *b, struct position *ret)
 {
 	struct wire *w = wire_of(b);
@@ -69,8 +78,10 @@ int wire_v_position(struct backend *b, struct position *ret)
 	if (err < 0)
 		return err;
 	*ret = q->position;
-	note_end(w, ret);
 	wire_drop(w, q);
+	if (!w->has_news_end || !position_equal(ret, &w->news_end))
+		drop_older(w);
+	note_end(w, ret);
 	return 0;
 }
 
@@ -107,9 +118,13 @@ int wire_v_changes(struct backend *b, const struct position *since, uint64_t exc
 		   struct change_set *ret)
 {
 	struct wire *w = wire_of(b);
+	struct question_key k;
 	struct question *q;
 
 	wire_drop_states(w);
+	changes_key(&k, since, except);
+	if (!wire_find(w, &k))
+		drop_older(w);
 	int err = take_once(w, wire_ask_changes(w, since, except, 0, 0), &q);
 	if (err < 0)
 		return err;
