@@ -151,6 +151,8 @@ static bool never_here(const struct apply *a, int side, const struct record *ite
 	return needs_body(item) && !merge_side_find(&a->in->side[side], &item->copy.guid);
 }
 
+/* What is asked and not read yet stays well below what a stream reads ahead while it writes: else both ends,
+ * with much to write, wait for each other.  So a large body is asked for in its turn. */
 #define ASKED_ITEMS 512
 #define ASKED_BYTES (16u << 20)
 
@@ -167,7 +169,7 @@ size_t apply_foresee(const struct apply *a, int side, size_t from)
 	list = mb_xcalloc(ASKED_ITEMS, sizeof(*list));
 	for (; i < plan->n && n < ASKED_ITEMS && bytes < ASKED_BYTES; i++) {
 		const struct copy *c = &plan->items[i].copy;
-		if (!never_here(a, side, &plan->items[i]))
+		if (c->size > ASKED_BYTES || !never_here(a, side, &plan->items[i]))
 			continue;
 		bytes += c->size;
 		list[n++] = (struct backend_ask_body){c->guid, c->id, c->size};

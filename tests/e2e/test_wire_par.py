@@ -61,6 +61,17 @@ def test_mail_flags_and_folders_go_both_ways(two):
     assert len(contents(b)) == 2
 
 
+def test_large_mail_both_ways_at_once(two):
+    """More than either end reads ahead: nobody waits for the other to read."""
+    a, b = two
+    a.sync(Far(b))
+    a.deliver("one", content=body("one", 80 << 20))
+    b.deliver("two", content=body("two", 80 << 20))
+    a.sync(Far(b), "-T", "20")
+    same(a, b)
+    assert len(contents(a)) == 2
+
+
 def test_nothing_new_is_one_round_trip_and_writes_nothing(two):
     a, b = two
     for i in range(30):
