@@ -27,6 +27,7 @@
 
 #define GRACE_NS INT64_C(1000000000)
 #define LINE_MAX_BYTES 1000
+#define LAST_WORDS_MAX 65536 /* of its children that go on when it has ended */
 
 struct command {
 	pid_t pid;
@@ -56,21 +57,24 @@ static void take_bytes(const struct command *c, struct buf *line, const char *da
 	}
 }
 
-/* What its children keep open (ssh's master, for one) does not keep us. */
+/* What its children keep open (ssh's master, for one), or never cease to say, does not keep us. */
 static void *read_errors(void *arg)
 {
 	const struct command *c = arg;
 	struct pollfd p[2] = {{.fd = c->err[0], .events = POLLIN}, {.fd = c->quit[0]}};
 	BUF_AUTO struct buf line = BUF_INIT;
 	char data[4096];
+	size_t last = LAST_WORDS_MAX;
 	ssize_t n = 1;
 
-	while (n > 0) {
+	while (n > 0 && last) {
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (!p[0].revents)
 			break;
 		n = read(c->err[0], data, sizeof(data));
+		if (p[1].revents)
+			last -= n > 0 && (size_t)n < last ? (size_t)n : last;
 		take_bytes(c, &line, data, n > 0 ? (size_t)n : 0);
 	}
 	say(c, &line);
@@ -255,15 +259,16 @@ static bool is_port(const char *s)
 	       atoi(s) <= 65535;
 }
 
-/* sshd gives the command to the user's shell there: one word of it. */
+/* sshd gives the command to the user's shell there: one word of it, in sh, csh and fish alike, where ! and \
+ * may mean something between quotes. */
 static char *quoted(const char *path)
 {
 	BUF_AUTO struct buf b = BUF_INIT;
 
 	buf_put_u8(&b, '\'');
 	for (; *path; path++) {
-		if (*path == '\'')
-			buf_printf(&b, "'\\''");
+		if (strchr("'\\!", *path))
+			buf_printf(&b, "'\\%c'", *path);
 		else
 			buf_put_u8(&b, (uint8_t)*path);
 	}

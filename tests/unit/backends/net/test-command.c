@@ -76,6 +76,7 @@ static void an_ssh_location_becomes_a_command(void **state)
 	ssh_words("[::1]:22/srv/mail", "ssh -p 22 -T -- ::1 " REST);
 	ssh_words("host/~/mail", "ssh -T -- host mailbraid --store 'mail' serve");
 	ssh_words("host/it's $HOME", "ssh -T -- host mailbraid --store '/it'\\''s $HOME' serve");
+	ssh_words("host/a\\'b!", "ssh -T -- host mailbraid --store '/a'\\\\''\\''b'\\!'' serve");
 }
 
 static void hostile_ssh_locations_are_refused(void **state)
@@ -130,6 +131,25 @@ static void no_child_is_left(void)
 {
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);
+}
+
+static void a_child_that_never_ceases_to_speak_is_left(void **state)
+{
+	int fd, n = 0;
+	char pid[20] = "";
+	struct command *c = start("yes >&2 </dev/null & echo $!", &fd);
+
+	while (!strchr(pid, '\n')) {
+		ssize_t got = read(fd, pid + n, sizeof(pid) - 1 - (size_t)n);
+		assert_true(got > 0);
+		n += (int)got;
+	}
+	close(fd);
+	alarm(20);
+	assert_int_equal(command_end(c), 0);
+	alarm(0);
+	kill(atoi(pid), SIGKILL);
+	no_child_is_left();
 }
 
 static void bytes_go_both_ways(void **state)
@@ -201,6 +221,7 @@ int main(void)
 		cmocka_unit_test(words_are_split_as_a_shell_would),
 		cmocka_unit_test(an_ssh_location_becomes_a_command),
 		cmocka_unit_test(hostile_ssh_locations_are_refused),
+		cmocka_unit_test(a_child_that_never_ceases_to_speak_is_left),
 		cmocka_unit_test(bytes_go_both_ways),
 		cmocka_unit_test(what_does_not_end_is_ended),
 		cmocka_unit_test(no_such_program),
