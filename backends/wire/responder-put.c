@@ -123,9 +123,9 @@ static int check_record(struct responder *r, struct record *want)
 	case REC_RENUMBER:
 	case REC_ALIAS:
 		return guid_is_zero(&want->copy.guid) ? MB_E_PROTOCOL : 0;
-	case REC_PEER:
+	case REC_PEER: /* nobody says how far another one is */
 		keep_destination(r, &want->peer);
-		return want->peer.replica ? 0 : MB_E_PROTOCOL;
+		return want->peer.replica && want->peer.replica == r->from ? 0 : MB_E_PROTOCOL;
 	case REC_REPLICA: /* it came twice, and one has to become another */
 		return want->replica_id ? 0 : MB_E_PROTOCOL;
 	default:

@@ -214,11 +214,13 @@ static int end_told(struct wire *w)
 	struct question *q = w->told.q;
 	struct digest d;
 
-	w->told.q = NULL;
 	if (!q)
 		return 0;
 	spool_digest(q->spool, &d);
-	return digest_equal(&d, &w->told.digest) ? 0 : MB_E_PROTOCOL;
+	if (!digest_equal(&d, &w->told.digest))
+		return MB_E_PROTOCOL;
+	w->told.q = NULL;
+	return 0;
 }
 
 static int take_told_data(struct wire *w, const struct reader *r)
@@ -244,7 +246,7 @@ int wire_take_data(struct wire *w, struct question *q, struct frame *f)
 	if (!q->spool)
 		q->spool = spool_new(true);
 	if (n > q->most)
-		return MB_E_LIMIT;
+		return MB_E_PROTOCOL;
 	q->most -= n;
 	if (q->result >= 0)
 		q->result = spool_add(q->spool, f->payload.p, n);

@@ -212,10 +212,33 @@ static void finish(struct wire *w, struct question *q)
 		question_free(q);
 }
 
+/* Of the connection as a whole.  Any other error would be taken for an answer to each question: "there is no
+ * such message", "it changed meanwhile". */
+static int as_end(int err)
+{
+	switch (err) {
+	case -EPIPE:
+	case -ETIMEDOUT:
+	case -EROFS:
+	case MB_E_LOCKED:
+	case MB_E_STOPPED:
+	case MB_E_LOG_DEAD:
+	case MB_E_PROTOCOL:
+	case MB_E_VERSION:
+	case MB_E_CHECKSUM:
+		return err;
+	default:
+		return -ECONNRESET;
+	}
+}
+
 int wire_fail(struct wire *w, int err)
 {
 	if (!w->dead)
-		w->dead = err;
+		w->dead = as_end(err);
+	if (w->told.q) /* it came in part */
+		w->told.q->result = w->dead;
+	w->told.q = NULL;
 	while (w->first) {
 		struct question *q = pop(w);
 		q->result = w->dead;

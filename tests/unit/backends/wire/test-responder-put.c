@@ -54,12 +54,24 @@ static void what_is_no_business_of_a_peer_ends_the_connection(void **state)
 	assert_int_equal(p->served, MB_E_PROTOCOL);
 }
 
+static void nobody_says_how_far_a_third_one_is(void **state)
+{
+	struct wire_pair *p = *state;
+	char none[] = "";
+	struct record r = {.type = REC_PEER, .peer = {.replica = 77, .destination = none}};
+
+	assert_int_equal(p->far->ops->begin(p->far, A_ID, false), 0);
+	assert_int_equal(p->far->ops->put(p->far, &r, -1), MB_E_PROTOCOL);
+	assert_true(p->far->ops->commit(p->far) < 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, wire_pair_open, wire_pair_close)
 	const struct CMUnitTest tests[] = {
 		T(nobody_says_where_the_other_goes),
 		T(what_is_no_business_of_a_peer_ends_the_connection),
+		T(nobody_says_how_far_a_third_one_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
