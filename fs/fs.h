@@ -205,8 +205,9 @@ void fs_entry(struct mailfs *fs, struct node *dir, const char *name, const char 
  * table_lock held. */
 void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const struct stat *st);
 void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name);
-/* Is this the name of a message, so that a record tells of each change of it? */
-bool fs_is_logged(const struct node *dir, const char *name);
+/* Is this the name of a message, so that a record tells of each change of it, in a log on the same disk, whose
+ * flush commits the change too?  table_lock held. */
+bool fs_is_logged(struct mailfs *fs, const struct node *dir, const char *name);
 /* A new file or directory belongs to the caller; `mode` as asked for. */
 int fs_give(struct mailfs *fs, fuse_req_t req, int fd, const char *dir_path, mode_t mode);
 void fs_kinds_changed(struct mailfs *fs);

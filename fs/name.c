@@ -139,9 +139,11 @@ void fs_name_added(struct mailfs *fs, struct node *dir, const char *name, const 
 	attr_changed(dir);
 }
 
-bool fs_is_logged(const struct node *dir, const char *name)
+bool fs_is_logged(struct mailfs *fs, const struct node *dir, const char *name)
 {
-	return kind_is_messages(dir->dir->kind) && fname_is_message(name);
+	return kind_is_messages(dir->dir->kind) &&
+	       dir->dir->kind_age == atomic_load(&fs->kind_age) &&
+	       node_dev(dir) == node_dev(fs->nodes.root) && fname_is_message(name);
 }
 
 void fs_name_removed(struct mailfs *fs, struct node *dir, const char *name)

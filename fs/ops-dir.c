@@ -465,15 +465,23 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /* The log alone makes the names durable.  If not, they are to be made so now: from then on it does. */
-static bool is_in_log(struct mailfs *fs, struct node *dir)
+static bool is_in_log(struct mailfs *fs, struct node *dir, const char *path)
 {
-	bool logs = store_log_has_names(fs->store), in_log;
+	bool logs = kind_is_messages(fs_kind(fs, dir, path)) && store_log_has_names(fs->store);
+	bool in_log;
 
 	table_lock(fs);
-	in_log = logs && dir->dir->in_log && kind_is_messages(dir->dir->kind);
+	in_log = logs && dir->dir->in_log;
 	dir->dir->in_log = logs;
 	table_unlock(fs);
 	return in_log;
+}
+
+static void forget_flush(struct mailfs *fs, struct node *dir)
+{
+	table_lock(fs);
+	dir->dir->in_log = false;
+	table_unlock(fs);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -482,18 +490,20 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	struct node *dir = fs_node(fs, ino);
 	MB_AUTO_CLOSE int fd = -1;
 	char path[AT_PATH_MAX];
+	bool named;
 	int err = 0;
 
 	count(COUNT_FSYNCDIR);
 	loop_give_way();
-	if (!is_in_log(fs, dir)) {
+	named = fs_path(fs, dir, NULL, path) == 0;
+	if (!named || !is_in_log(fs, dir, path)) {
 		err = fd = fs_open_node(fs, dir, O_RDONLY | O_DIRECTORY);
 		if (err >= 0)
 			err = io_fsync(fd);
 		if (err < 0)
-			dir->dir->in_log = false;
+			forget_flush(fs, dir);
 	}
-	if (err >= 0 && fs_path(fs, dir, NULL, path) == 0)
+	if (err >= 0 && named)
 		err = store_sync_path(fs->store, path);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }

@@ -335,7 +335,7 @@ static int sync_file(struct mailfs *fs, struct node *n, bool data_only)
 	table_lock(fs);
 	message = node_message_name(n, &name) && node_path(name.dir, NULL, dir_path) == 0;
 	named = node_any_path(n, path) == 0 && !is_in_tmp(n);
-	in_log = message && n->ordinal && fname_is_message(name.text);
+	in_log = message && n->ordinal && fs_is_logged(fs, name.dir, name.text);
 	table_unlock(fs);
 	if (message && node_writing(n)) {
 		stripe_lock(fs, n);

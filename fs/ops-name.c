@@ -241,7 +241,7 @@ static int remove_at(fuse_req_t req, struct spot *p, struct node *n, bool is_dir
 	if (last)
 		fs_let_go(fs, n, MB_TAKE_FD(keep));
 	table_lock(fs);
-	in_log = p->dir->dir->in_log && n && n->ordinal && fs_is_logged(p->dir, p->name);
+	in_log = p->dir->dir->in_log && n && n->ordinal && fs_is_logged(fs, p->dir, p->name);
 	fs_name_removed(fs, p->dir, p->name);
 	p->dir->dir->in_log = in_log;
 	table_unlock(fs);

@@ -80,9 +80,9 @@ static void move_name(struct renaming *r, const struct stat *st)
 		folder_add(r->to_dir->dir->folder, r->to_name, (unsigned char)(st->st_mode >> 12),
 			   st->st_ino);
 	}
-	if (!fs_is_logged(r->from->dir, r->from->name))
+	if (!fs_is_logged(fs, r->from->dir, r->from->name))
 		r->from->dir->dir->in_log = false;
-	if (!fs_is_logged(r->to_dir, r->to_name) || !S_ISREG(st->st_mode))
+	if (!fs_is_logged(fs, r->to_dir, r->to_name) || !S_ISREG(st->st_mode))
 		r->to_dir->dir->in_log = false;
 	if (!r->token)
 		attr_changed(r->from->dir);

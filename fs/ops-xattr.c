@@ -119,6 +119,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 		err = -errno;
 	table_lock(fs);
 	attr_forget(n);
+	if (node_is_dir(n))
+		n->dir->in_log = false;
 	table_unlock(fs);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }
@@ -181,6 +183,8 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		err = -errno;
 	table_lock(fs);
 	attr_forget(n);
+	if (node_is_dir(n))
+		n->dir->in_log = false;
 	table_unlock(fs);
 	fuse_reply_err(req, err < 0 ? mb_err_errno(err) : 0);
 }

@@ -53,13 +53,13 @@ def sync(path):
     os.close(fd)
 
 
-def deliver(d, name):
-    with open(d.path("tmp", name), "wb") as f:
+def deliver(d, name, folder=""):
+    with open(d.path(folder, "tmp", name), "wb") as f:
         f.write(b"Subject: x\n\nbody\n")
         f.flush()
         os.fsync(f.fileno())
-    os.rename(d.path("tmp", name), d.path("new", name))
-    sync(d.path("new"))
+    os.rename(d.path(folder, "tmp", name), d.path(folder, "new", name))
+    sync(d.path(folder, "new"))
 
 
 def flushes(d, tmp_path, work):
@@ -97,3 +97,34 @@ def test_what_no_record_tells_of_is_flushed(d, tmp_path):
 
     assert "fsync" in flushes(d, tmp_path, local)
     assert "fsync" in flushes(d, tmp_path, lambda: (os.unlink(d.path("new", ".local")), sync(d.path("new"))))
+
+
+def test_attributes_of_the_directory_are_flushed(d, tmp_path):
+    deliver(d, "0.first")
+
+    def attribute():
+        try:
+            os.setxattr(d.path("new"), "user.x", b"1")
+        except OSError as e:
+            pytest.skip(f"no attributes here: {e}")
+        sync(d.path("new"))
+
+    assert "fsync" in flushes(d, tmp_path, attribute)
+    assert "fsync" in flushes(d, tmp_path, lambda: (os.removexattr(d.path("new"), "user.x"), sync(d.path("new"))))
+
+
+def test_a_folder_on_another_disk_is_flushed(d, tmp_path):
+    """The flush of the log commits nothing there."""
+    folder = os.path.join(d.backing, ".Other")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+    try:
+        for sub in ("tmp", "new", "cur"):
+            os.mkdir(d.path(".Other", sub))
+        deliver(d, "0.first", ".Other")
+        assert os.listdir(d.path(".Other", "new")) == ["0.first"]
+        assert os.getxattr(d.path(".Other", "new", "0.first"), "user.mailbraid.guid")  # a record tells of it
+        calls = flushes(d, tmp_path, lambda: deliver(d, "1.second", ".Other"))
+        assert calls.count("fsync") == 2, calls
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
