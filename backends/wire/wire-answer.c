@@ -139,6 +139,7 @@ static int take_end(struct wire *w, struct question *q, struct reader *r)
 
 	if (!position_decode(r, &end))
 		return MB_E_PROTOCOL;
+	q->told_all = true;
 	question_key_init(&tree, WIRE_TREE, &nothing);
 	question_key_init(&position, WIRE_POSITION, &nothing);
 	if (wire_find(w, &tree) || wire_find(w, &position))
@@ -171,8 +172,8 @@ static int begin_body(struct wire *w, struct question *q, struct reader *r)
 
 static int take_changes_part(struct wire *w, struct question *q, uint8_t kind, struct reader *r)
 {
-	if (w->told.left)
-		return MB_E_PROTOCOL; /* in the midst of a body */
+	if (w->told.left || q->told_all)
+		return MB_E_PROTOCOL; /* in the midst of a body, or after the end */
 	switch (kind) {
 	case PART_MESSAGES:
 		return take_messages(q, r);
@@ -198,6 +199,9 @@ int wire_take_part(struct wire *w, struct question *q, struct frame *f)
 	uint8_t kind = reader_get_u8(&f->payload);
 	int err = MB_E_PROTOCOL;
 
+	/* One that says nothing could be followed by another for ever. */
+	if (!reader_left(&f->payload))
+		return MB_E_PROTOCOL;
 	if (q->key.type == WIRE_CHANGES)
 		err = take_changes_part(w, q, kind, &f->payload);
 	else if (q->key.type == WIRE_TREE && kind == PART_MAILBOXES)

@@ -45,6 +45,7 @@ struct question {
 	/* CHANGES: what was told with it so far */
 	size_t n_told;
 	uint64_t told_bytes, told_body_bytes;
+	bool told_all; /* PART_END came */
 	/* PUT */
 	backend_put_fn *fn;
 	void *arg;

@@ -136,14 +136,56 @@ static void answers_with_more_or_less_behind(void **state)
 	}
 }
 
+/* Else an end could go on saying them for ever. */
+static void parts_that_say_nothing(void **state)
+{
+	struct lie l = {0};
+
+	answer_refresh(&l);
+	size_t at = say(&l, WIRE_ANSWER, 3); /* POSITION */
+	wire_put_result(&l.b, 0);
+	position_encode(&(struct position){.sequence = 1}, &l.b);
+	end(&l, at);
+	at = say(&l, WIRE_PART, 4); /* TREE */
+	buf_put_u8(&l.b, PART_MAILBOXES);
+	end(&l, at);
+	is_found_out(*state, &l);
+}
+
+static void news_that_end_twice(void **state)
+{
+	const struct position since = {.sequence = 1};
+	struct wire_hello h = {.lowest = 1, .highest = 1};
+	struct change_set set;
+	struct backend *far;
+	struct lie l = {0};
+	int fds[2];
+
+	h.info.info.replica = 77;
+	h.info.info.caps = 0x3f;
+	wire_put_hello(&l.b, &h, true);
+	for (int i = 0; i < 2; i++) {
+		size_t at = say(&l, WIRE_PART, 1);
+		buf_put_u8(&l.b, PART_END);
+		position_encode(&since, &l.b);
+		end(&l, at);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(write(fds[1], l.b.data, l.b.len), l.b.len);
+	assert_int_equal(backend_open_wire(fds[0], fds[0], "exec:liar", &far), 0);
+	assert_int_equal(far->ops->changes(far, &since, 0, &set), MB_E_PROTOCOL);
+	backend_close(far);
+	close(fds[1]);
+	buf_release(&l.b);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, wire_pair_open, wire_pair_close)
 	const struct CMUnitTest tests[] = {
-		T(a_tree_that_is_not_in_order),
-		T(an_answer_to_something_else),
-		T(parts_and_data_that_nobody_wants),
-		T(answers_with_more_or_less_behind),
+		T(a_tree_that_is_not_in_order),	     T(an_answer_to_something_else),
+		T(parts_and_data_that_nobody_wants), T(answers_with_more_or_less_behind),
+		T(parts_that_say_nothing),	     T(news_that_end_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
