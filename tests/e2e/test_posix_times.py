@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+import subprocess
 
 import pytest
 
@@ -12,6 +13,12 @@ __all__ = ["stage"]
 
 
 def test_which_times_each_call_moves(stage):
+    kind = subprocess.run(["stat", "-f", "-c", "%T", stage.plain], capture_output=True, text=True, check=True)
+
+    def again(size):
+        """The size that it has already: on a tmpfs that moves no time, in any mount it does."""
+        return [] if kind.stdout.strip() == "tmpfs" else [size]
+
     def story(t):
         make("f", b"0123456789")
         os.mkdir("d")
@@ -27,10 +34,10 @@ def test_which_times_each_call_moves(stage):
         t.touches(both, os.rename, "f", "f2")
         t.touches(both, os.rename, "f2", "f")
         t.touches(both, make, "f", b"shorter")
-        for size in (7, 20, 3, 0, 0):
+        for size in (7, 20, 3, 0, *again(0)):
             t.touches(both, os.truncate, "f", size)
         fd = os.open("f", os.O_RDWR)
-        for size in (5, 5, 0):
+        for size in (5, *again(5), 0):
             t.touches(both, os.ftruncate, fd, size)
         t.touches(both, os.write, fd, b"abc")
         t.touches(both, os.write, fd, b"")
