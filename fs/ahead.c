@@ -5,6 +5,7 @@
 #include "backends/base/clock.h"
 #include "backends/base/mem.h"
 #include "fs/folder.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -63,8 +64,9 @@ static void take_names(struct ahead *a, struct names *ret)
 
 	ret->n = 0;
 	while (ret->n < BATCH && a->next - a->at < AHEAD_WINDOW && (e = folder_after(f, a->next))) {
-		strcpy(ret->text[ret->n++], folder_text(f, e));
 		a->next = e->cookie;
+		if (e->type == DT_REG)
+			strcpy(ret->text[ret->n++], folder_text(f, e));
 	}
 	if (!ret->n) /* the end of the listing */
 		a->on = false;

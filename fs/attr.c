@@ -93,8 +93,11 @@ void attr_show(struct mailfs *fs, struct node *n, const char *path, struct stat 
 			n->ordinal = ordinal;
 		table_unlock(fs);
 	}
-	if (n->ordinal)
-		st->st_ino = n->ordinal | FS_ORDINAL_BIT;
+	table_lock(fs); /* an edit that is published takes it away */
+	ordinal = n->ordinal;
+	table_unlock(fs);
+	if (ordinal)
+		st->st_ino = ordinal | FS_ORDINAL_BIT;
 }
 
 double attr_timeout(const struct node *n, const struct stat *st)

@@ -93,12 +93,12 @@ class Rows:
     def __init__(self):
         self.rows = []
 
-    def row(self, number, sentence, kinds=KINDS, layout="maildir++", but=(), apart=False):
+    def row(self, number, sentence, kinds=KINDS, layout="maildir++", but=(), apart=False, wire=True):
         """Registers a story.  `apart`: the trees do not get equal after the base (ALWAYS: nor there), and
-        the story says why."""
+        the story says why. `wire`: played by wire as well, where A and B are stores."""
 
         def register(function):
-            played = (*kinds, *WIRE) if "a starts" in kinds and WIRE[0] not in kinds else kinds
+            played = (*kinds, *WIRE) if wire and "a starts" in kinds and WIRE[0] not in kinds else kinds
             excuses = (but,) if isinstance(but, But) else tuple(but)
             self.rows.append(Row(str(number), sentence, function, played, layout, excuses, apart))
             return function
