@@ -15,7 +15,7 @@
 #define PATIENCE_NS 200000000ll /* a writer under load, or one that was stopped */
 #define PAUSE_NS 500000
 
-static bool has_writer(const struct store *s)
+bool store_has_writer(const struct store *s)
 {
 	MB_AUTO_CLOSE int fd = openat(s->dir_fd, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
@@ -50,7 +50,7 @@ void store_follow(struct store *s)
 	if (s->mode != STORE_READ || store_applied(s, &at) < 0)
 		return;
 	end = find_end(s, &at);
-	while (is_before(&at, &end) && has_writer(s) && clock_mono_ns() < until) {
+	while (is_before(&at, &end) && store_has_writer(s) && clock_mono_ns() < until) {
 		nanosleep(&pause, NULL);
 		if (store_applied(s, &at) < 0)
 			return;

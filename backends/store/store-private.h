@@ -425,6 +425,9 @@ void expected_free_all(struct store *s);
 /* flush.c: what the file systems beneath see to by themselves; at the start */
 void flush_look(struct store *s);
 
+/* follow.c: somebody holds the writer's lock */
+bool store_has_writer(const struct store *s);
+
 /* flusher.c: flushes the log a second after the first record that is not durable. */
 int flusher_start(struct store *s);
 void flusher_stop(struct store *s);

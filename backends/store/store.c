@@ -16,8 +16,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define ROOT_FILE ".mailbraid"
+#define READER_WAITS_NS 2000000000ll
 
 /* ---- creating ---- */
 
@@ -289,7 +291,7 @@ static int check_index(struct store *s)
 										  : MB_E_CHECKSUM;
 }
 
-static int open_reader(struct store *s)
+static int open_index_and_log(struct store *s)
 {
 	MB_AUTO_FREE char *path = mb_xasprintf("%s/index", s->dir);
 	int err = check_index(s);
@@ -301,6 +303,22 @@ static int open_reader(struct store *s)
 	if (err >= 0)
 		store_follow(s);
 	return err < 0 ? err : identity_load(s);
+}
+
+/* A writer that has just begun may be making the index anew: it is there soon. */
+static int open_reader(struct store *s)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	int64_t until = clock_mono_ns() + READER_WAITS_NS;
+	int err;
+
+	while (((err = open_index_and_log(s)) == -ENOENT || err == MB_E_CHECKSUM) &&
+	       store_has_writer(s) && clock_mono_ns() < until) {
+		index_close(MB_TAKE(s->index));
+		log_close(MB_TAKE(s->log));
+		nanosleep(&pause, NULL);
+	}
+	return err;
 }
 
 /* Kept from then on by each change: see index_missing(). */
