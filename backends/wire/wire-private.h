@@ -9,9 +9,11 @@
 #ifndef MB_WIRE_WIRE_PRIVATE_H
 #define MB_WIRE_WIRE_PRIVATE_H
 
+#include "backends/base/hash.h"
 #include "backends/wire/spool.h"
 #include "backends/wire/stream.h"
 #include "backends/wire/wire.h"
+#define HASH_FUNCTION(key, len, ret) ((ret) = (unsigned)checksum64((key), (len), 0))
 #include <uthash.h>
 
 /* What is asked: type and payload, padded with zeros. */
