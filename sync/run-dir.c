@@ -95,7 +95,9 @@ void run_dir_pause(const char *store, bool paused)
 		unlink(path);
 		return;
 	}
-	int fd MB_AUTO_CLOSE = open_in(store, "paused", O_WRONLY | O_CREAT);
+	int fd = open_in(store, "paused", O_WRONLY | O_CREAT);
+	if (fd >= 0)
+		close(fd);
 }
 
 bool run_dir_paused(const char *store)
